@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+import { defineConfig } from 'vitest/config';
+
+// Two projects: `unit` runs in seconds on any machine; `integration` builds the kernel and the image when the
+// cache does not hold them, boots a VM and drives it as a user would.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{lab,server,xfstests-runner}/**/*.test.ts'],
+          exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['{lab,server,xfstests-runner}/**/*.integration.test.ts'],
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 3_600_000,
+        },
+      },
+    ],
+  },
+});
