@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * What the N-API addon (`addon.c`) offers. Addresses are process virtual addresses as plain numbers (user space ends
+ * below 2^47), lengths are bytes. Functions on the operation path allocate nothing.
+ *
+ * System calls that fail throw an `Error` with `errno` (positive number), `code` ('ENOENT') and `syscall`, except
+ * where a return value is said to be `-errno`.
+ */
+export interface Addon {
+  // --- operation path: no allocation ---
+  /** ioctl(2) with a pointer argument; returns 0 or more, or -errno. Blocks the calling thread. */
+  ioctl(fd: number, command: number, argument: number): number;
+  /** memcpy between any two ranges that do not overlap. */
+  copy(destination: number, source: number, length: number): void;
+  /** Copy to persistent memory past the caches (movnt); ordered by the next `fence`. Any alignment. */
+  copyNonTemporal(destination: number, source: number, length: number): void;
+  /** Zero persistent memory past the caches; ordered by the next `fence`. Any alignment. */
+  zeroNonTemporal(destination: number, length: number): void;
+  /** Zero ordinary memory (a window, a buffer). */
+  zero(destination: number, length: number): void;
+  /** Write back every cache line of the range (clwb, clflushopt or clflush, what the CPU has). */
+  writeBack(address: number, length: number): void;
+  /** sfence: everything written back or stored past the caches before is durable after. */
+  fence(): void;
+  /** Store CLOCK_REALTIME_COARSE as a u64 of nanoseconds at `address`: what the kernel's current_time() gives. */
+  clockRealtimeCoarse(address: number): void;
+  /** memcmp() === 0 */
+  equal(a: number, b: number, length: number): boolean;
+
+  // --- set-up path ---
+  open(path: string, flags: number, mode: number): number;
+  close(fd: number): void;
+  /** mmap(2) with MAP_SHARED, PROT_READ and, if `writable`, PROT_WRITE; returns the address. */
+  mmap(fd: number, offset: number, length: number, writable: boolean): number;
+  /** Anonymous memory (MAP_SHARED | MAP_ANONYMOUS), page aligned, zeroed. */
+  mmapAnonymous(length: number): number;
+  munmap(address: number, length: number): void;
+  /** An ArrayBuffer over memory that somebody else owns; several workers may each have one over the same range. */
+  external(address: number, length: number): ArrayBuffer;
+  /** Address of an ArrayBuffer's or SharedArrayBuffer's first byte. */
+  addressOf(buffer: ArrayBuffer | SharedArrayBuffer): number;
+  /** msync(2) MS_SYNC, for images in plain files. */
+  msync(address: number, length: number): void;
+  /** Bind the calling thread to one CPU (sched_setaffinity). */
+  bindToCpu(cpu: number): void;
+  /** CPU the calling thread runs on. */
+  currentCpu(): number;
+  /** prctl(PR_SET_NAME) of the calling thread. */
+  setThreadName(name: string): void;
+  /** prctl(PR_SET_IO_FLUSHER, 1) of the calling thread. */
+  setIoFlusher(): void;
+  /** Size in bytes of a block device (BLKGETSIZE64) or regular file. */
+  sizeOf(fd: number): number;
+}
