@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { z } from 'zod';
+
+/** A size as text, `64M`, `4G` or plain bytes; parsed to bytes. */
+const size = z
+  .string()
+  .regex(/^[1-9][0-9]*[KMGT]?$/, 'a size such as 512M or 4G')
+  .meta({ description: 'A size: digits with an optional K, M, G or T (powers of 1024)' });
+
+const list = (description: string) => z.array(z.string().min(1)).meta({ description });
+
+/** Every setting: the one source for types, checks, documentation and the JSON Schema for editors. */
+export const labConfigSchema = z.strictObject({
+  runtime: z.enum(['auto', 'docker', 'host']).meta({ description: 'Where tools run' }),
+  kernel: z.strictObject({
+    source: z
+      .string()
+      .min(1)
+      .meta({ description: '`debian`, a directory, a tarball, or a git URL with #ref' }),
+    version: z
+      .string()
+      .regex(/^\d+\.\d+$/, 'a version such as 6.12')
+      .meta({ description: "Version of Debian's linux-source package" }),
+    flavour: z
+      .enum(['release', 'debug'])
+      .meta({ description: 'release, or debug with KASAN, lockdep, kmemleak, DEBUG_VM' }),
+    patches: list('Patches applied after ours: mbox files or directories'),
+    fragments: list('Kconfig fragments merged after ours'),
+  }),
+  image: z.strictObject({
+    size: size,
+    packages: list("Debian packages besides the image's own"),
+  }),
+  vm: z.strictObject({
+    accelerator: z.enum(['auto', 'kvm', 'tcg']).meta({ description: 'auto tries KVM by booting' }),
+    cpus: z.int().min(1).max(64).meta({ description: 'vCPUs, spread over the nodes' }),
+    nodes: z.int().min(1).max(8).meta({ description: 'NUMA nodes' }),
+    memory: size,
+    pmemPerNode: z.int().min(1).max(8).meta({ description: 'NVDIMMs a node' }),
+    pmemSize: size,
+    sshPort: z.int().min(0).max(65535).meta({ description: 'SSH port on 127.0.0.1; 0 takes a free one' }),
+    bootTimeout: z.int().min(5).max(3600).meta({ description: 'Seconds until the guest must be ready' }),
+  }),
+  server: z.strictObject({
+    filesystems: list('Types that zus registers'),
+    channels: z.int().min(1).max(4).meta({ description: 'Channels a CPU' }),
+    logLevel: z.enum(['error', 'warn', 'info', 'debug']),
+  }),
+  mount: z.strictObject({
+    filesystem: z.string().min(1).meta({ description: 'Type that `up` mounts' }),
+    test: z.string().startsWith('/').meta({ description: 'Mount point of the test file system' }),
+    scratch: z.string().startsWith('/').meta({ description: 'Mount point of the scratch file system' }),
+  }),
+  xfstests: z.strictObject({
+    dir: z.string().meta({ description: 'An xfstests tree, built or not' }),
+    ref: z.string().min(1).meta({ description: 'Upstream tag used when there is no tree' }),
+    tests: list('Tests to run'),
+    group: z.string().meta({ description: 'Group to run, e.g. quick' }),
+    testTimeout: z.int().min(1).meta({ description: 'Seconds one test may take' }),
+  }),
+  cacheDir: z.string().meta({ description: 'Where built artefacts lie; empty: the user cache directory' }),
+});
+
+export type LabConfig = z.infer<typeof labConfigSchema>;
