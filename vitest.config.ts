@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config';
 // cache does not hold them, boots a VM and drives it as a user would.
 export default defineConfig({
   test: {
+    reporters: ['default', './lab/testing/closing-line.ts'],
     projects: [
       {
         test: {
