@@ -27,6 +27,10 @@ export interface Addon {
   clockRealtimeCoarse(address: number): void;
   /** memcmp() === 0 */
   equal(a: number, b: number, length: number): boolean;
+  /** CLOCK_MONOTONIC in nanoseconds. */
+  monotonic(): number;
+  /** sched_yield(2): for a lock whose holder may be waiting for this very CPU. */
+  yieldCpu(): void;
 
   // --- set-up path ---
   open(path: string, flags: number, mode: number): number;
@@ -48,8 +52,14 @@ export interface Addon {
   currentCpu(): number;
   /** prctl(PR_SET_NAME) of the calling thread. */
   setThreadName(name: string): void;
+  /** Kernel's id of the calling thread. */
+  threadId(): number;
   /** prctl(PR_SET_IO_FLUSHER, 1) of the calling thread. */
   setIoFlusher(): void;
+  /** Leave signals to other threads: the calling one then never gets EINTR but when it is killed. */
+  blockSignals(): void;
   /** Size in bytes of a block device (BLKGETSIZE64) or regular file. */
   sizeOf(fd: number): number;
+  /** What `writeBack` uses on this CPU: clwb, clflushopt or clflush. */
+  readonly writeBackInstruction: string;
 }

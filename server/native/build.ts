@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * Compiles `addon.c`. The result is named after what went into it, so that a second call only looks, and several
+ * processes that build at once do not see each other's half-written files.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const source = fileURLToPath(new URL('addon.c', import.meta.url));
+const defaultDirectory = fileURLToPath(new URL('../../build/native/', import.meta.url));
+
+const flags = [
+  '-std=gnu11',
+  '-O2',
+  '-g',
+  '-shared',
+  '-fPIC',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-DNAPI_VERSION=9',
+];
+
+export class BuildError extends Error {
+  override readonly name = 'BuildError';
+}
+
+/** Absolute path of the addon built for this source, after building it if it is not there. */
+export function buildAddon(directory: string = defaultDirectory): string {
+  const text = readFileSync(source);
+  const key = createHash('sha256').update(text).update(flags.join('\0')).digest('hex').slice(0, 16);
+  const path = join(directory, `addon-${key}.node`);
+  if (existsSync(path)) return path;
+  mkdirSync(directory, { recursive: true });
+  const unfinished = `${path}.${process.pid}`;
+  const headers = createRequire(import.meta.url).resolve('node-api-headers/package.json');
+  try {
+    execFileSync('cc', [...flags, '-I', join(dirname(headers), 'include'), '-o', unfinished, source], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      encoding: 'utf8',
+    });
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw new BuildError(`cannot compile ${source}: ${diagnosis(error)}`, { cause: error });
+  }
+  renameSync(unfinished, path);
+  return path;
+}
+
+function diagnosis(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if ('code' in error && error.code === 'ENOENT') return 'no C compiler; install gcc';
+  return 'stderr' in error && error.stderr !== '' ? String(error.stderr) : error.message;
+}
+
+if (import.meta.main) process.stdout.write(`${buildAddon()}\n`);

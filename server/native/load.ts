@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/** Loads the addon and gives it the shape of `Addon`. */
+
+import type { Addon } from './addon.ts';
+
+/** The exports of addon.c: functions of the operation path take their arguments from `registers`. */
+interface Exports {
+  readonly registers: ArrayBuffer;
+  readonly writeBackInstruction: string;
+  ioctl(): number;
+  copy(): void;
+  copyNonTemporal(): void;
+  zeroNonTemporal(): void;
+  zero(): void;
+  writeBack(): void;
+  fence(): void;
+  clockRealtimeCoarse(): void;
+  monotonic(): void;
+  equal(): boolean;
+  yieldCpu(): void;
+  open(path: string, flags: number, mode: number): number;
+  close(fd: number): void;
+  mmap(fd: number, offset: number, length: number, writable: boolean): number;
+  mmapAnonymous(length: number): number;
+  munmap(address: number, length: number): void;
+  external(address: number, length: number): ArrayBuffer;
+  addressOf(array: Uint8Array): number;
+  msync(address: number, length: number): void;
+  bindToCpu(cpu: number): void;
+  currentCpu(): number;
+  threadId(): number;
+  setThreadName(name: string): void;
+  setIoFlusher(): void;
+  blockSignals(): void;
+  sizeOf(fd: number): number;
+}
+
+/**
+ * Small methods that the optimizing compiler inlines into the handlers: there a double goes straight into the register
+ * array and never becomes an object on the heap.
+ */
+class NativeAddon implements Addon {
+  readonly #native: Exports;
+  readonly #registers: Float64Array;
+  readonly writeBackInstruction: string;
+
+  constructor(native: Exports) {
+    this.#native = native;
+    this.#registers = new Float64Array(native.registers);
+    this.writeBackInstruction = native.writeBackInstruction;
+  }
+
+  ioctl(fd: number, command: number, argument: number): number {
+    const registers = this.#registers;
+    registers[0] = fd;
+    registers[1] = command;
+    registers[2] = argument;
+    return this.#native.ioctl();
+  }
+
+  copy(destination: number, source: number, length: number): void {
+    const registers = this.#registers;
+    registers[0] = destination;
+    registers[1] = source;
+    registers[2] = length;
+    this.#native.copy();
+  }
+
+  copyNonTemporal(destination: number, source: number, length: number): void {
+    const registers = this.#registers;
+    registers[0] = destination;
+    registers[1] = source;
+    registers[2] = length;
+    this.#native.copyNonTemporal();
+  }
+
+  zeroNonTemporal(destination: number, length: number): void {
+    const registers = this.#registers;
+    registers[0] = destination;
+    registers[1] = length;
+    this.#native.zeroNonTemporal();
+  }
+
+  zero(destination: number, length: number): void {
+    const registers = this.#registers;
+    registers[0] = destination;
+    registers[1] = length;
+    this.#native.zero();
+  }
+
+  writeBack(address: number, length: number): void {
+    const registers = this.#registers;
+    registers[0] = address;
+    registers[1] = length;
+    this.#native.writeBack();
+  }
+
+  fence(): void {
+    this.#native.fence();
+  }
+
+  clockRealtimeCoarse(address: number): void {
+    this.#registers[0] = address;
+    this.#native.clockRealtimeCoarse();
+  }
+
+  monotonic(): number {
+    this.#native.monotonic();
+    return this.#registers[0];
+  }
+
+  equal(a: number, b: number, length: number): boolean {
+    const registers = this.#registers;
+    registers[0] = a;
+    registers[1] = b;
+    registers[2] = length;
+    return this.#native.equal();
+  }
+
+  yieldCpu(): void {
+    this.#native.yieldCpu();
+  }
+
+  open(path: string, flags: number, mode: number): number {
+    return this.#native.open(path, flags, mode);
+  }
+
+  close(fd: number): void {
+    this.#native.close(fd);
+  }
+
+  mmap(fd: number, offset: number, length: number, writable: boolean): number {
+    return this.#native.mmap(fd, offset, length, writable);
+  }
+
+  mmapAnonymous(length: number): number {
+    return this.#native.mmapAnonymous(length);
+  }
+
+  munmap(address: number, length: number): void {
+    this.#native.munmap(address, length);
+  }
+
+  external(address: number, length: number): ArrayBuffer {
+    return this.#native.external(address, length);
+  }
+
+  addressOf(buffer: ArrayBuffer | SharedArrayBuffer): number {
+    return this.#native.addressOf(new Uint8Array(buffer));
+  }
+
+  msync(address: number, length: number): void {
+    this.#native.msync(address, length);
+  }
+
+  bindToCpu(cpu: number): void {
+    this.#native.bindToCpu(cpu);
+  }
+
+  currentCpu(): number {
+    return this.#native.currentCpu();
+  }
+
+  threadId(): number {
+    return this.#native.threadId();
+  }
+
+  setThreadName(name: string): void {
+    this.#native.setThreadName(name.slice(0, 15));
+  }
+
+  setIoFlusher(): void {
+    this.#native.setIoFlusher();
+  }
+
+  blockSignals(): void {
+    this.#native.blockSignals();
+  }
+
+  sizeOf(fd: number): number {
+    return this.#native.sizeOf(fd);
+  }
+}
+
+/** `path` is the absolute path of the compiled addon. Each thread loads its own. */
+export function loadAddon(path: string): Addon {
+  const module = { exports: {} };
+  process.dlopen(module, path);
+  return new NativeAddon(module.exports as Exports);
+}
