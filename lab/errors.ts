@@ -10,7 +10,10 @@ export const ExitCode = { ok: 0, testsFailed: 1, labFailed: 2, interrupted: 130 
 export class LabError extends Error {
   readonly hint: string | undefined;
   readonly exitCode: number;
-  constructor(message: string, options: { hint?: string; cause?: unknown; exitCode?: number } = {}) {
+  constructor(
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown; exitCode?: number } = {},
+  ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.name = new.target.name;
     this.hint = options.hint;

@@ -10,14 +10,25 @@ const size = z
 
 const list = (description: string) => z.array(z.string().min(1)).meta({ description });
 
+/**
+ * JSON Schema's `format` of settings that name files: a relative one is taken from the directory of the file that sets it,
+ * or from the working directory when a flag or the environment does.
+ */
+export const pathFormat = 'path';
+/** A path, or a word or URL that stands for itself. */
+export const sourceFormat = 'path-or-url';
+
+const pathList = (description: string) =>
+  z.array(z.string().min(1).meta({ format: pathFormat })).meta({ description });
+
 /** Every setting: the one source for types, checks, documentation and the JSON Schema for editors. */
 export const labConfigSchema = z.strictObject({
   runtime: z.enum(['auto', 'docker', 'host']).meta({ description: 'Where tools run' }),
   kernel: z.strictObject({
-    source: z
-      .string()
-      .min(1)
-      .meta({ description: '`debian`, a directory, a tarball, or a git URL with #ref' }),
+    source: z.string().min(1).meta({
+      description: '`debian`, a directory, a tarball, or a git URL with #ref',
+      format: sourceFormat,
+    }),
     version: z
       .string()
       .regex(/^\d+\.\d+$/, 'a version such as 6.12')
@@ -25,8 +36,8 @@ export const labConfigSchema = z.strictObject({
     flavour: z
       .enum(['release', 'debug'])
       .meta({ description: 'release, or debug with KASAN, lockdep, kmemleak, DEBUG_VM' }),
-    patches: list('Patches applied after ours: mbox files or directories'),
-    fragments: list('Kconfig fragments merged after ours'),
+    patches: pathList('Patches applied after ours: mbox files or directories'),
+    fragments: pathList('Kconfig fragments merged after ours'),
   }),
   image: z.strictObject({
     size: size,
@@ -53,13 +64,42 @@ export const labConfigSchema = z.strictObject({
     scratch: z.string().startsWith('/').meta({ description: 'Mount point of the scratch file system' }),
   }),
   xfstests: z.strictObject({
-    dir: z.string().meta({ description: 'An xfstests tree, built or not' }),
+    dir: z.string().meta({ description: 'An xfstests tree, built or not', format: pathFormat }),
     ref: z.string().min(1).meta({ description: 'Upstream tag used when there is no tree' }),
     tests: list('Tests to run'),
     group: z.string().meta({ description: 'Group to run, e.g. quick' }),
     testTimeout: z.int().min(1).meta({ description: 'Seconds one test may take' }),
   }),
-  cacheDir: z.string().meta({ description: 'Where built artefacts lie; empty: the user cache directory' }),
+  cacheDir: z
+    .string()
+    .meta({ description: 'Where built artefacts lie; empty: the user cache directory', format: pathFormat }),
 });
 
 export type LabConfig = z.infer<typeof labConfigSchema>;
+
+/** The part of a JSON Schema that describes one setting, or a section of them. */
+export interface SettingSchema {
+  readonly type?: 'string' | 'integer' | 'array' | 'object';
+  readonly description?: string;
+  readonly format?: string;
+  readonly enum?: readonly string[];
+  readonly properties?: Readonly<Record<string, SettingSchema>>;
+  readonly items?: SettingSchema;
+}
+
+/** The schema as JSON Schema (draft 2020-12), for editors and for finding a setting by its path. */
+export function labJsonSchema(): SettingSchema {
+  return z.toJSONSchema(labConfigSchema) as SettingSchema;
+}
+
+/** The same, for a user's file: every setting may be left out. */
+export function userFileJsonSchema(): SettingSchema {
+  return withoutRequired(labJsonSchema());
+}
+
+function withoutRequired(schema: SettingSchema): SettingSchema {
+  const { required: _, ...rest } = schema as SettingSchema & { required?: unknown };
+  if (rest.properties === undefined) return rest;
+  const properties = Object.entries(rest.properties).map(([key, value]) => [key, withoutRequired(value)]);
+  return { ...rest, properties: Object.fromEntries(properties) };
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import type { Command } from 'commander';
+import * as config from './config.ts';
+
+/** Every command: a file beside this one, and a line here. Order is that of `--help`. */
+export const commands: readonly { register(program: Command): void }[] = [config];

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { ArtefactDirectory } from '../cache-directory.ts';
+import { loadConfig } from '../config/load.ts';
+import type { LabContext, SettingsContext } from '../context.ts';
+import { describeError } from '../describe-error.ts';
+import { ExitCode, InterruptedError, LabError } from '../errors.ts';
+import { defaultCacheRoot, packageRoot, stateRoot } from '../paths.ts';
+import { createDisplay, type Display, type Step } from '../progress/display.ts';
+import { Durations } from '../progress/durations.ts';
+import { chooseRuntime } from '../runtime/detect.ts';
+import type { GlobalOptions } from './options.ts';
+
+/**
+ * Run the action of a command with everything it works with: settings loaded, runtime chosen, cache, progress, and a signal
+ * that aborts on Ctrl-C. `body` returns the exit code; what it throws is printed as one or two sentences, exit code 2.
+ */
+export async function runCommand(
+  command: Command,
+  body: (context: LabContext) => Promise<number>,
+): Promise<void> {
+  await withSettings(command, async (settings, display) => {
+    await using runtime = await chooseRuntime(settings);
+    const cache = new ArtefactDirectory(settings.cacheRoot);
+    const contextOf = (step: Step | undefined): LabContext => ({
+      ...settings,
+      runtime,
+      cache,
+      progress: step?.progress ?? settings.progress,
+      step: (title, inner) => display.step(title, step, (child) => inner(contextOf(child))),
+    });
+    return await body(contextOf(undefined));
+  });
+}
+
+/** Like `runCommand`, for a command that needs the settings alone. */
+export async function runWithSettings(
+  command: Command,
+  body: (context: SettingsContext) => Promise<number>,
+): Promise<void> {
+  await withSettings(command, body);
+}
+
+async function withSettings(
+  command: Command,
+  body: (context: SettingsContext, display: Display) => Promise<number>,
+): Promise<void> {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  if (!options.color) process.env.NO_COLOR = '1';
+  using interrupt = catchSignals();
+  try {
+    const config = await loadConfig({
+      packageRoot,
+      userFile: options.config,
+      environment: process.env,
+      set: options.runtime === undefined ? options.set : [...options.set, `runtime=${options.runtime}`],
+    });
+    const stateDir = join(stateRoot(process.env), options.name);
+    const cacheRoot = config.cacheDir === '' ? defaultCacheRoot(process.env) : config.cacheDir;
+    using display = createDisplay({
+      stream: process.stderr,
+      verbose: options.verbose,
+      durations: await Durations.load(join(cacheRoot, 'durations.json')),
+      logFile: join(stateDir, 'logs', `${commandPath(command).join('-')}.log`),
+    });
+    const context: SettingsContext = {
+      name: options.name,
+      config,
+      packageRoot,
+      stateDir,
+      cacheRoot,
+      verbose: options.verbose,
+      json: options.json,
+      signal: interrupt.signal,
+      progress: display.progress,
+      print: (data, text) => {
+        const output = options.json ? JSON.stringify(data, undefined, 2) : text;
+        if (output !== '') process.stdout.write(`${output}\n`);
+      },
+    };
+    process.exitCode = await body(context, display);
+  } catch (error) {
+    const shown = interrupt.signal.aborted ? new InterruptedError() : error;
+    process.stderr.write(describeError(shown, { verbose: options.verbose }));
+    process.exitCode = shown instanceof LabError ? shown.exitCode : ExitCode.labFailed;
+  }
+}
+
+/** `kernel build`, without the program's own name. */
+function commandPath(command: Command): string[] {
+  return command.parent === null ? [] : [...commandPath(command.parent), command.name()];
+}
+
+/** A terminal sends Ctrl-C to launcher and program alike, and the launcher passes it on: within this time it is one. */
+const sameKeypressMs = 500;
+
+function catchSignals(): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  let first = 0;
+  const onSignal = (): void => {
+    if (first === 0) {
+      first = performance.now();
+      process.stderr.write('\nInterrupted: ending what was started (once more to leave at once).\n');
+      controller.abort(new InterruptedError());
+    } else if (performance.now() - first > sameKeypressMs) {
+      process.exit(ExitCode.interrupted);
+    }
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      for (const signal of signals) process.off(signal, onSignal);
+    },
+  };
+}

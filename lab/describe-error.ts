@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { styleText } from 'node:util';
+import { CommandFailedError, LabError } from './errors.ts';
+
+/** What the command line prints of an error: one or two sentences; with `verbose` the causes and the program's last lines. */
+export function describeError(error: unknown, options: { verbose: boolean }): string {
+  const prefix = styleText('red', 'zufs-lab:', { stream: process.stderr });
+  if (!(error instanceof LabError)) {
+    // Not foreseen, so a fault of the lab itself: the stack is what whoever mends it needs.
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return options.verbose
+      ? `${prefix} this is a fault of the lab itself:\n${text}\n`
+      : `${prefix} ${error instanceof Error ? error.message : text} (a fault of the lab itself; --verbose shows where)\n`;
+  }
+  const lines = [`${prefix} ${error.message}${error.hint === undefined ? '' : ` ${error.hint}`}`];
+  if (options.verbose) lines.push(...details(error));
+  return `${lines.join('\n')}\n`;
+}
+
+function details(error: LabError): string[] {
+  const lines: string[] = [];
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at !== error) lines.push(`  because: ${at.message}`);
+    if (at instanceof CommandFailedError) {
+      lines.push(`  command: ${at.command.join(' ')}`);
+      if (at.outputTail !== '') lines.push(...at.outputTail.split('\n').map((line) => `  | ${line}`));
+    }
+  }
+  return lines;
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hasLabels, isOrphan, labelOfLab } from './labels.ts';
+import { endGroup } from './process-group.ts';
+import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
+import type { Background, Labels, StartOptions } from './runtime.ts';
+
+/** A program on record: a file in its lab's state directory, which outlives the zufs-lab that started it. */
+export interface Launched {
+  readonly file: string;
+  /** Undefined when it had ended before it could be looked at. */
+  readonly identity: ProcessIdentity | undefined;
+  readonly labels: Labels;
+  readonly command: readonly string[];
+}
+
+const pollMs = 100;
+const defaultGraceMs = 10_000;
+
+/** Records of the programs that run on the host: `<state>/<lab>/processes/<pid>-<start time>.json`. */
+export class ProcessRecords {
+  readonly #stateRoot: string;
+  /** Exit codes of programs that this very process started, which nobody else can know. */
+  readonly #codes = new Map<string, Promise<number | null>>();
+
+  constructor(stateRoot: string) {
+    this.#stateRoot = stateRoot;
+  }
+
+  add(
+    lab: string,
+    program: { readonly pid: number; readonly labels: Labels; readonly command: readonly string[] },
+  ): Launched {
+    const directory = join(this.#stateRoot, lab, 'processes');
+    mkdirSync(directory, { recursive: true });
+    const identity = identify(program.pid);
+    const launched: Launched = {
+      file: join(directory, `${program.pid}-${identity?.startTime ?? 'ended'}.json`),
+      identity,
+      labels: program.labels,
+      command: program.command,
+    };
+    const { file, ...content } = launched;
+    // Whole or not at all: a reader may come at any moment.
+    writeFileSync(`${file}.new`, `${JSON.stringify(content, undefined, 2)}\n`);
+    renameSync(`${file}.new`, file);
+    return launched;
+  }
+
+  remove(launched: Launched): void {
+    rmSync(launched.file, { force: true });
+  }
+
+  /** Start a program that outlives this process. Recorded in the same turn as it is started. */
+  async launch(
+    lab: string,
+    command: readonly string[],
+    options: StartOptions,
+  ): Promise<{ readonly child: ChildProcess; readonly launched: Launched }> {
+    const log = openSync(options.logFile, 'a');
+    try {
+      const child = spawn(command[0], command.slice(1), {
+        cwd: options.cwd,
+        env: { ...process.env, LC_ALL: 'C' },
+        detached: true,
+        stdio: ['ignore', log, log],
+      });
+      child.unref();
+      const labels = { [labelOfLab]: lab, ...options.labels };
+      // Without a pid it did not start, and says why in its 'error' event, which the caller waits for.
+      const launched =
+        child.pid === undefined
+          ? { file: '', identity: undefined, labels, command }
+          : this.add(lab, { pid: child.pid, labels, command });
+      this.#codes.set(launched.file, new Promise((resolve) => child.once('exit', resolve)));
+      return { child, launched };
+    } finally {
+      closeSync(log);
+    }
+  }
+
+  find(labels: Labels): Launched[] {
+    const lab = labels[labelOfLab];
+    const labs = lab === undefined ? listed(this.#stateRoot) : [lab];
+    return labs.flatMap((name) => this.#read(name)).filter((launched) => hasLabels(launched.labels, labels));
+  }
+
+  async reapOrphans(): Promise<number> {
+    const orphans = this.find({}).filter((launched) => isOrphan(launched.labels));
+    for (const orphan of orphans) await this.background(orphan).stop();
+    return orphans.length;
+  }
+
+  background(launched: Launched): Background {
+    const { identity } = launched;
+    const running = (): boolean => identity !== undefined && isAlive(identity);
+    return {
+      id: String(identity?.pid ?? 'ended'),
+      labels: launched.labels,
+      running: async () => running(),
+      wait: async (signal) => {
+        while (running()) await sleep(pollMs, undefined, { signal });
+        return { code: (await this.#codes.get(launched.file)) ?? null };
+      },
+      stop: async (graceMs = defaultGraceMs) => {
+        if (identity !== undefined && groupIsOurs(identity)) await endGroup(identity.pid, graceMs);
+        this.remove(launched);
+      },
+    };
+  }
+
+  #read(lab: string): Launched[] {
+    const directory = join(this.#stateRoot, lab, 'processes');
+    return listed(directory)
+      .filter((name) => name.endsWith('.json'))
+      .flatMap((name) => {
+        const file = join(directory, name);
+        try {
+          return [{ file, ...(JSON.parse(readFileSync(file, 'utf8')) as Omit<Launched, 'file'>) }];
+        } catch (error) {
+          // Removed since the directory was read.
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+          throw error;
+        }
+      });
+  }
+}
+
+/**
+ * Whether the process group of that number is still the recorded one. Its leader may have ended and left members behind: as
+ * long as there are any, the kernel gives its number to nobody else.
+ */
+function groupIsOurs(identity: ProcessIdentity): boolean {
+  const now = identify(identity.pid);
+  if (now === undefined) return isSameBoot(identity);
+  return isAlive(identity);
+}
+
+function isSameBoot(identity: ProcessIdentity): boolean {
+  return identify(process.pid)?.bootId === identity.bootId;
+}
+
+function listed(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    throw error;
+  }
+}
