@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, posix } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { extract } from 'tar-stream';
+import { CommandFailedError, LabError } from '../lab/errors.ts';
+import type { TaskContext } from '../lab/runtime/runtime.ts';
+import type { GuestExecOptions, GuestResult, Vm } from '../lab/vm/vm.ts';
+import { type Bundle, GUEST_SCRIPTS } from './bundle.ts';
+import type { FileSystemProfile, RunDevices } from './filesystems.ts';
+
+/** Where the runner's things lie in the guest: below one directory of its root disk. */
+const GUEST_ROOT = '/var/lib/zufs-lab';
+export const GUEST_TREE = `${GUEST_ROOT}/xfstests`;
+export const GUEST_CONFIG = `${GUEST_ROOT}/local.config`;
+
+/** Path in the guest of one of our shell programs. */
+export function guestScript(name: string): string {
+  return `${GUEST_TREE}/${GUEST_SCRIPTS}/${name}`;
+}
+
+/** Directory in the guest that `check` of one attempt writes to. */
+export function guestResults(attempt: number): string {
+  return `${GUEST_ROOT}/results-${attempt}`;
+}
+
+/** Run a program in the guest that has to succeed. */
+export async function execChecked(
+  vm: Vm,
+  command: readonly string[],
+  options: GuestExecOptions = {},
+): Promise<GuestResult> {
+  const result = await vm.exec(command, options);
+  if (result.exitCode === 0) return result;
+  const tail = (result.stderr.trim() || result.stdout.trim()).split('\n').slice(-5).join('\n');
+  throw new CommandFailedError(
+    `In the guest, \`${command.join(' ')}\` failed (exit code ${result.exitCode}): ${tail}`,
+    { command, exitCode: result.exitCode, outputTail: tail },
+  );
+}
+
+/** Unpack the bundle in the guest, unless it is there; then see whether its programs find their libraries. */
+export async function deployBundle(vm: Vm, bundle: Bundle, context: TaskContext): Promise<void> {
+  const { signal } = context;
+  const marker = `${GUEST_TREE}/.bundle`;
+  const there = await vm.exec(['cat', marker], { signal });
+  if (there.exitCode === 0 && there.stdout.trim() === bundle.key) return;
+  const packed = `${GUEST_ROOT}/xfstests.tar.gz`;
+  await execChecked(vm, ['rm', '-rf', GUEST_TREE], { signal });
+  await execChecked(vm, ['mkdir', '-p', GUEST_TREE], { signal });
+  await vm.upload(bundle.file, packed, context);
+  await execChecked(vm, ['tar', '-xzf', packed, '-C', GUEST_TREE], { signal });
+  await execChecked(vm, ['rm', packed], { signal });
+  await requireLibraries(vm, signal);
+  // Last, so that an interrupted unpacking is not taken for a whole one.
+  await execChecked(vm, ['tee', marker], { signal, input: `${bundle.key}\n` });
+}
+
+/** A tree built on another release may want a newer C library than the guest has: every helper would fail in its own way. */
+async function requireLibraries(vm: Vm, signal: AbortSignal): Promise<void> {
+  const programs = ['ltp/fsstress', 'ltp/fsx', 'src/dbtest', 'src/vfs/vfstest'];
+  const result = await vm.exec(['ldd', ...programs.map((name) => `${GUEST_TREE}/${name}`)], { signal });
+  const lack = /^.*not found.*$/m.exec(result.stdout + result.stderr)?.[0].trim();
+  if (lack === undefined) return;
+  throw new LabError(`The xfstests tree was built for another system than the guest: ${lack}.`, {
+    hint: 'Set xfstests.dir to an unbuilt tree, which the lab builds itself, or build it on Debian 12.',
+  });
+}
+
+/** Write a small text file in the guest. */
+export async function writeGuestFile(vm: Vm, path: string, text: string, signal: AbortSignal): Promise<void> {
+  await execChecked(vm, ['mkdir', '-p', posix.dirname(path)], { signal });
+  await execChecked(vm, ['tee', path], { signal, input: text });
+}
+
+/**
+ * See to it that the test file system is mounted at `testDirectory` from its first device, and scratch is not in the way.
+ * What is mounted already as it should be stays as it is; anything else is unmounted and made anew.
+ */
+export async function prepareFileSystems(
+  vm: Vm,
+  profile: FileSystemProfile,
+  devices: RunDevices,
+  mounts: { readonly test: string; readonly scratch: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const device = devices.test[0] ?? '';
+  await execChecked(vm, ['mkdir', '-p', mounts.test, mounts.scratch], { signal });
+  await unmountAll(vm, mounts.scratch, signal);
+  const mounted = await vm.exec(['findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-M', mounts.test], { signal });
+  if (mounted.stdout.trim().split(/\s+/).join(' ') === `${device} ${profile.fstyp}`) return;
+  await unmountAll(vm, mounts.test, signal);
+  for (const name of devices.test) await execChecked(vm, ['wipefs', '-aq', name], { signal });
+  const options = profile.mkfsOptions(devices.test);
+  await execChecked(vm, ['mkfs', '-t', profile.fstyp, '--', ...options, device], { signal, input: 'y\n' });
+  const mount = [
+    'mount',
+    '-t',
+    profile.fstyp,
+    ...profile.mountOptions.split(' ').filter((word) => word !== ''),
+  ];
+  await execChecked(vm, [...mount, device, mounts.test], { signal });
+}
+
+/** Whatever is mounted on a directory, layer by layer. */
+async function unmountAll(vm: Vm, directory: string, signal: AbortSignal): Promise<void> {
+  while ((await vm.exec(['findmnt', '-n', '-M', directory], { signal })).exitCode === 0) {
+    await execChecked(vm, ['umount', directory], { signal });
+  }
+}
+
+/** Copy results out of the guest into `hostDirectory`: all of an attempt, or the files of one test. */
+export async function fetchResults(
+  vm: Vm,
+  attempt: number,
+  hostDirectory: string,
+  context: TaskContext,
+  test?: string,
+): Promise<void> {
+  const packed = `${GUEST_ROOT}/fetch.tar.gz`;
+  const base = guestResults(attempt);
+  await execChecked(
+    vm,
+    ['bash', guestScript('pack-results.sh'), base, packed, ...(test === undefined ? [] : [test])],
+    { signal: context.signal },
+  );
+  const scratch = await mkdtemp(join(tmpdir(), 'zufs-lab-results-'));
+  try {
+    const file = join(scratch, 'results.tar.gz');
+    await vm.download(packed, file, context);
+    await unpack(file, hostDirectory);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Unpack a tar that the guest made. The guest is not trusted with where files go: plain files below `directory` only. */
+export async function unpack(file: string, directory: string): Promise<void> {
+  const tar = extract();
+  tar.on('entry', (header, stream, next) => {
+    const place = join(directory, posix.normalize(header.name));
+    const wanted = header.type === 'file' && place.startsWith(`${directory}/`);
+    buffer(stream)
+      .then(async (content) => {
+        if (!wanted) return;
+        await mkdir(dirname(place), { recursive: true });
+        await writeFile(place, content);
+      })
+      .then(() => next(), next);
+  });
+  await pipeline(createReadStream(file), createGunzip(), tar);
+}

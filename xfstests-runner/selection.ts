@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { LabError } from '../lab/errors.ts';
+import { readGroups } from './tree.ts';
+
+/** What to run: tests by name, a group, or both; `exclude` takes names away from either. */
+export interface Selection {
+  readonly tests: readonly string[];
+  /** '' for none. */
+  readonly group: string;
+  readonly exclude: readonly string[];
+}
+
+/** Directories below `tests/` that a selection may name: upstream's generic ones and the runner's own self-checks. */
+export const TEST_DIRECTORIES = ['generic', 'runner'] as const;
+
+const listSchema = z.strictObject({ tests: z.array(z.string()).min(1) });
+
+/** The tests of `lists/lab.yaml`: what runs when nothing was selected. */
+export async function defaultList(packageRoot: string): Promise<readonly string[]> {
+  const file = join(packageRoot, 'xfstests-runner', 'lists', 'lab.yaml');
+  return listSchema.parse(parse(await readFile(file, 'utf8'))).tests;
+}
+
+/**
+ * The names to run, in numeric order and each once. A name or group that the tree does not have is an error: it would
+ * otherwise look like a test that passed.
+ */
+export async function selectTests(
+  tree: string,
+  selection: Selection,
+  ownTests: ReadonlyMap<string, readonly string[]>,
+): Promise<readonly string[]> {
+  const known = new Map([...(await readGroups(tree, 'generic')), ...ownTests]);
+  const selected = new Set<string>();
+  for (const name of selection.tests) {
+    requireKnown(name, known);
+    selected.add(name);
+  }
+  if (selection.group !== '') {
+    const members = [...known].filter(
+      ([name, groups]) => name.startsWith('generic/') && groups.includes(selection.group),
+    );
+    if (members.length === 0) {
+      throw new LabError(`This xfstests tree has no group '${selection.group}'.`, {
+        hint: 'Usual ones are quick, auto, rw, metadata and stress.',
+      });
+    }
+    for (const [name] of members) selected.add(name);
+  }
+  for (const name of selection.exclude) {
+    requireKnown(name, known);
+    selected.delete(name);
+  }
+  return [...selected].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+}
+
+function requireKnown(name: string, known: ReadonlyMap<string, unknown>): void {
+  if (known.has(name)) return;
+  throw new LabError(`This xfstests tree has no test '${name}'.`, {
+    hint: 'Tests are named by directory and number, such as generic/001.',
+  });
+}

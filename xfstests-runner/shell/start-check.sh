@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# start-check.sh CONFIG RESULTS TEST...
+# Runs `check` on the tests, in the order given, as the leader of a session of its own: end-test.sh finds all that a test
+# started by that session. Its pid goes to RESULTS/check.pid.
+
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+if [ "${ZUFS_LAB_SESSION:-}" != own ]; then
+	ZUFS_LAB_SESSION=own exec setsid --wait bash "$0" "$@"
+fi
+
+export HOST_OPTIONS=$1
+results=$2
+shift 2
+mkdir -p "$results" || exit 2
+echo $$ > "$results/check.pid"
+
+# Programs of a test that dump core leave it where check looks for it.
+ulimit -c unlimited
+echo core > /proc/sys/kernel/core_pattern 2>/dev/null
+
+exec ./check -R xunit-quiet --exact-order "$@"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What xfstests has to know about zpmfs. Tests source this file after upstream's functions (the runner has common/rc and
+# common/attr source it as their last act): where upstream decides by a list of file system types, the function is put
+# aside and one of ours answers for zpmfs; every other type gets upstream's. Sourced more than once, since
+# upstream's files are.
+
+# zufs_lab_answer FUNCTION
+# Put FUNCTION's upstream definition aside and let `zpmfs FUNCTION`'s definition below (zpmfs_FUNCTION) answer for zpmfs.
+zufs_lab_answer()
+{
+	local name=$1 upstream
+
+	upstream=$(declare -f "$name") || return 0
+	case "$upstream" in
+	*"zpmfs_$name"*)
+		return 0
+		;;
+	esac
+	eval "zufs_lab_upstream_$upstream"
+	eval "$name() {
+		if [ \"\$FSTYP\" = zpmfs ]; then
+			zpmfs_$name \"\$@\"
+		else
+			zufs_lab_upstream_$name \"\$@\"
+		fi
+	}"
+}
+
+# _try_scratch_mkfs_sized BYTES [BLOCKSIZE [OPTION...]]
+# The block size is always 4096: a test that needs another one cannot run.
+zpmfs__try_scratch_mkfs_sized()
+{
+	local bytes=$1 blocksize=${2:-4096}
+	local room
+
+	shift; shift
+	[ "$blocksize" = 4096 ] || _notrun "zpmfs has blocks of 4096 bytes, not $blocksize"
+	_check_minimal_fs_size "$bytes"
+	room=$(blockdev --getsize64 "$SCRATCH_DEV")
+	[ "$bytes" -le "$room" ] || _notrun "Scratch device too small"
+	# One device is enough for a size that one device holds.
+	MKFS_OPTIONS= _scratch_mkfs --size="$bytes" "$@"
+}
+
+# _scratch_mkfs_blocksized BYTES
+zpmfs__scratch_mkfs_blocksized()
+{
+	[ "$1" = 4096 ] || _notrun "zpmfs has blocks of 4096 bytes, not $1"
+	_scratch_mkfs
+}
+
+# _scratch_mkfs_geom STRIPE_BYTES WIDTH [BLOCKSIZE]
+# Memory has no stripes to align to: any geometry is the same file system.
+zpmfs__scratch_mkfs_geom()
+{
+	_scratch_mkfs
+}
+
+# Names are bytes: all but `/` and NUL.
+zpmfs__require_names_are_bytes()
+{
+	return 0
+}
+
+# SEEK_DATA and SEEK_HOLE tell where the holes are.
+zpmfs__fstyp_has_non_default_seek_data_hole()
+{
+	return 0
+}
+
+# Times are 64-bit nanoseconds around 1970: 1677-09-21 to 2262-04-11, in whole seconds.
+zpmfs__filesystem_timestamp_range()
+{
+	local type=${2:-$FSTYP}
+
+	if [ "$type" = zpmfs ]; then
+		echo "-9223372036 9223372036"
+	else
+		zufs_lab_upstream__filesystem_timestamp_range "$@"
+	fi
+}
+
+# Every metadata operation is atomic and durable: what journaled file systems promise.
+zpmfs__has_metadata_journaling()
+{
+	return 0
+}
+
+for zufs_lab_name in $(compgen -A function zpmfs_); do
+	zufs_lab_answer "${zufs_lab_name#zpmfs_}"
+done
+unset zufs_lab_name
+
+# Upstream's files end with a success, and so does this one.
+true

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const functions = join(import.meta.dirname, 'zpmfs.sh');
+
+/** Output of a shell with stand-ins for upstream's functions, our file sourced `times` times, then `call`. */
+function run(fstyp: string, call: string, times = 1): string {
+  const upstream = `
+    _notrun() { echo "notrun: $*"; exit; }
+    _scratch_mkfs() { echo "mkfs [$MKFS_OPTIONS] $*"; }
+    _check_minimal_fs_size() { :; }
+    blockdev() { echo 1073741824; }
+    define() {
+      _try_scratch_mkfs_sized() { _notrun "upstream's sized"; }
+      _scratch_mkfs_blocksized() { _notrun "upstream's blocksized"; }
+      _require_names_are_bytes() { _notrun "upstream's names"; }
+      _filesystem_timestamp_range() { echo "upstream's range \${2:-$FSTYP}"; }
+      _fstyp_has_non_default_seek_data_hole() { return 1; }
+    }`;
+  const source = Array.from({ length: times }, () => `define; . ${functions} || echo failed`).join('\n');
+  const script = `FSTYP=${fstyp}; MKFS_OPTIONS=--device=/dev/pmem3; SCRATCH_DEV=/dev/pmem1\n${upstream}\n${source}\n${call}`;
+  return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim();
+}
+
+test('sized mkfs of zpmfs goes to mkfs with the size; too large or oddly blocked is notrun', () => {
+  expect(run('zpmfs', '_try_scratch_mkfs_sized 268435456')).toBe('mkfs [] --size=268435456');
+  expect(run('zpmfs', '_try_scratch_mkfs_sized 268435456 1024')).toMatch(/^notrun: .*1024/);
+  expect(run('zpmfs', '_try_scratch_mkfs_sized 2147483648')).toMatch(/^notrun: .*too small/);
+});
+
+test('other types get what upstream answers', () => {
+  expect(run('ext4', '_try_scratch_mkfs_sized 268435456')).toBe("notrun: upstream's sized");
+  expect(run('ext4', '_require_names_are_bytes')).toBe("notrun: upstream's names");
+  expect(run('ext4', '_filesystem_timestamp_range /dev/x')).toBe("upstream's range ext4");
+});
+
+test('answers for zpmfs', () => {
+  expect(run('zpmfs', '_require_names_are_bytes; echo may run')).toBe('may run');
+  expect(run('zpmfs', '_filesystem_timestamp_range')).toBe('-9223372036 9223372036');
+  expect(run('zpmfs', '_filesystem_timestamp_range /dev/x ext4')).toBe("upstream's range ext4");
+  expect(run('zpmfs', '_fstyp_has_non_default_seek_data_hole && echo tells holes')).toBe('tells holes');
+  expect(run('zpmfs', '_scratch_mkfs_blocksized 1024')).toMatch(/^notrun: .*1024/);
+});
+
+test('sourcing again, as tests do with upstream, changes nothing', () => {
+  expect(run('zpmfs', '_filesystem_timestamp_range', 3)).toBe('-9223372036 9223372036');
+  expect(run('ext4', '_filesystem_timestamp_range', 3)).toBe("upstream's range ext4");
+});
