@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * Plays the kernel's part in one process, for tests without a kernel: memory in the place of pmem, one or more ZTs,
+ * and commands built as fs/zuf builds them, which go through the real mount table and dispatcher.
+ *
+ * ```ts
+ * const kernel = new FakeKernel({ fileSystem: nullfs, devices: [{ node: 0, bytes: 64 << 20 }] });
+ * const fs = kernel.mount();
+ * fs.mkdir('/a');
+ * fs.writeFile('/a/b', 'hello');
+ * fs.unmount();
+ * ```
+ */
+
+import { FLAG, MOUNT_OP, zufs_ioc_hdr, zufs_ioc_mount } from '../abi/layout.ts';
+import type { FileSystem, MountMemory } from '../fs/filesystem.ts';
+import type { Addon } from '../native/addon.ts';
+import { buildAddon } from '../native/build.ts';
+import { loadAddon } from '../native/load.ts';
+import { COMMAND_BUFFER_SIZE, createOperation, Dispatcher, WINDOW_SIZE } from './dispatch.ts';
+import { Command, type CommandOptions, KernelError, operationName } from './fake-command.ts';
+import { FakeMount } from './fake-mount.ts';
+import type { Log } from './log.ts';
+import { type MountDescriptor, MountTable, setU64, u64 } from './mount-table.ts';
+import { MountRegistry } from './registry.ts';
+import { OperationStatistics, STATISTICS_BYTES } from './statistics.ts';
+
+export { BadReplyError, KernelError } from './fake-command.ts';
+export { FakeInode, FakeMount } from './fake-mount.ts';
+
+export interface FakeDevice {
+  readonly node: number;
+  /** A multiple of 4096; real devices come in multiples of 2 MiB. */
+  readonly bytes: number;
+}
+
+export interface FakeKernelOptions {
+  readonly fileSystem: FileSystem;
+  /** T1 devices in order; the memory is zeroed. */
+  readonly devices?: readonly FakeDevice[];
+  /** Memory to use instead of new one: `devices` must add up to its length. */
+  readonly memory?: { readonly address: number; readonly length: number };
+  /** One ZT a CPU. */
+  readonly cpus?: number;
+  /** Node of each CPU; all 0 unless given. */
+  readonly cpuNodes?: readonly number[];
+  readonly addon?: Addon;
+  readonly log?: Log;
+}
+
+export interface FakeMountOptions {
+  readonly options?: string;
+  readonly readOnly?: boolean;
+}
+
+/** Bytes on both sides of the data in the window that the server must leave alone. */
+const GUARD = 64;
+const GUARD_BYTE = 0xa5;
+
+class FakeZt {
+  readonly buffer: Uint8Array;
+  readonly window: Uint8Array;
+  readonly dispatcher: Dispatcher;
+
+  constructor(buffer: Uint8Array, window: Uint8Array, dispatcher: Dispatcher) {
+    this.buffer = buffer;
+    this.window = window;
+    this.dispatcher = dispatcher;
+  }
+}
+
+export class FakeKernel {
+  readonly addon: Addon;
+  /** The devices as one flat range. */
+  readonly memory: Uint8Array;
+  readonly memoryAddress: number;
+  /** CPU whose ZT serves what comes next. */
+  cpu = 0;
+  /** Byte in its page where the application's buffer starts. */
+  pageOffset = 0;
+  /** Called around every operation. */
+  onOperation: ((when: 'before' | 'after', operation: string, error: number) => void) | null = null;
+  /** What the server reported as its own defects; a test ends with this empty. */
+  readonly reports: string[] = [];
+  readonly statistics: SharedArrayBuffer;
+
+  readonly #zts: FakeZt[] = [];
+  readonly #table: MountTable;
+  readonly #descriptors = new Map<number, MountDescriptor>();
+
+  constructor(options: FakeKernelOptions) {
+    this.addon = options.addon ?? loadAddon(buildAddon());
+    const { addon } = this;
+    const devices = options.devices ?? [{ node: 0, bytes: options.memory?.length ?? 64 << 20 }];
+    const length = devices.reduce((sum, device) => sum + device.bytes, 0);
+    if (options.memory !== undefined && options.memory.length !== length) {
+      throw new RangeError(`devices hold ${length} bytes, the memory ${options.memory.length}`);
+    }
+    this.memoryAddress = options.memory?.address ?? addon.mmapAnonymous(length);
+    this.memory = new Uint8Array(addon.external(this.memoryAddress, length));
+    const cpus = options.cpus ?? 1;
+    const cpuNodes = options.cpuNodes ?? new Array<number>(cpus).fill(0);
+    const log = options.log ?? (() => {});
+    const registry = new MountRegistry();
+    this.statistics = new SharedArrayBuffer(cpus * STATISTICS_BYTES);
+    this.#table = new MountTable({
+      addon,
+      fileSystems: [options.fileSystem],
+      registry,
+      cpuNodes,
+      log,
+      grab: () => ({ memory: memoryOf(this.memoryAddress, devices), release: () => {} }),
+      announce: (descriptor) => void this.#descriptors.set(descriptor.slot, descriptor),
+      withdrawn: (slot) => void this.#descriptors.delete(slot),
+    });
+    for (let zt = 0; zt < cpus; zt++) {
+      this.#zts.push(this.#createZt(zt, cpuNodes[zt], options.fileSystem, registry));
+    }
+  }
+
+  #createZt(zt: number, node: number, fileSystem: FileSystem, registry: MountRegistry): FakeZt {
+    const { addon } = this;
+    const commandAddress = addon.mmapAnonymous(COMMAND_BUFFER_SIZE);
+    const windowAddress = addon.mmapAnonymous(WINDOW_SIZE);
+    const operation = createOperation(addon, commandAddress, windowAddress);
+    const dispatcher = new Dispatcher({
+      operation,
+      registry,
+      statistics: new OperationStatistics(addon, this.statistics, zt * STATISTICS_BYTES),
+      attach: (slot) => {
+        const descriptor = this.#descriptors.get(slot);
+        if (descriptor === undefined) throw new Error(`mount ${slot} was not announced`);
+        const { memory, shared } = descriptor;
+        return fileSystem.attach({ addon, memory, slot, shared, cpu: zt, node, channel: 0, zt });
+      },
+      report: (message) => void this.reports.push(message),
+    });
+    return new FakeZt(operation.u8, operation.window, dispatcher);
+  }
+
+  /** mount(2). Throws `KernelError`. */
+  mount(options: FakeMountOptions = {}): FakeMount {
+    const page = this.#mountPage(MOUNT_OP.ZUFS_M_MOUNT, options);
+    setU64(page, zufs_ioc_mount.zmi_zus_zfi, 1);
+    setU64(page, zufs_ioc_mount.zmi_sb_id, 1);
+    this.#mountCall(page, 'mount');
+    const root = { cookie: u64(page, zufs_ioc_mount.zmi_zus_ii), dpp: u64(page, zufs_ioc_mount.zmi__zi) };
+    const mount = new FakeMount(this, {
+      superBlock: u64(page, zufs_ioc_mount.zmi_zus_sbi),
+      root,
+      capabilities: page.getUint32(zufs_ioc_mount.zmi_fs_caps, true),
+      readOnly: options.readOnly ?? false,
+    });
+    return mount;
+  }
+
+  /** For FakeMount. */
+  unmountCall(superBlock: number): void {
+    const page = this.#mountPage(MOUNT_OP.ZUFS_M_UMOUNT, {});
+    setU64(page, zufs_ioc_mount.zmi_zus_sbi, superBlock);
+    this.#mountCall(page, 'umount');
+  }
+
+  /** For FakeMount. */
+  remountCall(superBlock: number, wasReadOnly: boolean, options: FakeMountOptions): void {
+    const page = this.#mountPage(MOUNT_OP.ZUFS_M_REMOUNT, options);
+    setU64(page, zufs_ioc_mount.zmi_zus_sbi, superBlock);
+    const flags = page.getUint32(zufs_ioc_mount.zmi_remount_flags, true);
+    page.setUint32(zufs_ioc_mount.zmi_remount_flags, flags | (wasReadOnly ? FLAG.ZUFS_REM_WAS_RO : 0), true);
+    this.#mountCall(page, 'remount');
+  }
+
+  #mountPage(operation: number, options: FakeMountOptions): DataView {
+    const page = new DataView(new ArrayBuffer(4096));
+    page.setUint16(zufs_ioc_hdr.operation, operation, true);
+    const text = new TextEncoder().encode(options.options ?? '');
+    page.setUint16(zufs_ioc_hdr.in_len, zufs_ioc_mount.SIZE + text.length + 1, true);
+    page.setUint32(zufs_ioc_mount.zmi_po_mount_options_len, text.length, true);
+    new Uint8Array(page.buffer).set(text, zufs_ioc_mount.zmi_po_mount_options);
+    page.setUint32(zufs_ioc_mount.zmi_remount_flags, options.readOnly ? FLAG.ZUFS_REM_WILL_RO : 0, true);
+    page.setUint16(zufs_ioc_mount.zmi_num_cpu, this.#zts.length, true);
+    page.setUint16(zufs_ioc_mount.zmi_num_channels, 1, true);
+    return page;
+  }
+
+  #mountCall(page: DataView, what: string): void {
+    this.onOperation?.('before', what, 0);
+    this.#table.handle(page);
+    const error = page.getInt32(zufs_ioc_hdr.err, true);
+    this.onOperation?.('after', what, error);
+    if (error < 0) throw new KernelError(-error, what);
+  }
+
+  /** A command on the current CPU's ZT. */
+  command(options: CommandOptions): Command {
+    const zt = this.#zts[this.cpu];
+    if (options.data !== undefined) {
+      const { offset, length } = options.data;
+      zt.window.fill(GUARD_BYTE, Math.max(0, offset - GUARD), offset);
+      zt.window.fill(GUARD_BYTE, offset + length, offset + length + GUARD);
+    }
+    return new Command(zt.buffer, options);
+  }
+
+  /** Data that goes with a command. */
+  get window(): Uint8Array {
+    return this.#zts[this.cpu].window;
+  }
+
+  /** Send it. Returns 0 or -errno; throws `BadReplyError` when the answer breaks the rules. */
+  send(command: Command): number {
+    const zt = this.#zts[this.cpu];
+    const outMax = command.view.getUint16(zufs_ioc_hdr.out_max, true);
+    const name = operationName(command.operation);
+    this.onOperation?.('before', name, 0);
+    zt.dispatcher.dispatch();
+    this.onOperation?.('after', name, command.error);
+    command.checkReply(outMax);
+    if (command.data !== null)
+      this.#checkGuards(command, zt.window, command.data.offset, command.data.length);
+    return command.error;
+  }
+
+  #checkGuards(command: Command, window: Uint8Array, offset: number, length: number): void {
+    const before = window.subarray(Math.max(0, offset - GUARD), offset);
+    const after = window.subarray(offset + length, offset + length + GUARD);
+    if (!before.every((byte) => byte === GUARD_BYTE)) command.bad('wrote before its data in the window');
+    if (!after.every((byte) => byte === GUARD_BYTE)) command.bad('wrote behind its data in the window');
+  }
+}
+
+function memoryOf(address: number, devices: readonly FakeDevice[]): MountMemory {
+  let offset = 0;
+  const nodes = devices.map(({ node, bytes }) => {
+    const range = { node, offset, length: bytes };
+    offset += bytes;
+    return range;
+  });
+  return { address, length: offset, nodes };
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * Which mounts there are, in shared memory: a generation per slot, 0 for a free one. The mount worker writes it before
+ * it answers a mount and after it has unmounted; a ZT compares it at each operation and attaches when it has changed.
+ */
+
+/** Slots 0..255; a cookie of an inode is `slot * 2^40 + index`. */
+export const MAX_MOUNTS = 256;
+
+/** Index of the last generation given out, behind those of the slots. */
+const LAST = MAX_MOUNTS;
+
+export class MountRegistry {
+  readonly buffer: SharedArrayBuffer;
+  readonly #generations: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(4 * (MAX_MOUNTS + 1))) {
+    this.buffer = buffer;
+    this.#generations = new Int32Array(buffer);
+  }
+
+  generation(slot: number): number {
+    return Atomics.load(this.#generations, slot);
+  }
+
+  /** A slot that nobody uses, or null when all are taken. Only the mount worker asks. */
+  freeSlot(): number | null {
+    for (let slot = 0; slot < MAX_MOUNTS; slot++) if (this.generation(slot) === 0) return slot;
+    return null;
+  }
+
+  nextGeneration(): number {
+    return Atomics.add(this.#generations, LAST, 1) + 1;
+  }
+
+  publish(slot: number, generation: number): void {
+    Atomics.store(this.#generations, slot, generation);
+  }
+
+  withdraw(slot: number): void {
+    Atomics.store(this.#generations, slot, 0);
+  }
+}
