@@ -51,6 +51,7 @@ export const labConfigSchema = z.strictObject({
     pmemPerNode: z.int().min(1).max(8).meta({ description: 'NVDIMMs a node' }),
     pmemSize: size,
     sshPort: z.int().min(0).max(65535).meta({ description: 'SSH port on 127.0.0.1; 0 takes a free one' }),
+    kernelArguments: list("Kernel command line arguments besides the lab's own"),
     bootTimeout: z.int().min(5).max(3600).meta({ description: 'Seconds until the guest must be ready' }),
   }),
   server: z.strictObject({

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import getPort from 'get-port';
+import type { LabContext } from '../context.ts';
+import type { GuestImage } from '../image/build.ts';
+import { labelOfLab, labelOfRole } from '../runtime/labels.ts';
+import type { Background } from '../runtime/runtime.ts';
+import { chooseAccelerator } from './accelerator.ts';
+import { ConsoleLog, lastLines, panicLines, scanConsole } from './console.ts';
+import {
+  BootTimeoutError,
+  GuestPanicError,
+  PortTakenError,
+  QemuEndedError,
+  SshUnreachableError,
+} from './failure.ts';
+import { GuestVm } from './guest.ts';
+import { copyPmemFiles, obtainPmemFiles } from './pmem.ts';
+import { type Accelerator, qemuCommand } from './qemu.ts';
+import { HostKeyError, type SshAddress, SshConnection } from './ssh.ts';
+import { keyBlob, makeKeyPair, type SshKeyPair } from './ssh-key.ts';
+import { removeVmFiles, type VmState, vmPaths, writeState } from './state.ts';
+import { devicesAcrossNodes, planTopology, type Topology } from './topology.ts';
+
+/** What a VM is booted from. */
+export interface BootArtefacts {
+  readonly kernel: { readonly key: string; readonly bzImage: string };
+  readonly image: GuestImage;
+}
+
+export interface BootOptions {
+  /** Default true; without NVDIMMs a VM is smaller and boots sooner. */
+  readonly pmem?: boolean;
+  /** Kernel command line arguments besides those of the settings; what follows a `--` goes to init. */
+  readonly kernelArguments?: readonly string[];
+}
+
+const loopback = '127.0.0.1';
+const pollMs = 100;
+/** A port that was free when asked for may be gone when QEMU binds it: another one then. */
+const portAttempts = 3;
+/** What SSH gets after the ready line, however late that came. */
+const leastSshMs = 15_000;
+
+/**
+ * Boot a VM and give it back once it answers on SSH; its state is then on record for later commands. The lab must have no VM.
+ * However it fails, and when the user interrupts, QEMU has ended and its files are gone but for the logs.
+ * Throws `GuestPanicError`, `QemuEndedError`, `BootTimeoutError`, `SshUnreachableError`, `PortTakenError`.
+ */
+export async function bootVm(
+  context: LabContext,
+  artefacts: BootArtefacts,
+  options: BootOptions = {},
+): Promise<{ readonly vm: GuestVm; readonly state: VmState }> {
+  await context.runtime.prepare('vm', context);
+  const topology = planTopology(context.config.vm);
+  const accelerator = await chooseAccelerator(context, artefacts.kernel.bzImage);
+  const withPmem = options.pmem ?? true;
+  const prepared = withPmem
+    ? await obtainPmemFiles(context, {
+        topology,
+        accelerator,
+        kernel: artefacts.kernel.bzImage,
+        image: artefacts.image,
+      })
+    : [];
+  const paths = vmPaths(context.stateDir);
+  try {
+    await mkdir(paths.directory, { recursive: true });
+    await keepPreviousLog(paths.consoleLog);
+    const pmemFiles = await copyPmemFiles(prepared, paths.pmem, context.signal);
+    const machine = { topology, accelerator, pmemFiles, artefacts };
+    return await bootOnFreePort(context, machine, options.kernelArguments ?? []);
+  } catch (error) {
+    await removeVmFiles(context.stateDir, { keepLogs: true });
+    throw error;
+  }
+}
+
+interface Machine {
+  readonly topology: Topology;
+  readonly accelerator: Accelerator;
+  readonly pmemFiles: readonly string[];
+  readonly artefacts: BootArtefacts;
+}
+
+async function bootOnFreePort(
+  context: LabContext,
+  machine: Machine,
+  kernelArguments: readonly string[],
+): Promise<{ readonly vm: GuestVm; readonly state: VmState }> {
+  const { sshPort } = context.config.vm;
+  if (sshPort !== 0) {
+    await requireFreePort(sshPort);
+    return await boot(context, machine, sshPort, kernelArguments);
+  }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await boot(context, machine, await getPort({ host: loopback }), kernelArguments);
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || attempt === portAttempts) throw error;
+    }
+  }
+}
+
+async function requireFreePort(port: number): Promise<void> {
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(port, loopback, resolve);
+    });
+  } catch (error) {
+    throw new PortTakenError(port, error);
+  } finally {
+    server.close();
+  }
+}
+
+async function boot(
+  context: LabContext,
+  machine: Machine,
+  port: number,
+  kernelArguments: readonly string[],
+): Promise<{ readonly vm: GuestVm; readonly state: VmState }> {
+  const { artefacts, topology } = machine;
+  const paths = vmPaths(context.stateDir);
+  const keys = makeKeyPair(`zufs-lab-${context.name}`);
+  const address: SshAddress = {
+    host: loopback,
+    port,
+    privateKey: keys.privateKey,
+    hostKey: artefacts.image.hostKey,
+  };
+  await writeSshFiles(context.stateDir, keys, address);
+  await rm(paths.qemuLog, { force: true });
+
+  const command = qemuCommand({
+    ...machine,
+    kernel: artefacts.kernel.bzImage,
+    rootDisk: artefacts.image.disk,
+    kernelArguments: [
+      `zufs.name=${context.name}`,
+      `zufs.key=${keyBlob(keys.publicKey)}`,
+      ...context.config.vm.kernelArguments,
+      ...kernelArguments,
+    ],
+    consoleLog: paths.consoleLog,
+    monitorSocket: paths.monitorSocket,
+    consoleSocket: paths.consoleSocket,
+    ssh: { address: loopback, port },
+  });
+  const background = await context.runtime.start(command, {
+    cwd: paths.directory,
+    labels: { [labelOfLab]: context.name, [labelOfRole]: 'vm' },
+    mounts: [
+      { path: artefacts.kernel.bzImage, writable: false },
+      { path: artefacts.image.disk, writable: false },
+    ],
+    tools: 'vm',
+    logFile: paths.qemuLog,
+    kvm: machine.accelerator === 'kvm',
+    ports: [port],
+  });
+  try {
+    const state: VmState = {
+      name: context.name,
+      runtime: context.runtime.kind,
+      id: background.id,
+      startedAt: new Date().toISOString(),
+      accelerator: machine.accelerator,
+      sshPort: port,
+      hostKey: artefacts.image.hostKey,
+      kernel: artefacts.kernel.key,
+      image: artefacts.image.key,
+      cpus: topology.cpus,
+      memory: topology.memory,
+      testDevices: machine.pmemFiles.length === 0 ? [] : devicesAcrossNodes(topology, 0),
+      scratchDevices: machine.pmemFiles.length === 0 ? [] : devicesAcrossNodes(topology, 1),
+    };
+    await writeState(context.stateDir, state);
+    const watch = new BootWatch(context, background, port);
+    const readyAfter = await watch.untilReady();
+    const connection = await watch.untilSsh(address);
+    const complete = { ...state, readyAfter };
+    await writeState(context.stateDir, complete);
+    const { name } = context;
+    const vm = new GuestVm({ name, consoleLog: paths.consoleLog, background, address, connection });
+    return { vm, state: complete };
+  } catch (error) {
+    await background.stop(0);
+    throw error;
+  }
+}
+
+async function keepPreviousLog(consoleLog: string): Promise<void> {
+  await rename(consoleLog, consoleLog.replace(/\.log$/, '.previous.log')).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    },
+  );
+}
+
+/** The key, and what `ssh -F` and `scp -F` need to reach the guest by hand. */
+async function writeSshFiles(stateDir: string, keys: SshKeyPair, address: SshAddress): Promise<void> {
+  const paths = vmPaths(stateDir);
+  await writeFile(paths.privateKey, keys.privateKey, { mode: 0o600 });
+  const host = `[${address.host}]:${address.port}`;
+  await writeFile(paths.knownHosts, `${host} ${address.hostKey}\n`);
+  const quoted = (path: string): string => `"${path}"`;
+  await writeFile(
+    paths.sshConfig,
+    `${[
+      'Host guest',
+      `  HostName ${address.host}`,
+      `  Port ${address.port}`,
+      '  User root',
+      `  IdentityFile ${quoted(paths.privateKey)}`,
+      '  IdentitiesOnly yes',
+      `  UserKnownHostsFile ${quoted(paths.knownHosts)}`,
+      '  StrictHostKeyChecking yes',
+    ].join('\n')}\n`,
+  );
+}
+
+/** Watches a guest come up, and tells the ways in which it may not. */
+class BootWatch {
+  readonly #context: LabContext;
+  readonly #background: Background;
+  readonly #port: number;
+  readonly #console: ConsoleLog;
+  readonly #deadline: number;
+
+  constructor(context: LabContext, background: Background, port: number) {
+    this.#context = context;
+    this.#background = background;
+    this.#port = port;
+    this.#console = new ConsoleLog(vmPaths(context.stateDir).consoleLog);
+    this.#deadline = performance.now() + context.config.vm.bootTimeout * 1000;
+  }
+
+  /** Guest seconds from the kernel's start to init's ready line. */
+  async untilReady(): Promise<number> {
+    const { config, progress, signal } = this.#context;
+    for (;;) {
+      // Before the console is read: what QEMU wrote at its end is then seen.
+      const running = await this.#background.running();
+      await this.#console.read();
+      const { readyAfter, panic } = scanConsole(this.#console.text);
+      if (readyAfter !== undefined) return readyAfter;
+      if (panic !== undefined || !running) throw await this.#ended(panic);
+      if (performance.now() > this.#deadline) {
+        throw new BootTimeoutError(
+          `The guest was not ready within ${config.vm.bootTimeout} s.`,
+          this.#details('On a busy or slow machine raise vm.bootTimeout.'),
+        );
+      }
+      progress.update(lastLines(this.#console.text, 1));
+      await sleep(pollMs, undefined, { signal });
+    }
+  }
+
+  async untilSsh(address: SshAddress): Promise<SshConnection> {
+    const { progress, signal } = this.#context;
+    const deadline = Math.max(this.#deadline, performance.now() + leastSshMs);
+    progress.update('waiting for SSH');
+    for (;;) {
+      let cause: unknown;
+      try {
+        return await withAbort(SshConnection.connect(address, deadline - performance.now()), signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        cause = error;
+      }
+      await this.#console.read();
+      const { panic } = scanConsole(this.#console.text);
+      if (panic !== undefined || !(await this.#background.running())) throw await this.#ended(panic);
+      if (cause instanceof HostKeyError || performance.now() > deadline) {
+        throw new SshUnreachableError(
+          `The guest is up, but its SSH on ${address.host}:${address.port} cannot be used: ${cause instanceof Error ? cause.message : cause}.`,
+          { ...this.#details(), cause },
+        );
+      }
+      await sleep(pollMs, undefined, { signal });
+    }
+  }
+
+  async #ended(panic: string | undefined): Promise<Error> {
+    const { consoleTail, ...details } = this.#details();
+    if (panic !== undefined) {
+      // The rest of the message and the trace.
+      await sleep(2 * pollMs);
+      await this.#console.read();
+      return new GuestPanicError(`The guest's kernel panicked while booting: ${panic}.`, {
+        ...details,
+        consoleTail: panicLines(this.#console.text),
+      });
+    }
+    const qemuLog = await readFile(vmPaths(this.#context.stateDir).qemuLog, 'utf8').catch(() => '');
+    if (/Could not set up host forwarding rule/.test(qemuLog)) return new PortTakenError(this.#port);
+    const said = lastLines(qemuLog, 3);
+    return new QemuEndedError(
+      `QEMU ended before the guest was ready${said === '' ? '.' : `: ${said.replaceAll('\n', '; ')}`}`,
+      { ...details, consoleTail },
+    );
+  }
+
+  #details(hint?: string): { consoleTail: string; consoleLog: string; hint?: string } {
+    return {
+      consoleTail: lastLines(this.#console.text),
+      consoleLog: this.#console.path,
+      ...(hint === undefined ? {} : { hint }),
+    };
+  }
+}
+
+/** `promise`, or `signal`'s reason as soon as it aborts; what comes of the promise later is let go. */
+async function withAbort(promise: Promise<SshConnection>, signal: AbortSignal): Promise<SshConnection> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    promise.then(
+      (connection) => connection[Symbol.asyncDispose](),
+      () => undefined,
+    );
+    aborted.reject(signal.reason);
+  };
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
