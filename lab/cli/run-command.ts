@@ -24,14 +24,17 @@ export async function runCommand(
   await withSettings(command, async (settings, display) => {
     await using runtime = await chooseRuntime(settings);
     const cache = new ArtefactDirectory(settings.cacheRoot);
-    const contextOf = (step: Step | undefined): LabContext => ({
-      ...settings,
+    const contextOf = (base: SettingsContext, current: Step | undefined): LabContext => ({
+      ...base,
       runtime,
       cache,
-      progress: step?.progress ?? settings.progress,
-      step: (title, inner) => display.step(title, step, (child) => inner(contextOf(child))),
+      progress: current?.progress ?? display.progress,
+      // On `this`, not on `base`: a context copied with other settings hands those down to its steps.
+      async step(this: LabContext, title, inner) {
+        return await display.step(title, current, (child) => inner(contextOf(this, child)));
+      },
     });
-    return await body(contextOf(undefined));
+    return await body(contextOf(settings, undefined));
   });
 }
 

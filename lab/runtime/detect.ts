@@ -2,6 +2,7 @@
 
 import type { SettingsContext } from '../context.ts';
 import { stateRoot } from '../paths.ts';
+import { DockerRuntime } from './docker.ts';
 import { findEngine, noEngineError } from './engine.ts';
 import { HostRuntime } from './host.ts';
 import type { Runtime } from './runtime.ts';
@@ -15,6 +16,16 @@ export async function chooseRuntime(context: SettingsContext): Promise<Runtime> 
   await host.reapOrphans();
   if (context.config.runtime === 'host') return host;
   const search = await findEngine(process.env);
-  if (search.engine === undefined && context.config.runtime === 'docker') throw noEngineError(search.tried);
-  return host;
+  if (search.engine === undefined) {
+    if (context.config.runtime === 'docker') throw noEngineError(search.tried);
+    return host;
+  }
+  const docker = new DockerRuntime({
+    lab: context.name,
+    engine: search.engine,
+    host,
+    cacheRoot: context.cacheRoot,
+  });
+  await docker.reapOrphans();
+  return docker;
 }

@@ -91,6 +91,8 @@ function problemOf(error: unknown): string {
     case 'ECONNREFUSED':
       return 'nobody listens';
     default:
-      return /abort|timeout/i.test(`${name} ${message}`) ? `no answer within ${answerMs / 1000} s` : message;
+      return /abort|timeout|socket hang up/i.test(`${name} ${message}`)
+        ? `no answer within ${answerMs / 1000} s`
+        : message;
   }
 }

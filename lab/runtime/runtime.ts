@@ -54,8 +54,13 @@ export interface RunOptions extends TaskContext {
   readonly mounts?: readonly Mount[];
   /** Where the tool comes from. */
   readonly tools: ToolSet;
-  /** Run as root (image build, mounts): sudo on the host where needed. */
+  /** Run as root (image build, mounts): sudo on the host where needed, a privileged container. */
   readonly root?: boolean;
+  /**
+   * The program needs the network and apt. A container has neither otherwise; with this it gets the host's network, and the
+   * host's /etc/apt, keyrings, certificates and proxy variables to read.
+   */
+  readonly network?: boolean;
   /** Default true. */
   readonly reject?: boolean;
   /** All output goes to this file too. */
