@@ -56,7 +56,7 @@ export interface WatchdogTiming {
   readonly idle: number;
 }
 
-const defaultTiming: WatchdogTiming = { tick: 500, health: 5_000, collect: 60_000, idle: 300_000 };
+const defaultTiming: WatchdogTiming = { tick: 500, health: 20_000, collect: 60_000, idle: 300_000 };
 
 /** Call `check` once for `tests` and watch over it: every test's limit, the guest's health, and that it moves on at all. */
 export async function attemptTests(options: AttemptOptions): Promise<AttemptResult> {

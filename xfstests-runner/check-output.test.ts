@@ -28,6 +28,7 @@ generic/004  3s ... [failed, exit status 1]- output mismatch (see /results/gener
     +++ /results/generic/004.out.bad
     @@ -1,2 +1,2 @@
     -generic/006 is what was expected
+    +Permission denied
 generic/005        _check_dmesg: something found in dmesg (see /results/generic/005.dmesg)
 
 generic/006        [expunged]
@@ -43,7 +44,7 @@ const events = [
   'start generic/003',
   'notrun generic/003 this kernel has no quota',
   'start generic/004',
-  'failed generic/004 [failed, exit status 1]- output mismatch',
+  'failed generic/004 [failed, exit status 1]- output mismatch: Permission denied',
   'start generic/005',
   'failed generic/005 _check_dmesg: something found in dmesg',
   'start generic/006',

@@ -86,7 +86,7 @@ const FAILURE =
 
 function printedVerdict(lines: readonly string[]): PrintedVerdict | undefined {
   const failure = lines.find((line) => FAILURE.test(line));
-  if (failure !== undefined) return { status: 'failed', reason: failureReason(failure) };
+  if (failure !== undefined) return { status: 'failed', reason: failureReason(failure, lines) };
   const first = lines[0] ?? '';
   const notrun = /\[not run\]\s*(.*)$/.exec(first);
   if (notrun !== null) return { status: 'notrun', reason: notrun[1] ?? '' };
@@ -95,10 +95,22 @@ function printedVerdict(lines: readonly string[]): PrintedVerdict | undefined {
   return undefined;
 }
 
-/** The line without the previous run's time and without the guest's path of the file that explains it. */
-function failureReason(line: string): string {
-  return line
+/** Longest piece of a difference that goes into a reason. */
+const DIFFERENCE_LENGTH = 120;
+
+/**
+ * The line without the previous run's time and without the guest's path of the file that explains it; then the first line
+ * that the test printed and should not have.
+ */
+function failureReason(failure: string, lines: readonly string[]): string {
+  const words = failure
     .replace(/^\s*(\d+s \.\.\.)?\s*/, '')
     .replace(/\s*\(see \S+( for details)?\)/, '')
+    .replace(/^- /, '')
     .trim();
+  const difference = lines
+    .find((line) => /^ {4}\+(?!\+\+ )/.test(line))
+    ?.slice(5)
+    .trim();
+  return difference === undefined ? words : `${words}: ${difference.slice(0, DIFFERENCE_LENGTH)}`;
 }
