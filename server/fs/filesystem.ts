@@ -150,4 +150,9 @@ export interface FileSystem {
   remount(request: MountRequest, shared: SharedArrayBuffer): void;
   /** ZT: take part in a mount that the mount worker made. */
   attach(request: AttachRequest): MountedFileSystem;
+  /**
+   * Make an empty file system in zeroed memory, as mkfs does on devices: each ZT tries its handlers on one before the
+   * first mount, so that they are compiled when it comes. Types without devices need none.
+   */
+  formatScratch?(addon: Addon, memory: MountMemory): void;
 }

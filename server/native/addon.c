@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -547,6 +550,36 @@ static napi_value addon_size_of(napi_env env, napi_callback_info info)
 	return number(env, (double)bytes);
 }
 
+static napi_value addon_send_datagram(napi_env env, napi_callback_info info)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	napi_value values[2];
+	size_t count = 2, path_length, length;
+	char text[1024];
+	int fd, error;
+	ssize_t sent;
+
+	CHECK(napi_get_cb_info(env, info, &count, values, NULL, NULL));
+	if (count < 2 ||
+	    napi_get_value_string_utf8(env, values[0], to.sun_path, sizeof(to.sun_path),
+				       &path_length) != napi_ok ||
+	    napi_get_value_string_utf8(env, values[1], text, sizeof(text), &length) != napi_ok)
+		return throw_type_error(env, "sendDatagram(path, text)");
+	/* The abstract name space is written with an @ in front. */
+	if (to.sun_path[0] == '@')
+		to.sun_path[0] = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return throw_errno(env, "socket", errno);
+	sent = sendto(fd, text, length, 0, (struct sockaddr *)&to,
+		      offsetof(struct sockaddr_un, sun_path) + path_length);
+	error = errno;
+	close(fd);
+	if (sent < 0)
+		return throw_errno(env, "sendto", error);
+	return NULL;
+}
+
 /* --- Module --- */
 
 static const struct {
@@ -579,6 +612,7 @@ static const struct {
 	{ "setIoFlusher", addon_set_io_flusher },
 	{ "blockSignals", addon_block_signals },
 	{ "sizeOf", addon_size_of },
+	{ "sendDatagram", addon_send_datagram },
 };
 
 static void free_instance(napi_env env, void *data, void *hint)

@@ -60,6 +60,8 @@ export interface Addon {
   blockSignals(): void;
   /** Size in bytes of a block device (BLKGETSIZE64) or regular file. */
   sizeOf(fd: number): number;
+  /** Send a datagram to a Unix socket; a path that starts with @ is an abstract name. */
+  sendDatagram(path: string, text: string): void;
   /** What `writeBack` uses on this CPU: clwb, clflushopt or clflush. */
   readonly writeBackInstruction: string;
 }

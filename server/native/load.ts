@@ -34,6 +34,7 @@ interface Exports {
   setIoFlusher(): void;
   blockSignals(): void;
   sizeOf(fd: number): number;
+  sendDatagram(path: string, text: string): void;
 }
 
 /**
@@ -180,6 +181,10 @@ class NativeAddon implements Addon {
 
   sizeOf(fd: number): number {
     return this.#native.sizeOf(fd);
+  }
+
+  sendDatagram(path: string, text: string): void {
+    this.#native.sendDatagram(path, text);
   }
 }
 

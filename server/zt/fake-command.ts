@@ -48,7 +48,7 @@ export interface CommandOptions {
   readonly size: number;
   /** Bytes that the kernel reads back. */
   readonly out?: readonly [start: number, length: number];
-  /** How far the server may raise `out_len`, from the start of the command; as `size` unless it is said. */
+  /** How far the server may raise `out_len`; not at all unless it is said. */
   readonly outMax?: number;
   /** Data in the window. */
   readonly data?: { readonly offset: number; readonly length: number };
@@ -58,6 +58,9 @@ export class Command {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly operation: number;
+  /** First byte that comes back: the kernel's word, whatever the server makes of the field. */
+  readonly outStart: number;
+  readonly #outMax: number;
   /** What the command has in the window; null when it has nothing there. */
   readonly data: { readonly offset: number; readonly length: number } | null;
 
@@ -65,14 +68,17 @@ export class Command {
   constructor(buffer: Uint8Array, options: CommandOptions) {
     this.operation = options.operation;
     this.data = options.data ?? null;
-    const outMax = options.outMax ?? options.size;
-    this.bytes = buffer.subarray(0, Math.max(options.size, outMax));
+    const [outStart, outLength] = options.out ?? [0, 0];
+    const outMax = options.outMax ?? outLength;
+    this.outStart = outStart;
+    this.#outMax = outMax;
+    this.bytes = buffer.subarray(0, Math.max(options.size, outStart + outMax));
     this.bytes.fill(0);
     this.view = new DataView(buffer.buffer, buffer.byteOffset, this.bytes.length);
     this.view.setUint16(zufs_ioc_hdr.in_len, options.size, true);
     this.view.setUint16(zufs_ioc_hdr.out_max, outMax, true);
-    this.view.setUint16(zufs_ioc_hdr.out_start, options.out?.[0] ?? 0, true);
-    this.view.setUint16(zufs_ioc_hdr.out_len, options.out?.[1] ?? 0, true);
+    this.view.setUint16(zufs_ioc_hdr.out_start, outStart, true);
+    this.view.setUint16(zufs_ioc_hdr.out_len, outLength, true);
     this.view.setUint16(zufs_ioc_hdr.operation, options.operation, true);
     this.view.setUint32(zufs_ioc_hdr.offset, options.data?.offset ?? 0, true);
     this.view.setUint32(zufs_ioc_hdr.len, options.data?.length ?? 0, true);
@@ -115,10 +121,6 @@ export class Command {
     return this.view.getInt32(zufs_ioc_hdr.err, true);
   }
 
-  get outStart(): number {
-    return this.view.getUint16(zufs_ioc_hdr.out_start, true);
-  }
-
   get outLength(): number {
     return this.view.getUint16(zufs_ioc_hdr.out_len, true);
   }
@@ -127,12 +129,11 @@ export class Command {
     return this.view.getUint32(zufs_ioc_hdr.len, true);
   }
 
-  checkReply(outMax: number): void {
+  checkReply(): void {
     const error = this.error;
     if (error > 0 || error < -4095) this.bad(`hdr.err ${error}`);
-    if (this.outStart + this.outLength > outMax) {
-      this.bad(`out region ${this.outStart} + ${this.outLength} beyond ${outMax}`);
-    }
+    if (this.outLength > this.#outMax)
+      this.bad(`${this.outLength} bytes come back where ${this.#outMax} fit`);
   }
 
   bad(what: string): never {

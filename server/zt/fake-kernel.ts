@@ -70,7 +70,7 @@ class FakeZt {
   }
 }
 
-export class FakeKernel {
+export class FakeKernel implements Disposable {
   readonly addon: Addon;
   /** The devices as one flat range. */
   readonly memory: Uint8Array;
@@ -86,6 +86,7 @@ export class FakeKernel {
   readonly statistics: SharedArrayBuffer;
 
   readonly #zts: FakeZt[] = [];
+  readonly #mappings: { readonly address: number; readonly length: number }[] = [];
   readonly #table: MountTable;
   readonly #descriptors = new Map<number, MountDescriptor>();
 
@@ -97,7 +98,7 @@ export class FakeKernel {
     if (options.memory !== undefined && options.memory.length !== length) {
       throw new RangeError(`devices hold ${length} bytes, the memory ${options.memory.length}`);
     }
-    this.memoryAddress = options.memory?.address ?? addon.mmapAnonymous(length);
+    this.memoryAddress = options.memory?.address ?? this.#map(length);
     this.memory = new Uint8Array(addon.external(this.memoryAddress, length));
     const cpus = options.cpus ?? 1;
     const cpuNodes = options.cpuNodes ?? new Array<number>(cpus).fill(0);
@@ -121,8 +122,8 @@ export class FakeKernel {
 
   #createZt(zt: number, node: number, fileSystem: FileSystem, registry: MountRegistry): FakeZt {
     const { addon } = this;
-    const commandAddress = addon.mmapAnonymous(COMMAND_BUFFER_SIZE);
-    const windowAddress = addon.mmapAnonymous(WINDOW_SIZE);
+    const commandAddress = this.#map(COMMAND_BUFFER_SIZE);
+    const windowAddress = this.#map(WINDOW_SIZE);
     const operation = createOperation(addon, commandAddress, windowAddress);
     const dispatcher = new Dispatcher({
       operation,
@@ -137,6 +138,17 @@ export class FakeKernel {
       report: (message) => void this.reports.push(message),
     });
     return new FakeZt(operation.u8, operation.window, dispatcher);
+  }
+
+  #map(length: number): number {
+    const address = this.addon.mmapAnonymous(length);
+    this.#mappings.push({ address, length });
+    return address;
+  }
+
+  /** Gives back the memory it took; what was given to it stays. Nothing of this kernel may be used afterwards. */
+  [Symbol.dispose](): void {
+    for (const { address, length } of this.#mappings.splice(0)) this.addon.munmap(address, length);
   }
 
   /** mount(2). Throws `KernelError`. */
@@ -211,12 +223,11 @@ export class FakeKernel {
   /** Send it. Returns 0 or -errno; throws `BadReplyError` when the answer breaks the rules. */
   send(command: Command): number {
     const zt = this.#zts[this.cpu];
-    const outMax = command.view.getUint16(zufs_ioc_hdr.out_max, true);
     const name = operationName(command.operation);
     this.onOperation?.('before', name, 0);
     zt.dispatcher.dispatch();
     this.onOperation?.('after', name, command.error);
-    command.checkReply(outMax);
+    command.checkReply();
     if (command.data !== null)
       this.#checkGuards(command, zt.window, command.data.offset, command.data.length);
     return command.error;

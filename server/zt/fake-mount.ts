@@ -212,7 +212,7 @@ export class FakeMount {
       operation: OP.ZUFS_OP_SHOW_OPTIONS,
       size: start,
       out: [start, 0],
-      outMax: start + 512,
+      outMax: 512,
     });
     this.#call(command.u64(24, this.superBlock), 'show_options');
     return text(command.bytes.subarray(command.outStart, command.outStart + command.outLength));
@@ -767,7 +767,7 @@ export class FakeMount {
         operation: OP.ZUFS_OP_XATTR_LIST,
         size: buf,
         out: [user_buf_size, 4],
-        outMax: buf + room,
+        outMax: 4 + room,
       });
       command.u64(zus_ii, this.inode(target).cookie).u32(user_buf_size, room);
       command.view.setUint16(ioc_flags, FLAG.ZUFS_XATTR_TRUSTED, true);
@@ -795,7 +795,7 @@ export class FakeMount {
     const { buf, name_len, user_buf_size } = zufs_ioc_xattr;
     const size = buf + bytes.length + 1 + value.length;
     if (size > 65535 || buf + room > 65535) throw new KernelError(7, 'xattr');
-    const outMax = Math.max(size, buf + room);
+    const outMax = 4 + room;
     const command = this.#kernel.command({ operation, size, out: [user_buf_size, 4], outMax });
     command.u64(24, this.inode(target).cookie).u32(zufs_ioc_xattr.type, type);
     command.view.setUint16(name_len, bytes.length + 1, true);

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/** The main thread: options, zuf-root, the server, signals, control socket. Returns the exit code. */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type AskOptions, parseOptions, type ServeOptions, UsageError } from './options.ts';
+import { ask, ControlError, ControlSocket } from './zt/control.ts';
+import { createLog, type Log } from './zt/log.ts';
+import { metricsText, operationMetrics, prometheusText } from './zt/metrics.ts';
+import { Server, type ServerStatus, StartError } from './zt/server.ts';
+import type { OperationTotals } from './zt/statistics.ts';
+
+/** Stopped in order; something failed; could not start. */
+export const EXIT = { OK: 0, FAILED: 1, CANNOT_START: 2 } as const;
+
+export async function main(arguments_: readonly string[], entry: URL): Promise<number> {
+  try {
+    const options = parseOptions(arguments_, (text) => void process.stdout.write(text));
+    if (options === null) return EXIT.OK;
+    if (options.command !== 'serve') return await askServer(options);
+    return await serve(options, entry);
+  } catch (error) {
+    if (error instanceof UsageError || error instanceof StartError || error instanceof ControlError) {
+      process.stderr.write(`zus: ${error.message}\n`);
+      return EXIT.CANNOT_START;
+    }
+    throw error;
+  }
+}
+
+async function serve(options: ServeOptions, entry: URL): Promise<number> {
+  const log = createLog({ level: options.logLevel, thread: 'main' });
+  mountRoot(options.root, log);
+  const server = await Server.start({
+    entry,
+    addon: await addonPath(entry),
+    root: options.root,
+    fileSystems: options.fs,
+    channels: options.channels,
+    logLevel: options.logLevel,
+    log,
+  });
+  const stop = () => server.stop();
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  await using _control = await listen(options.control, server);
+  announce(server, log);
+  const code = await server.done;
+  log('info', 'stopped', { code });
+  // Threads that did not leave would keep the process.
+  if (code !== EXIT.OK) setTimeout(() => process.kill(process.pid, 'SIGKILL'), 500).unref();
+  process.off('SIGTERM', stop);
+  process.off('SIGINT', stop);
+  return code;
+}
+
+async function listen(path: string, server: Server): Promise<ControlSocket> {
+  try {
+    return await ControlSocket.listen(path, {
+      status: () => server.status,
+      stats: () => server.statistics,
+      stop: () => {
+        // The answer goes out before the socket does.
+        setImmediate(() => server.stop());
+        return null;
+      },
+    });
+  } catch (error) {
+    server.stop();
+    await server.done;
+    throw error;
+  }
+}
+
+/** Readiness, for people, scripts and systemd. */
+function announce(server: Server, log: Log): void {
+  process.stdout.write('zus: ready\n');
+  const socket = process.env.NOTIFY_SOCKET;
+  if (socket === undefined || socket === '') return;
+  try {
+    server.addon.sendDatagram(socket, `READY=1\nMAINPID=${process.pid}\n`);
+  } catch (error) {
+    log('warn', 'cannot tell NOTIFY_SOCKET', {
+      reason: error instanceof Error ? error.message : String(error),
+    });
+  }
+}
+
+/** In the bundle the addon lies beside it; in a checkout it is compiled when it is not there. */
+async function addonPath(entry: URL): Promise<string> {
+  const beside = fileURLToPath(new URL('addon.node', entry));
+  if (existsSync(beside)) return beside;
+  const { buildAddon } = await import('./native/build.ts');
+  return buildAddon();
+}
+
+/** zuf-root has to be mounted; if the module is there and nobody has done it, do it. */
+function mountRoot(root: string, log: Log): void {
+  if (!existsSync(root) || !statSync(root).isDirectory()) {
+    throw new StartError(`there is no directory ${root}: load the kernel module with 'modprobe zuf'`);
+  }
+  if (isMounted(root)) return;
+  try {
+    execFileSync('mount', ['-t', 'zuf', 'zuf', root], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      encoding: 'utf8',
+    });
+  } catch (error) {
+    const detail = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
+    throw new StartError(`cannot mount zuf on ${root}: ${detail.split('\n')[0]}`);
+  }
+  log('info', 'mounted zuf-root', { root });
+}
+
+function isMounted(root: string): boolean {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return mounts.some((line) => {
+    const [, directory, type] = line.split(' ');
+    return type === 'zuf' && directory === root;
+  });
+}
+
+async function askServer(options: AskOptions): Promise<number> {
+  const result = await ask(options.control, options.command);
+  process.stdout.write(format(options, result));
+  return EXIT.OK;
+}
+
+function format(options: AskOptions, result: unknown): string {
+  if (options.command === 'stop') return '';
+  if (options.command === 'stats') {
+    const totals = result as OperationTotals[];
+    if (options.format === 'prometheus') return prometheusText(totals);
+    const metrics = operationMetrics(totals);
+    return options.format === 'json' ? `${JSON.stringify(metrics, null, 2)}\n` : metricsText(metrics);
+  }
+  if (options.format !== 'text') return `${JSON.stringify(result, null, 2)}\n`;
+  const status = result as ServerStatus;
+  const mounts = status.mounts.map(
+    ({ slot, fileSystem, bytes }) => `  ${slot}: ${fileSystem}, ${bytes} bytes\n`,
+  );
+  return [
+    `zus ${status.pid}, up ${status.uptimeSeconds} s${status.stopping ? ', stopping' : ''}\n`,
+    `file systems: ${status.fileSystems.join(', ')}\n`,
+    `threads: ${status.threads.serving} serving of ${status.threads.wanted}\n`,
+    `mounts: ${status.mounts.length}\n`,
+    ...mounts,
+  ].join('');
+}

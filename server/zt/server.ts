@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/** The main thread of the server: starts the others, ends them, and knows what is mounted. */
+
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { Addon } from '../native/addon.ts';
+import { loadAddon } from '../native/load.ts';
+import type { Log, LogLevel } from './log.ts';
+import { MountRegistry } from './registry.ts';
+import { type OperationTotals, readStatistics, STATISTICS_BYTES } from './statistics.ts';
+import { Control, type MountSummary, type ThreadData, type ThreadMessage } from './threads.ts';
+import { type NumaMap, ZufFile } from './zuf-root.ts';
+
+/** What stands in the way of starting, in one sentence for the user. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+export interface ServerOptions {
+  /** The program itself, which starts as a thread when it has `workerData`. */
+  readonly entry: URL;
+  readonly addon: string;
+  readonly root: string;
+  readonly fileSystems: readonly string[];
+  /** ZTs a CPU. */
+  readonly channels: number;
+  readonly logLevel: LogLevel;
+  readonly log: Log;
+}
+
+export interface ServerStatus {
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  readonly fileSystems: readonly string[];
+  readonly mounts: readonly MountSummary[];
+  readonly threads: { readonly wanted: number; readonly serving: number };
+  readonly stopping: boolean;
+}
+
+/** A thread in an ioctl cannot be ended from outside but by BREAK_ALL; after this long something is wrong. */
+const LEAVE_MILLISECONDS = 1000;
+
+export class Server {
+  readonly #options: ServerOptions;
+  readonly #addon: Addon;
+  readonly #control = new Control();
+  readonly #registry = new MountRegistry();
+  readonly #statistics: SharedArrayBuffer;
+  readonly #map: NumaMap;
+  readonly #file: ZufFile;
+  readonly #workers = new Set<Worker>();
+  readonly #mounts = new Map<number, MountSummary>();
+  readonly #ztCount: number;
+  readonly #started = Date.now();
+  #stopping = false;
+  #failed = false;
+  readonly #done = Promise.withResolvers<number>();
+
+  private constructor(options: ServerOptions, addon: Addon, file: ZufFile) {
+    this.#options = options;
+    this.#addon = addon;
+    this.#file = file;
+    this.#map = file.numaMap();
+    this.#ztCount = this.#map.cpus.length * options.channels;
+    this.#statistics = new SharedArrayBuffer(this.#ztCount * STATISTICS_BYTES);
+  }
+
+  /** Resolves when types are registered and threads are warm. Throws `StartError`. */
+  static async start(options: ServerOptions): Promise<Server> {
+    const addon = loadAddon(options.addon);
+    const server = new Server(options, addon, openRoot(addon, options.root));
+    try {
+      await server.#startThreads();
+    } catch (error) {
+      server.#control.leave();
+      throw error;
+    }
+    return server;
+  }
+
+  async #startThreads(): Promise<void> {
+    const { addon, root, fileSystems, logLevel, channels } = this.#options;
+    const common = {
+      addon,
+      root,
+      fileSystems,
+      logLevel,
+      control: this.#control.buffer,
+      registry: this.#registry.buffer,
+      statistics: this.#statistics,
+    };
+    const ports = Array.from({ length: this.#ztCount }, () => new MessageChannel());
+    const threads: Promise<void>[] = [];
+    const { cpus, cpuNodes } = this.#map;
+    // The mount thread first: what it cannot do nobody has to warm up for.
+    const zts = ports.map(({ port1 }) => port1);
+    await this.#startThread('mount', { ...common, role: 'mount', cpuNodes, zts }, zts);
+    for (let zt = 0; zt < this.#ztCount; zt++) {
+      const cpu = cpus[Math.floor(zt / channels)];
+      const mounts = ports[zt].port2;
+      const data: ThreadData = {
+        ...common,
+        role: 'zt',
+        zt,
+        cpu,
+        node: cpuNodes[cpu],
+        channel: zt % channels,
+        mounts,
+      };
+      threads.push(this.#startThread(`zt${cpu}.${zt % channels}`, data, [mounts]));
+    }
+    await Promise.all(threads);
+  }
+
+  /** Resolves when the thread has told that it is registered or warm. */
+  #startThread(name: string, data: ThreadData, transferList: MessagePort[]): Promise<void> {
+    const worker = new Worker(this.#options.entry, {
+      name,
+      workerData: data,
+      transferList,
+      // A ZT's heap stays small, so that a collection, should one come, is short.
+      ...(data.role === 'zt'
+        ? { resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256 } }
+        : {}),
+    });
+    this.#workers.add(worker);
+    const started = Promise.withResolvers<void>();
+    worker.on('message', (message: ThreadMessage) => {
+      if (message.kind === 'warm' || message.kind === 'registered') started.resolve();
+      else if (message.kind === 'cannot-start') started.reject(new StartError(message.reason));
+      else this.#mountsChanged(message);
+    });
+    worker.on('error', (error) => {
+      this.#options.log('error', error instanceof Error ? (error.stack ?? error.message) : String(error), {
+        thread: name,
+      });
+      started.reject(new StartError(`the thread ${name} failed`));
+    });
+    worker.on('exit', () => {
+      started.reject(new StartError(`the thread ${name} ended`));
+      this.#workers.delete(worker);
+      this.#threadEnded(name, data.role);
+    });
+    return started.promise;
+  }
+
+  #mountsChanged(message: Extract<ThreadMessage, { kind: 'mounted' | 'unmounted' }>): void {
+    if (message.kind === 'mounted') this.#mounts.set(message.mount.slot, message.mount);
+    else this.#mounts.delete(message.slot);
+    if (this.#stopping && this.#mounts.size === 0) this.#leave();
+  }
+
+  #threadEnded(name: string, role: 'zt' | 'mount'): void {
+    if (this.#control.leaving) {
+      if (this.#workers.size === 0) this.#finish();
+      return;
+    }
+    this.#failed = true;
+    this.#options.log('error', 'thread ended', { thread: name });
+    // Others serve in the place of a ZT; without the mount thread the types are gone.
+    if (role === 'mount') this.#leave();
+  }
+
+  /** Exit code: 0 stopped in order, 1 something failed or was left mounted. */
+  get done(): Promise<number> {
+    return this.#done.promise;
+  }
+
+  /**
+   * First call: refuse new mounts and leave when the last one is gone. Second call: leave now; what is still mounted
+   * then answers EIO until it is unmounted.
+   */
+  stop(): void {
+    if (this.#stopping) {
+      this.#leave();
+      return;
+    }
+    this.#stopping = true;
+    this.#control.refuseMounts();
+    if (this.#mounts.size === 0) this.#leave();
+    else
+      this.#options.log('info', 'stopping when the last file system is unmounted', {
+        mounts: this.#mounts.size,
+      });
+  }
+
+  #leave(): void {
+    if (this.#control.leaving) return;
+    if (this.#mounts.size > 0) {
+      this.#failed = true;
+      this.#options.log('warn', 'leaving while file systems are mounted', { mounts: this.#mounts.size });
+    }
+    this.#control.leave();
+    if (this.#workers.size === 0) {
+      this.#finish();
+      return;
+    }
+    // Again and again, since a thread that was just about to wait for the first time has not heard it.
+    this.#file.breakAll();
+    const repeat = setInterval(() => this.#file.breakAll(), LEAVE_MILLISECONDS / 10);
+    const limit = setTimeout(() => {
+      this.#options.log('error', 'threads do not leave', { threads: this.#workers.size });
+      this.#failed = true;
+      this.#finish();
+    }, LEAVE_MILLISECONDS);
+    void this.#done.promise.then(() => {
+      clearInterval(repeat);
+      clearTimeout(limit);
+    });
+  }
+
+  #finish(): void {
+    this.#done.resolve(this.#failed ? 1 : 0);
+  }
+
+  get status(): ServerStatus {
+    return {
+      pid: process.pid,
+      uptimeSeconds: Math.round((Date.now() - this.#started) / 1000),
+      fileSystems: this.#options.fileSystems,
+      mounts: [...this.#mounts.values()],
+      threads: { wanted: this.#ztCount, serving: this.#control.readyZts },
+      stopping: this.#stopping,
+    };
+  }
+
+  get statistics(): OperationTotals[] {
+    return readStatistics(this.#statistics);
+  }
+
+  get addon(): Addon {
+    return this.#addon;
+  }
+}
+
+function openRoot(addon: Addon, root: string): ZufFile {
+  try {
+    return new ZufFile(addon, root);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : '';
+    if (code === 'EACCES' || code === 'EPERM')
+      throw new StartError(`cannot open ${root}: the server has to run as root`);
+    throw new StartError(
+      `cannot open a channel in ${root}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/** `zus`: the program, and the code of each of its threads. */
+
+import { isMainThread, workerData } from 'node:worker_threads';
+import { loadFileSystems } from './fs/index.ts';
+import { main } from './main.ts';
+import { mountWorker } from './zt/mount-worker.ts';
+import type { ThreadData } from './zt/threads.ts';
+import { ztWorker } from './zt/zt-worker.ts';
+
+if (isMainThread) {
+  process.exitCode = await main(process.argv.slice(2), new URL(import.meta.url));
+} else {
+  const data = workerData as ThreadData;
+  if (data.role === 'mount') await mountWorker(data, loadFileSystems);
+  else await ztWorker(data, loadFileSystems);
+}
