@@ -127,7 +127,7 @@ test('a failure alone is exit 1', async () => {
 });
 
 test('a hang: ended at its limit, state kept, the others go on; what is printed after does not change it', async () => {
-  const { report, directory } = await play(
+  const { report, directory, context } = await play(
     async (guest) => {
       guest.pass('generic/001');
       guest.start('generic/002');
@@ -146,6 +146,7 @@ test('a hang: ended at its limit, state kept, the others go on; what is printed 
   });
   expect(exitCodeOf(report.verdict)).toBe(1);
   expect(await readFile(join(directory, 'generic/002.state'), 'utf8')).toContain('every process');
+  expect(context.notes.filter((line) => line.startsWith('generic/002'))).toHaveLength(1);
 });
 
 test('a hang that cannot be killed: the run ends with what it has', async () => {
