@@ -36,6 +36,8 @@ export interface BootOptions {
   readonly pmem?: boolean;
   /** Kernel command line arguments besides those of the settings; what follows a `--` goes to init. */
   readonly kernelArguments?: readonly string[];
+  /** Goes on record with the VM's state, for whoever asks later whether it is the one that is wanted. */
+  readonly machineKey?: string;
 }
 
 const loopback = '127.0.0.1';
@@ -73,7 +75,7 @@ export async function bootVm(
     await keepPreviousLog(paths.consoleLog);
     const pmemFiles = await copyPmemFiles(prepared, paths.pmem, context.signal);
     const machine = { topology, accelerator, pmemFiles, artefacts };
-    return await bootOnFreePort(context, machine, options.kernelArguments ?? []);
+    return await bootOnFreePort(context, machine, options);
   } catch (error) {
     await removeVmFiles(context.stateDir, { keepLogs: true });
     throw error;
@@ -90,16 +92,16 @@ interface Machine {
 async function bootOnFreePort(
   context: LabContext,
   machine: Machine,
-  kernelArguments: readonly string[],
+  options: BootOptions,
 ): Promise<{ readonly vm: GuestVm; readonly state: VmState }> {
   const { sshPort } = context.config.vm;
   if (sshPort !== 0) {
     await requireFreePort(sshPort);
-    return await boot(context, machine, sshPort, kernelArguments);
+    return await boot(context, machine, sshPort, options);
   }
   for (let attempt = 1; ; attempt++) {
     try {
-      return await boot(context, machine, await getPort({ host: loopback }), kernelArguments);
+      return await boot(context, machine, await getPort({ host: loopback }), options);
     } catch (error) {
       if (!(error instanceof PortTakenError) || attempt === portAttempts) throw error;
     }
@@ -123,7 +125,7 @@ async function boot(
   context: LabContext,
   machine: Machine,
   port: number,
-  kernelArguments: readonly string[],
+  options: BootOptions,
 ): Promise<{ readonly vm: GuestVm; readonly state: VmState }> {
   const { artefacts, topology } = machine;
   const paths = vmPaths(context.stateDir);
@@ -145,7 +147,7 @@ async function boot(
       `zufs.name=${context.name}`,
       `zufs.key=${keyBlob(keys.publicKey)}`,
       ...context.config.vm.kernelArguments,
-      ...kernelArguments,
+      ...(options.kernelArguments ?? []),
     ],
     consoleLog: paths.consoleLog,
     monitorSocket: paths.monitorSocket,
@@ -175,6 +177,7 @@ async function boot(
       hostKey: artefacts.image.hostKey,
       kernel: artefacts.kernel.key,
       image: artefacts.image.key,
+      machine: options.machineKey ?? '',
       cpus: topology.cpus,
       memory: topology.memory,
       testDevices: machine.pmemFiles.length === 0 ? [] : devicesAcrossNodes(topology, 0),

@@ -14,7 +14,8 @@ export interface ConsoleState {
 
 const readyLine = /^zufs-guest: ready after (\d+(?:\.\d+)?) s\s*$/m;
 const panicLine = /Kernel panic - not syncing: (.*?)\s*$/m;
-const firstKernelLine = /^(?:\[\s*\d+\.\d+\] )?Linux version /m;
+/** Not tied to a line's start: the firmware leaves escape sequences before it. */
+const firstKernelLine = /\bLinux version \d/;
 
 export function scanConsole(text: string): ConsoleState {
   const ready = readyLine.exec(text);

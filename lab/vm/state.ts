@@ -50,6 +50,8 @@ const stateSchema = z.object({
   /** Keys of the artefacts it runs. */
   kernel: z.string(),
   image: z.string(),
+  /** Hash of all that a running VM cannot change any more. */
+  machine: z.string(),
   /** Set once the guest was reached over SSH. */
   readyAfter: z.number().optional(),
   cpus: z.int(),

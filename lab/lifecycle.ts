@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { createHash } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { LabContext } from './context.ts';
+import { obtainImage } from './image/build.ts';
+import { buildKernel } from './kernel/build.ts';
+import { withLock } from './lock.ts';
+import { type BootArtefacts, type BootOptions, bootVm } from './vm/boot.ts';
+import type { GuestVm } from './vm/guest.ts';
+import { endLab, findLab } from './vm/running.ts';
+import type { VmState } from './vm/state.ts';
+
+export interface BootedLab {
+  readonly vm: GuestVm;
+  readonly state: VmState;
+  /** False when it ran already, from the same kernel, image and settings. */
+  readonly booted: boolean;
+}
+
+/** Kernel and image of the settings, from the cache or built. */
+export async function obtainArtefacts(context: LabContext): Promise<BootArtefacts> {
+  const kernel = await buildKernel(context);
+  const image = await context.step('Image', (step) => obtainImage(step));
+  return { kernel, image };
+}
+
+/**
+ * The context's lab with its VM up: the one that runs, if it is healthy and what the settings ask for, else a new one.
+ * A failed boot leaves nothing running.
+ */
+export async function ensureVm(
+  context: LabContext,
+  artefacts: BootArtefacts,
+  options: BootOptions = {},
+): Promise<BootedLab> {
+  return await context.step('VM', async (step) => {
+    await mkdir(step.stateDir, { recursive: true });
+    const lock = join(step.stateDir, 'up.lock');
+    return await withLock(lock, `another zufs-lab that starts the lab '${step.name}'`, step, async () => {
+      const machine = machineKey(step, artefacts, options);
+      const found = await findLab(step);
+      if (found !== undefined) {
+        const health = await found.vm.health();
+        if (health.state === 'running' && found.state.machine === machine) {
+          return { vm: found.vm, state: found.state, booted: false };
+        }
+        step.progress.note(
+          health.state === 'running'
+            ? `The lab '${step.name}' runs another kernel, image or machine: starting it anew.`
+            : `The lab '${step.name}' is ${describeHealth[health.state]}: starting it anew.`,
+        );
+        await found.vm[Symbol.asyncDispose]();
+      }
+      // Also what a killed zufs-lab left behind.
+      await endLab(step, step.name, step.stateDir, { keepLogs: true });
+      const { vm, state } = await bootVm(step, artefacts, { ...options, machineKey: machine });
+      step.progress.note(`Guest ready ${state.readyAfter} s after its kernel's start.`);
+      return { vm, state, booted: true };
+    });
+  });
+}
+
+export const describeHealth = {
+  running: 'up',
+  panicked: 'panicked',
+  'qemu-ended': 'dead (its QEMU has ended)',
+  unreachable: 'unreachable (it runs, but SSH does not answer)',
+} as const;
+
+/** All that a running VM cannot change any more. */
+function machineKey(context: LabContext, artefacts: BootArtefacts, options: BootOptions): string {
+  const { bootTimeout, ...machine } = context.config.vm;
+  const all = [
+    artefacts.kernel.key,
+    artefacts.image.key,
+    machine,
+    options.pmem ?? true,
+    options.kernelArguments ?? [],
+  ];
+  return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 20);
+}
