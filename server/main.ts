@@ -4,7 +4,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { findAddon } from './native/find.ts';
 import { type AskOptions, parseOptions, type ServeOptions, UsageError } from './options.ts';
 import { ask, ControlError, ControlSocket } from './zt/control.ts';
 import { createLog, type Log } from './zt/log.ts';
@@ -35,7 +35,7 @@ async function serve(options: ServeOptions, entry: URL): Promise<number> {
   mountRoot(options.root, log);
   const server = await Server.start({
     entry,
-    addon: await addonPath(entry),
+    addon: await findAddon(entry),
     root: options.root,
     fileSystems: options.fs,
     channels: options.channels,
@@ -86,14 +86,6 @@ function announce(server: Server, log: Log): void {
       reason: error instanceof Error ? error.message : String(error),
     });
   }
-}
-
-/** In the bundle the addon lies beside it; in a checkout it is compiled when it is not there. */
-async function addonPath(entry: URL): Promise<string> {
-  const beside = fileURLToPath(new URL('addon.node', entry));
-  if (existsSync(beside)) return beside;
-  const { buildAddon } = await import('./native/build.ts');
-  return buildAddon();
 }
 
 /** zuf-root has to be mounted; if the module is there and nobody has done it, do it. */

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * `npm run bundle`: everything of the server that a guest needs, in one directory that runs with nothing but a `node`
+ * binary: `zus.mjs` (all threads), `addon.node`, and the tools `mkfs.zpmfs.mjs` and `fsck.zpmfs.mjs`.
+ */
+
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { buildAddon } from './native/build.ts';
+
+const server = fileURLToPath(new URL('.', import.meta.url));
+const defaultDirectory = fileURLToPath(new URL('../build/zus/', import.meta.url));
+
+/** Tools whose module exports `main(arguments): number | Promise<number>`, the exit code. */
+const tools = { 'mkfs.zpmfs': 'tools/mkfs.ts', 'fsck.zpmfs': 'tools/fsck.ts', 'dump.zpmfs': 'tools/dump.ts' };
+
+/** Packages in CommonJS want `require`, which a module has not. */
+const banner = [
+  '#!/usr/bin/env node',
+  '// SPDX-License-Identifier: BSD-3-Clause',
+  "import { createRequire as createRequireOfBundle } from 'node:module';",
+  'const require = createRequireOfBundle(import.meta.url);',
+].join('\n');
+
+export interface Bundle {
+  readonly directory: string;
+  /** File names in it. */
+  readonly files: readonly string[];
+}
+
+export async function bundleServer(directory: string = defaultDirectory): Promise<Bundle> {
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  const present = Object.entries(tools).filter(([, source]) => existsSync(join(server, source)));
+  const programs = [
+    { name: 'zus', source: "import './zus.ts';" },
+    ...present.map(([name, source]) => ({
+      name,
+      source: `import { main } from './${source}'; process.exitCode = await main(process.argv.slice(2));`,
+    })),
+  ];
+  for (const { name, source } of programs) await bundleProgram(source, join(directory, `${name}.mjs`));
+  copyFileSync(buildAddon(), join(directory, 'addon.node'));
+  return {
+    directory: resolve(directory),
+    files: [...programs.map(({ name }) => `${name}.mjs`), 'addon.node'],
+  };
+}
+
+async function bundleProgram(source: string, outfile: string): Promise<void> {
+  await build({
+    stdin: { contents: source, resolveDir: server, loader: 'ts' },
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node26',
+    format: 'esm',
+    legalComments: 'inline',
+    banner: { js: banner },
+    // A module that is also a script must not take the bundle for its own call.
+    define: { 'import.meta.main': 'false' },
+    logLevel: 'warning',
+  });
+  chmodSync(outfile, 0o755);
+}
+
+if (import.meta.main) {
+  const { directory, files } = await bundleServer(process.argv[2]);
+  for (const file of files) process.stdout.write(`${join(directory, file)}\n`);
+}
