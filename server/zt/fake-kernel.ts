@@ -14,7 +14,7 @@
  */
 
 import { FLAG, MOUNT_OP, zufs_ioc_hdr, zufs_ioc_mount } from '../abi/layout.ts';
-import type { FileSystem, MountMemory } from '../fs/filesystem.ts';
+import type { FileSystem, MountMemory, Operation } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { buildAddon } from '../native/build.ts';
 import { loadAddon } from '../native/load.ts';
@@ -58,16 +58,10 @@ export interface FakeMountOptions {
 const GUARD = 64;
 const GUARD_BYTE = 0xa5;
 
-class FakeZt {
-  readonly buffer: Uint8Array;
-  readonly window: Uint8Array;
+/** One server thread's share: its buffers and what serves the commands in them. */
+export interface FakeZt {
+  readonly operation: Operation;
   readonly dispatcher: Dispatcher;
-
-  constructor(buffer: Uint8Array, window: Uint8Array, dispatcher: Dispatcher) {
-    this.buffer = buffer;
-    this.window = window;
-    this.dispatcher = dispatcher;
-  }
 }
 
 export class FakeKernel implements Disposable {
@@ -137,7 +131,7 @@ export class FakeKernel implements Disposable {
       },
       report: (message) => void this.reports.push(message),
     });
-    return new FakeZt(operation.u8, operation.window, dispatcher);
+    return { operation, dispatcher };
   }
 
   #map(length: number): number {
@@ -204,32 +198,36 @@ export class FakeKernel implements Disposable {
     if (error < 0) throw new KernelError(-error, what);
   }
 
+  get zt(): FakeZt {
+    return this.#zts[this.cpu];
+  }
+
   /** A command on the current CPU's ZT. */
   command(options: CommandOptions): Command {
-    const zt = this.#zts[this.cpu];
+    const { zt } = this;
     if (options.data !== undefined) {
       const { offset, length } = options.data;
-      zt.window.fill(GUARD_BYTE, Math.max(0, offset - GUARD), offset);
-      zt.window.fill(GUARD_BYTE, offset + length, offset + length + GUARD);
+      zt.operation.window.fill(GUARD_BYTE, Math.max(0, offset - GUARD), offset);
+      zt.operation.window.fill(GUARD_BYTE, offset + length, offset + length + GUARD);
     }
-    return new Command(zt.buffer, options);
+    return new Command(zt.operation.u8, options);
   }
 
   /** Data that goes with a command. */
   get window(): Uint8Array {
-    return this.#zts[this.cpu].window;
+    return this.zt.operation.window;
   }
 
   /** Send it. Returns 0 or -errno; throws `BadReplyError` when the answer breaks the rules. */
   send(command: Command): number {
-    const zt = this.#zts[this.cpu];
+    const { zt } = this;
     const name = operationName(command.operation);
     this.onOperation?.('before', name, 0);
     zt.dispatcher.dispatch();
     this.onOperation?.('after', name, command.error);
     command.checkReply();
     if (command.data !== null)
-      this.#checkGuards(command, zt.window, command.data.offset, command.data.length);
+      this.#checkGuards(command, zt.operation.window, command.data.offset, command.data.length);
     return command.error;
   }
 

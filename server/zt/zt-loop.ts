@@ -4,7 +4,6 @@
 
 import { OP, zufs_ioc_hdr } from '../abi/layout.ts';
 import type { Operation } from '../fs/filesystem.ts';
-import type { Dispatcher } from './dispatch.ts';
 
 const EINTR = 4;
 
@@ -15,14 +14,19 @@ export interface Transport {
   wait(): number;
 }
 
+/** Serves the command in the buffer. */
+export interface CommandServer {
+  dispatch(): void;
+}
+
 /** Serves until it is told to leave; returns 0 then, or the -errno that ended it. */
-export function runZt(transport: Transport, dispatcher: Dispatcher): number {
+export function runZt(transport: Transport, server: CommandServer): number {
   const { u16 } = transport.operation;
   for (;;) {
     const result = transport.wait();
     if (result === 0) {
       if (u16[zufs_ioc_hdr.operation >> 1] === OP.ZUFS_OP_BREAK) return 0;
-      dispatcher.dispatch();
+      server.dispatch();
     } else if (result !== -EINTR) return result;
   }
 }

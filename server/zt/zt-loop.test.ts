@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it } from 'vitest';
+import { fileSystemNames } from '../fs/index.ts';
+import { buildAddon } from '../native/build.ts';
+import type { ZtThreadData, ZtThreadResult } from './testing/zt-thread.ts';
+
+const addon = buildAddon();
+
+async function run(data: Omit<ZtThreadData, 'addon'>): Promise<ZtThreadResult> {
+  const worker = new Worker(new URL('testing/zt-thread.ts', import.meta.url), {
+    workerData: { addon, ...data } satisfies ZtThreadData,
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  });
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+  });
+}
+
+describe('the loop of a ZT', () => {
+  it('finds the garbage that a wasteful handler makes', async () => {
+    const result = await run({ fileSystem: 'nullfs', operations: 500_000, wasteful: true });
+    expect(result.collections.length).toBeGreaterThan(0);
+  });
+
+  it.each(fileSystemNames)(
+    'serves ten million operations of %s and nothing has to be collected',
+    { timeout: 300_000 },
+    async (fileSystem) => {
+      const operations = 10_000_000;
+      const result = await run({ fileSystem, operations, wasteful: false });
+      const { p50, p99, p999, nanosecondsPerOperation, allocatedBytes } = result;
+      process.stdout.write(
+        `${fileSystem}: ${Math.round(nanosecondsPerOperation)} ns an operation, p50 ${p50} ns, p99 ${p99} ns, ` +
+          `p99.9 ${p999} ns, ${allocatedBytes} bytes allocated\n`,
+      );
+      expect(result).toMatchObject({ operations, errors: 0, failedCommand: -1, collections: [] });
+    },
+  );
+});
