@@ -2,7 +2,7 @@
 
 /** From the command in the shared buffer to the method of the file system that serves it. */
 
-import { CONST, OP, zufs_ioc_hdr, zufs_ioc_new_inode } from '../abi/layout.ts';
+import { CONST, FLAG, OP, zufs_ioc_hdr, zufs_ioc_new_inode } from '../abi/layout.ts';
 import type { Errno, MountedFileSystem, Operation } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { MAX_MOUNTS, type MountRegistry } from './registry.ts';
@@ -66,7 +66,7 @@ export class Dispatcher {
   dispatch(): void {
     const op = this.#operation;
     op.base = 0;
-    if ((op.u16[zufs_ioc_hdr.flags >> 1] & 2) !== 0) this.#dispatchPut(op);
+    if ((op.u16[zufs_ioc_hdr.flags >> 1] & FLAG.ZUFS_H_HAS_PIGY_PUT) !== 0) this.#dispatchPut(op);
     this.#run(op, 0);
   }
 

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { describe, expect, it } from 'vitest';
+import {
+  CONST,
+  OP,
+  zufs_cpu_set,
+  zufs_ioc_evict_inode,
+  zufs_ioc_hdr,
+  zufs_ioc_IO,
+  zufs_ioc_numa_map,
+  zufs_ioc_pmem,
+} from '../abi/layout.ts';
+import {
+  type AttachRequest,
+  type FileSystem,
+  MountError,
+  type MountedFileSystem,
+  type MountRequest,
+  type Operation,
+} from '../fs/filesystem.ts';
+import { nullfs } from '../fs/nullfs/nullfs.ts';
+import { FakeKernel, KernelError } from './fake-kernel.ts';
+import { operationMetrics } from './metrics.ts';
+import { setU64 } from './mount-table.ts';
+import { readStatistics } from './statistics.ts';
+import { isMountBreak, parseDevices, parseNumaMap } from './zuf-root.ts';
+
+const MiB = 1 << 20;
+
+/** nullfs with some of its methods replaced, and a record of who attached. */
+function altered(change: Partial<MountedFileSystem>, extra: Partial<FileSystem> = {}) {
+  const attached: AttachRequest[] = [];
+  const fileSystem: FileSystem = {
+    ...nullfs,
+    ...extra,
+    attach: (request) => {
+      attached.push(request);
+      return Object.assign(nullfs.attach(request), change);
+    },
+  };
+  return { fileSystem, attached };
+}
+
+function kernelWith(fileSystem: FileSystem, cpus = 1): FakeKernel {
+  return new FakeKernel({
+    fileSystem,
+    devices: [{ node: 0, bytes: 2 * MiB }],
+    cpus,
+    cpuNodes: [0, 1].slice(0, cpus),
+  });
+}
+
+describe('dispatch', () => {
+  it('attaches each thread once a mount, at its first operation', () => {
+    const { fileSystem, attached } = altered({});
+    const kernel = kernelWith(fileSystem, 2);
+    const fs = kernel.mount();
+    expect(attached).toHaveLength(0);
+    fs.create('/a');
+    fs.create('/b');
+    kernel.cpu = 1;
+    fs.create('/c');
+    expect(attached.map(({ cpu, node, zt, slot }) => ({ cpu, node, zt, slot }))).toEqual([
+      { cpu: 0, node: 0, zt: 0, slot: 0 },
+      { cpu: 1, node: 1, zt: 1, slot: 0 },
+    ]);
+    fs.unmount();
+    kernel.memory.fill(0);
+    kernel.mount().create('/again');
+    expect(attached).toHaveLength(3);
+  });
+
+  it('answers EIO for mounts that are not there and EOPNOTSUPP for operations that are not', () => {
+    const kernel = kernelWith(nullfs);
+    kernel.mount();
+    const send = (operation: number, cookie: number) =>
+      kernel.send(kernel.command({ operation, size: zufs_ioc_evict_inode.SIZE }).u64(24, cookie));
+    expect(send(OP.ZUFS_OP_EVICT_INODE, 1)).toBe(0);
+    expect(send(OP.ZUFS_OP_EVICT_INODE, 7 * 2 ** 40 + 1)).toBe(-5);
+    expect(send(OP.ZUFS_OP_EVICT_INODE, 2 ** 52)).toBe(-5);
+    expect(send(OP.ZUFS_OP_STATFS, 0)).toBe(-5);
+    expect(send(18, 1)).toBe(-95);
+    expect(send(31, 0)).toBe(0);
+    expect(send(400, 1)).toBe(-95);
+  });
+
+  it('turns a defect of a handler into EIO and goes on', () => {
+    const { fileSystem } = altered({
+      sync: () => {
+        throw new TypeError('a defect');
+      },
+    });
+    const kernel = kernelWith(fileSystem);
+    const fs = kernel.mount();
+    expect(() => fs.sync()).toThrow(expect.objectContaining({ code: 'EIO' }));
+    expect(kernel.reports).toEqual([expect.stringContaining('a defect')]);
+    fs.create('/still-works');
+  });
+
+  it('does a PUT that rides behind a command first', () => {
+    const calls: string[] = [];
+    const { fileSystem } = altered({
+      putMulty: (op: Operation) => {
+        calls.push(`put at ${op.base}, file position ${op.u32[(op.base + zufs_ioc_IO.filepos) >> 2]}`);
+        return 0;
+      },
+      sync: (op: Operation) => {
+        calls.push(`sync at ${op.base}`);
+        return -28;
+      },
+    });
+    const kernel = kernelWith(fileSystem);
+    const fs = kernel.mount();
+    const command = kernel
+      .command({ operation: OP.ZUFS_OP_SYNC, size: 64, outMax: 1024 })
+      .u64(24, fs.root.cookie);
+    command.view.setUint16(zufs_ioc_hdr.flags, 2, true);
+    command.view.setUint16(64 + zufs_ioc_hdr.operation, OP.ZUFS_OP_PUT_MULTY, true);
+    command.u64(64 + zufs_ioc_IO.zus_ii, fs.root.cookie).u64(64 + zufs_ioc_IO.filepos, 8192);
+    expect(kernel.send(command)).toBe(-28);
+    expect(calls).toEqual(['put at 64, file position 8192', 'sync at 0']);
+    expect(kernel.reports).toEqual([]);
+  });
+
+  it('reports what rides behind a command and is no PUT', () => {
+    const kernel = kernelWith(nullfs);
+    const fs = kernel.mount();
+    const command = kernel
+      .command({ operation: OP.ZUFS_OP_SYNC, size: 64, outMax: 1024 })
+      .u64(24, fs.root.cookie);
+    command.view.setUint16(zufs_ioc_hdr.flags, 2, true);
+    command.view.setUint16(64 + zufs_ioc_hdr.operation, OP.ZUFS_OP_FREE_INODE, true);
+    expect(kernel.send(command)).toBe(0);
+    expect(kernel.reports).toEqual([expect.stringContaining('operation 5 rides')]);
+  });
+
+  it('counts and times operations', () => {
+    const kernel = kernelWith(nullfs);
+    const fs = kernel.mount();
+    for (let i = 0; i < 100; i++) fs.statfs();
+    expect(() => fs.lookup(fs.root, 'absent')).toThrow(KernelError);
+    const metrics = operationMetrics(readStatistics(kernel.statistics));
+    const statfs = metrics.find(({ operation }) => operation === 'statfs');
+    expect(statfs).toMatchObject({ count: 100, errors: 0 });
+    expect(statfs?.averageNanoseconds).toBeGreaterThan(10);
+    expect(statfs?.p50).toBeLessThanOrEqual(statfs?.p999 ?? 0);
+    expect(metrics.find(({ operation }) => operation === 'lookup')).toMatchObject({ count: 1, errors: 1 });
+  });
+});
+
+describe('the mount table', () => {
+  it('hands options and read-only to the file system', () => {
+    const requests: Pick<MountRequest, 'options' | 'readOnly' | 'slot'>[] = [];
+    const note = ({ options, readOnly, slot }: MountRequest) =>
+      void requests.push({ options, readOnly, slot });
+    const { fileSystem } = altered(
+      {},
+      {
+        mount: (request) => {
+          note(request);
+          return nullfs.mount(request);
+        },
+        remount: note,
+        unmount: note,
+      },
+    );
+    const kernel = kernelWith(fileSystem);
+    const fs = kernel.mount({ options: 'size=2M,näme=1', readOnly: true });
+    fs.remount({ options: 'size=2M' });
+    fs.create('/f');
+    fs.unmount();
+    expect(requests).toEqual([
+      { options: 'size=2M,näme=1', readOnly: true, slot: 0 },
+      { options: 'size=2M', readOnly: false, slot: 0 },
+      { options: 'size=2M', readOnly: false, slot: 0 },
+    ]);
+  });
+
+  it('passes the errno of a refused mount on, and a defect as EIO', () => {
+    const failing = (error: Error) =>
+      altered(
+        {},
+        {
+          mount: () => {
+            throw error;
+          },
+        },
+      ).fileSystem;
+    const code = (error: Error) => {
+      try {
+        kernelWith(failing(error)).mount();
+        return 0;
+      } catch (caught) {
+        return caught instanceof KernelError ? caught.errno : -1;
+      }
+    };
+    expect(code(new MountError(117, 'structure needs cleaning'))).toBe(117);
+    expect(code(new RangeError('a defect'))).toBe(5);
+  });
+
+  it('gives a slot back whose file system fails to unmount', () => {
+    const { fileSystem } = altered(
+      {},
+      {
+        unmount: () => {
+          throw new MountError(5, 'media error');
+        },
+      },
+    );
+    const kernel = kernelWith(fileSystem);
+    const fs = kernel.mount();
+    expect(() => fs.unmount()).toThrow(expect.objectContaining({ code: 'EIO' }));
+    kernel.memory.fill(0);
+    expect(kernel.mount().superBlock).toBe(1);
+  });
+});
+
+describe('answers of zuf-root', () => {
+  it('reads CPUs and nodes', () => {
+    const view = new DataView(new ArrayBuffer(4096));
+    view.setUint32(zufs_ioc_numa_map.possible_nodes, 2, true);
+    view.setUint32(zufs_ioc_numa_map.possible_cpus, 4, true);
+    view.setUint8(zufs_ioc_numa_map.cpu_set_per_node, 0b0101);
+    view.setUint8(zufs_ioc_numa_map.cpu_set_per_node + zufs_cpu_set.SIZE, 0b1000);
+    expect(parseNumaMap(view)).toEqual({ cpus: [0, 2, 3], cpuNodes: [0, 0, 0, 1] });
+  });
+
+  it('reads devices, and refuses a table that contradicts itself', () => {
+    const view = new DataView(new ArrayBuffer(zufs_ioc_pmem.SIZE));
+    view.setUint16(zufs_ioc_pmem.mdt_s_dev_list_t1_count, 2, true);
+    setU64(view, zufs_ioc_pmem.mdt_s_t1_blocks, 1024);
+    const blocks = zufs_ioc_pmem.mdt_s_dev_list_dev_ids + 16;
+    view.setBigUint64(blocks, 512n, true);
+    view.setBigUint64(blocks + 24, (3n << BigInt(CONST.MD_DEV_NUMA_SHIFT)) | 512n, true);
+    expect(parseDevices(view)).toEqual({
+      length: 4 * MiB,
+      nodes: [
+        { node: 0, offset: 0, length: 2 * MiB },
+        { node: 3, offset: 2 * MiB, length: 2 * MiB },
+      ],
+    });
+    setU64(view, zufs_ioc_pmem.mdt_s_t1_blocks, 1000);
+    expect(() => parseDevices(view)).toThrow(MountError);
+  });
+
+  it('tells a break from a mount, which have the same number', () => {
+    const view = new DataView(new ArrayBuffer(4096));
+    view.setUint16(zufs_ioc_hdr.operation, 1, true);
+    view.setUint16(zufs_ioc_hdr.in_len, 24, true);
+    expect(isMountBreak(view)).toBe(true);
+    view.setUint16(zufs_ioc_hdr.in_len, 105, true);
+    expect(isMountBreak(view)).toBe(false);
+  });
+});
