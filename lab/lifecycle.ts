@@ -4,6 +4,9 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LabContext } from './context.ts';
+import { ensureMounts } from './deploy/filesystem.ts';
+import type { MountedFileSystem } from './deploy/mounts.ts';
+import { deployServer } from './deploy/server.ts';
 import { obtainImage } from './image/build.ts';
 import { buildKernel } from './kernel/build.ts';
 import { withLock } from './lock.ts';
@@ -60,6 +63,17 @@ export async function ensureVm(
       return { vm, state, booted: true };
     });
   });
+}
+
+/** The server deployed and running, and the settings' file systems mounted from it. */
+export async function ensureMounted(
+  context: LabContext,
+  lab: BootedLab,
+): Promise<readonly MountedFileSystem[]> {
+  const served = context.config.server.filesystems.includes(context.config.mount.filesystem);
+  // The kernel's own file systems (ext4 as the yardstick) need no server.
+  if (served) await context.step('Server', (step) => deployServer(step, lab.vm));
+  return await context.step('Mount', (step) => ensureMounts(step, lab.vm, lab.state));
 }
 
 export const describeHealth = {

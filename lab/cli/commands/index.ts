@@ -2,9 +2,30 @@
 
 import type { Command } from 'commander';
 import * as config from './config.ts';
+import * as console from './console.ts';
 import * as doctor from './doctor.ts';
+import * as down from './down.ts';
+import * as exec from './exec.ts';
 import * as image from './image.ts';
 import * as kernel from './kernel.ts';
+import * as logs from './logs.ts';
+import * as smoke from './smoke.ts';
+import * as ssh from './ssh.ts';
+import * as status from './status.ts';
+import * as up from './up.ts';
 
 /** Every command: a file beside this one, and a line here. Order is that of `--help`. */
-export const commands: readonly { register(program: Command): void }[] = [doctor, kernel, image, config];
+export const commands: readonly { register(program: Command): void }[] = [
+  doctor,
+  kernel,
+  image,
+  up,
+  down,
+  status,
+  ssh,
+  exec,
+  console,
+  logs,
+  smoke,
+  config,
+];

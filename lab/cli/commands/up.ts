@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { ExitCode } from '../../errors.ts';
-import { ensureVm, obtainArtefacts } from '../../lifecycle.ts';
+import { ensureMounted, ensureVm, obtainArtefacts } from '../../lifecycle.ts';
 import { runCommand } from '../run-command.ts';
 
 export function register(program: Command): void {
@@ -13,10 +13,20 @@ export function register(program: Command): void {
     .action((options: { server: boolean }, command: Command) =>
       runCommand(command, async (context) => {
         const artefacts = await obtainArtefacts(context);
-        const { vm, state } = await ensureVm(context, artefacts);
-        await using _ = vm;
-        context.print(state, `The lab '${context.name}' is up.`);
+        const lab = await ensureVm(context, artefacts);
+        await using _ = lab.vm;
+        const mounts = options.server ? await ensureMounted(context, lab) : [];
+        const where = mounts.map(({ target, type }) => `${type} on ${target}`).join(', ');
+        context.print(
+          { ...lab.state, booted: lab.booted, mounts },
+          `The lab '${context.name}' is up${where === '' ? '' : `: ${where}`}. Next: ${next(context.name, options.server)}`,
+        );
         return ExitCode.ok;
       }),
     );
+}
+
+function next(name: string, mounted: boolean): string {
+  const lab = name === 'default' ? '' : ` --name ${name}`;
+  return `npx zufs-lab${lab} ${mounted ? 'exec -- findmnt -t zpmfs' : 'ssh'}`;
 }
