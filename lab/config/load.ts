@@ -46,7 +46,7 @@ function unknownKey(path: readonly string[], layers: readonly Layer[], schema: S
   const siblings = Object.keys(schemaAt(schema, path.slice(0, -1))?.properties ?? {});
   const guess = nearest(path[path.length - 1], siblings);
   return new ConfigError(
-    `${place(path, layers)}: ${path.join('.')} is no setting${guess === undefined ? '' : `; did you mean ${guess}?`}`,
+    `${place(path, layers)}: ${path.join('.')} is no setting${guess === undefined ? '.' : `; did you mean ${guess}?`}`,
     { hint: guess === undefined ? `Allowed here: ${siblings.join(', ')}.` : undefined },
   );
 }

@@ -113,8 +113,11 @@ async function rejects(directory: string): Promise<{ readonly path: string; read
   return await Promise.all(
     files.map(async (name) => {
       const text = await readFile(join(directory, name), 'utf8');
-      const [, , first] = /^(@@.*?)?(@@[\s\S]*?)(?=\n@@|\s*$)/m.exec(text) ?? [];
-      const lines = (first ?? text).split('\n');
+      // After a line that names the file, hunks that each begin with @@.
+      const all = text.trimEnd().split('\n');
+      const begin = all.findIndex((line) => line.startsWith('@@'));
+      const next = all.findIndex((line, index) => index > begin && line.startsWith('@@'));
+      const lines = all.slice(Math.max(begin, 0), next === -1 ? undefined : next);
       const rest = lines.length > shownLines ? [`… ${lines.length - shownLines} more lines`] : [];
       return {
         path: name.slice(0, -'.rej'.length),
