@@ -20,8 +20,10 @@ export interface XfstestsRequest {
   revive?(): Promise<Vm>;
   /** Name of a profile in `filesystems.ts`; default: what the lab mounts (`mount.filesystem`). */
   readonly fileSystem?: string;
-  /** Default: `xfstests.tests` and `xfstests.group`; where both are empty, the default list. */
-  readonly selection?: Selection;
+  /**
+   * Tests and group default to `xfstests.tests` and `xfstests.group`, together; where these are empty, to the default list.
+   */
+  readonly selection?: Partial<Selection>;
   /** Seconds one test may take; default: `xfstests.testTimeout`. */
   readonly testTimeout?: number;
 }
@@ -41,7 +43,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
   const profile = fileSystemProfile(request.fileSystem ?? config.mount.filesystem);
   requireDevices(request.devices);
   const tree = await obtainTree(context);
-  const selection = request.selection ?? (await configuredSelection(context));
+  const selection = await completeSelection(context, request.selection ?? {});
   const tests = await selectTests(tree, selection, await ownTests(packageRoot));
   if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
   const bundle = await makeBundle(tree, packageRoot, context.cache, context);
@@ -70,10 +72,16 @@ export function resultsRoot(packageRoot: string): string {
   return join(packageRoot, 'build', 'results');
 }
 
-async function configuredSelection({ config, packageRoot }: LabContext): Promise<Selection> {
-  const { tests, group } = config.xfstests;
-  if (tests.length > 0 || group !== '') return { tests, group, exclude: [] };
-  return { tests: await defaultList(packageRoot), group: '', exclude: [] };
+async function completeSelection(
+  { config, packageRoot }: LabContext,
+  { tests, group, exclude = [] }: Partial<Selection>,
+): Promise<Selection> {
+  if (tests !== undefined || group !== undefined) return { tests: tests ?? [], group: group ?? '', exclude };
+  const { xfstests } = config;
+  if (xfstests.tests.length > 0 || xfstests.group !== '') {
+    return { tests: xfstests.tests, group: xfstests.group, exclude };
+  }
+  return { tests: await defaultList(packageRoot), group: '', exclude };
 }
 
 function requireDevices(devices: RunDevices): void {

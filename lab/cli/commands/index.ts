@@ -13,6 +13,7 @@ import * as smoke from './smoke.ts';
 import * as ssh from './ssh.ts';
 import * as status from './status.ts';
 import * as up from './up.ts';
+import * as xfstests from './xfstests.ts';
 
 /** Every command: a file beside this one, and a line here. Order is that of `--help`. */
 export const commands: readonly { register(program: Command): void }[] = [
@@ -27,5 +28,6 @@ export const commands: readonly { register(program: Command): void }[] = [
   console,
   logs,
   smoke,
+  xfstests,
   config,
 ];
