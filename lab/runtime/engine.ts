@@ -2,7 +2,7 @@
 
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import Docker from 'dockerode';
+import type Docker from 'dockerode';
 import { LabError } from '../errors.ts';
 
 /** A container engine that answered. */
@@ -68,13 +68,15 @@ async function connect(address: string): Promise<Engine> {
   if (url === null) throw new Error('no address of the form unix://… or tcp://…');
   if (url.protocol === 'unix:') await access(url.pathname);
   else if (!isThisMachine(url)) throw new Error('another machine, which cannot see the files of this one');
+  // Loaded here, when there is something to connect to: it is the largest of all that the command line loads.
+  const { default: DockerClient } = await import('dockerode');
   const where: Docker.DockerOptions =
     url.protocol === 'unix:'
       ? { socketPath: url.pathname }
       : { protocol: 'http', host: url.hostname, port: url.port === '' ? 2375 : Number(url.port) };
   // An engine that accepts and then falls silent has not answered; work itself has no such limit.
-  const version = await new Docker({ ...where, timeout: answerMs }).version();
-  return { docker: new Docker(where), address, version: version.Version };
+  const version = await new DockerClient({ ...where, timeout: answerMs }).version();
+  return { docker: new DockerClient(where), address, version: version.Version };
 }
 
 function isThisMachine(url: URL): boolean {
