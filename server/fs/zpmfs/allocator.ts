@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import {
+  CHUNK_BLOCKS,
+  CHUNK_LARGE,
+  CHUNK_MAP_WORDS,
+  CHUNK_SHIFT,
+  CHUNK_SMALL,
+  CHUNK_UNUSED,
+  GROUP_SHIFT,
+  H_FREE_BLOCKS,
+  H_RESERVE_BLOCKS,
+  REF_MAX,
+  REF_METADATA,
+  type SharedState,
+} from './shared.ts';
+
+/**
+ * Free space, one of these a ZT over the shared state. Nothing of it is on the media.
+ *
+ * Three steps keep it exact without a lock: an operation first promises itself blocks from the count of the whole file
+ * system (`reserve`), so that it cannot run dry halfway; taking a block first promises it from the count of its
+ * chunk, so that a zero bit is sure to be found there; freeing goes the other way round.
+ */
+export class Allocator {
+  private readonly shared: SharedState;
+  /** Chunk that this ZT takes metadata from, and the one for data of small files; -1: none yet. */
+  private metadataChunk = -1;
+  private dataChunk = -1;
+  /** Where this ZT starts to look: chunks of its node's pmem, spread over the CPUs. */
+  private readonly arenaStart: number;
+  private readonly arenaEnd: number;
+  private cursor: number;
+  /** How many blocks the last `takeRun` got. */
+  runLength = 0;
+
+  constructor(shared: SharedState, arenaStart: number, arenaEnd: number, cursor: number) {
+    this.shared = shared;
+    this.arenaStart = arenaStart;
+    this.arenaEnd = arenaEnd;
+    this.cursor = cursor;
+  }
+
+  free(): number {
+    return Atomics.load(this.shared.header, H_FREE_BLOCKS);
+  }
+
+  /** Promise `count` blocks to this operation. The reserve is left to operations that make room (`privileged`). */
+  reserve(count: number, privileged: boolean): boolean {
+    const header = this.shared.header;
+    const keep = privileged ? 0 : header[H_RESERVE_BLOCKS];
+    for (;;) {
+      const free = Atomics.load(header, H_FREE_BLOCKS);
+      if (free < count + keep) return false;
+      if (Atomics.compareExchange(header, H_FREE_BLOCKS, free, free - count) === free) return true;
+    }
+  }
+
+  unreserve(count: number): void {
+    if (count > 0) Atomics.add(this.shared.header, H_FREE_BLOCKS, count);
+  }
+
+  /** Take one promised block for metadata. */
+  takeMetadata(): number {
+    for (;;) {
+      if (this.metadataChunk >= 0 && this.promise(this.metadataChunk, 1)) {
+        const block = this.claimOne(this.metadataChunk);
+        this.shared.refs[block] = REF_METADATA;
+        return block;
+      }
+      this.metadataChunk = this.findChunk();
+    }
+  }
+
+  /**
+   * Take up to `wanted` promised blocks in one run; `runLength` says how many. `goal` is where the run should start
+   * (0: anywhere); `fileBlock` keeps a large file aligned as huge pages want it.
+   */
+  takeRun(wanted: number, goal: number, fileBlock: number, large: boolean): number {
+    if (goal > 0 && goal < this.shared.refs.length) {
+      const count = this.claimAt(goal, Math.min(wanted, CHUNK_BLOCKS - (goal & (CHUNK_BLOCKS - 1))));
+      if (count > 0) return this.finishRun(goal, count);
+    }
+    if (large) {
+      const inChunk = fileBlock & (CHUNK_BLOCKS - 1);
+      const chunk = this.findEmptyChunk();
+      if (chunk >= 0) {
+        const count = Math.min(wanted, CHUNK_BLOCKS - inChunk);
+        const start = chunk * CHUNK_BLOCKS + inChunk;
+        this.markRange(start, count);
+        this.returnPromise(chunk, CHUNK_BLOCKS - count);
+        this.shared.chunkKind[chunk] = CHUNK_LARGE;
+        return this.finishRun(start, count);
+      }
+    }
+    for (;;) {
+      if (this.dataChunk >= 0) {
+        const start = this.claimFirst(this.dataChunk, Math.min(wanted, CHUNK_BLOCKS));
+        if (start > 0) return this.finishRun(start, this.runLength);
+      }
+      this.dataChunk = this.findChunk();
+    }
+  }
+
+  private finishRun(start: number, count: number): number {
+    for (let block = start; block < start + count; block++) Atomics.store(this.shared.refs, block, 1);
+    this.runLength = count;
+    return start;
+  }
+
+  /** Give up a block that nothing on the media refers to any more. */
+  release(block: number): void {
+    const shared = this.shared;
+    const chunk = block >>> CHUNK_SHIFT;
+    Atomics.store(shared.refs, block, 0);
+    Atomics.and(shared.taken, block >>> 5, ~(1 << (block & 31)));
+    if (Atomics.add(shared.chunkFree, chunk, 1) === CHUNK_BLOCKS - 1) shared.chunkKind[chunk] = CHUNK_UNUSED;
+    Atomics.add(shared.groupFree, chunk >>> GROUP_SHIFT, 1);
+    Atomics.add(shared.header, H_FREE_BLOCKS, 1);
+  }
+
+  /** Drop one reference to a data block; frees it with the last. */
+  drop(block: number): void {
+    const refs = this.shared.refs;
+    for (;;) {
+      const count = Atomics.load(refs, block);
+      if (count <= 1 || count === REF_METADATA) {
+        if (count !== 0) this.release(block);
+        return;
+      }
+      if (Atomics.compareExchange(refs, block, count, count - 1) === count) return;
+    }
+  }
+
+  /** One more reference to a data block; false when it has too many already. */
+  share(block: number): boolean {
+    const refs = this.shared.refs;
+    for (;;) {
+      const count = Atomics.load(refs, block);
+      if (count === 0 || count >= REF_MAX) return false;
+      if (Atomics.compareExchange(refs, block, count, count + 1) === count) return true;
+    }
+  }
+
+  references(block: number): number {
+    return Atomics.load(this.shared.refs, block);
+  }
+
+  private promise(chunk: number, count: number): boolean {
+    const chunkFree = this.shared.chunkFree;
+    for (;;) {
+      const free = Atomics.load(chunkFree, chunk);
+      if (free < count) return false;
+      if (Atomics.compareExchange(chunkFree, chunk, free, free - count) === free) {
+        Atomics.sub(this.shared.groupFree, chunk >>> GROUP_SHIFT, count);
+        return true;
+      }
+    }
+  }
+
+  private returnPromise(chunk: number, count: number): void {
+    if (count === 0) return;
+    Atomics.add(this.shared.chunkFree, chunk, count);
+    Atomics.add(this.shared.groupFree, chunk >>> GROUP_SHIFT, count);
+  }
+
+  /** Take any one block of a chunk that was promised from it. */
+  private claimOne(chunk: number): number {
+    const taken = this.shared.taken;
+    const first = chunk * CHUNK_MAP_WORDS;
+    for (;;) {
+      for (let index = 0; index < CHUNK_MAP_WORDS; index++) {
+        const word = Atomics.load(taken, first + index);
+        if (word === -1) continue;
+        const low = ~word & (word + 1);
+        if ((Atomics.or(taken, first + index, low) & low) === 0) {
+          return (first + index) * 32 + (31 - Math.clz32(low));
+        }
+        index--;
+      }
+      // Another ZT frees or gives back what was promised to us: its bit is about to show.
+    }
+  }
+
+  /** Take consecutive blocks that start exactly at `start`; returns how many. */
+  private claimAt(start: number, wanted: number): number {
+    const taken = this.shared.taken;
+    let free = 0;
+    while (free < wanted) {
+      const block = start + free;
+      if ((taken[block >>> 5] >>> (block & 31)) & 1) break;
+      free++;
+    }
+    if (free === 0) return 0;
+    const chunk = start >>> CHUNK_SHIFT;
+    if (!this.promise(chunk, free)) return 0;
+    const got = this.markRange(start, free);
+    this.returnPromise(chunk, free - got);
+    return got;
+  }
+
+  /** Set the bits of a range until one is taken already; returns how many were set. */
+  private markRange(start: number, count: number): number {
+    const taken = this.shared.taken;
+    for (let index = 0; index < count; index++) {
+      const block = start + index;
+      const bit = 1 << (block & 31);
+      if ((Atomics.or(taken, block >>> 5, bit) & bit) !== 0) return index;
+    }
+    return count;
+  }
+
+  /** The first run of a chunk, up to `wanted` blocks; 0 when the chunk has none. */
+  private claimFirst(chunk: number, wanted: number): number {
+    const taken = this.shared.taken;
+    const first = chunk * CHUNK_BLOCKS;
+    let best = 0;
+    let bestLength = 0;
+    let run = 0;
+    for (let index = 0; index < CHUNK_BLOCKS && bestLength < wanted; index++) {
+      const block = first + index;
+      if ((index & 31) === 0 && taken[block >>> 5] === -1) {
+        run = 0;
+        index += 31;
+        continue;
+      }
+      if ((taken[block >>> 5] >>> (block & 31)) & 1) {
+        run = 0;
+        continue;
+      }
+      run++;
+      if (run > bestLength) {
+        bestLength = run;
+        best = block - run + 1;
+      }
+    }
+    if (bestLength === 0) return 0;
+    const got = this.claimAt(best, bestLength);
+    this.runLength = got;
+    return got > 0 ? best : 0;
+  }
+
+  /** A chunk all of whose blocks are now promised to the caller; -1 when there is none. */
+  private findEmptyChunk(): number {
+    const shared = this.shared;
+    for (let pass = 0; pass < 2; pass++) {
+      const from = pass === 0 ? this.arenaStart : 0;
+      const to = pass === 0 ? this.arenaEnd : shared.chunks;
+      for (let chunk = from; chunk < to; chunk++) {
+        if (
+          (chunk & ((1 << GROUP_SHIFT) - 1)) === 0 &&
+          shared.groupFree[chunk >>> GROUP_SHIFT] < CHUNK_BLOCKS
+        ) {
+          chunk += (1 << GROUP_SHIFT) - 1;
+          continue;
+        }
+        if (shared.chunkFree[chunk] !== CHUNK_BLOCKS) continue;
+        if (this.promise(chunk, CHUNK_BLOCKS)) return chunk;
+      }
+    }
+    return -1;
+  }
+
+  /**
+   * A chunk with room for small things: one in use for them with a good part free, then an empty one, then any. Some
+   * chunk has room, because the caller holds a promise from the count of the whole file system.
+   */
+  private findChunk(): number {
+    const shared = this.shared;
+    for (;;) {
+      for (let pass = 0; pass < 3; pass++) {
+        const from = pass === 2 ? 0 : this.arenaStart;
+        const to = pass === 2 ? shared.chunks : this.arenaEnd;
+        const span = to - from;
+        let chunk = this.cursor >= from && this.cursor < to ? this.cursor : from;
+        for (let step = 0; step < span; step++) {
+          const free = shared.chunkFree[chunk];
+          const kind = shared.chunkKind[chunk];
+          const fits =
+            pass === 0
+              ? kind === CHUNK_SMALL && free >= CHUNK_BLOCKS / 4
+              : pass === 1
+                ? free === CHUNK_BLOCKS
+                : free > 0;
+          if (fits) {
+            if (kind !== CHUNK_LARGE || pass === 2) shared.chunkKind[chunk] = CHUNK_SMALL;
+            this.cursor = chunk;
+            return chunk;
+          }
+          chunk++;
+          if (chunk === to) chunk = from;
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { zufs_ioc_hdr } from '../../abi/layout.ts';
+import type { AttachRequest, Operation } from '../filesystem.ts';
+import { Allocator } from './allocator.ts';
+import { Directory } from './directory.ts';
+import { EIO, EROFS, ESTALE } from './errno.ts';
+import { BLOCK_SIZE, TWO_32 } from './format.ts';
+import { Inodes } from './inodes.ts';
+import { Journal } from './journal.ts';
+import { Mapping } from './mapping.ts';
+import { Pmem } from './pmem.ts';
+import {
+  CHUNK_BLOCKS,
+  FLAG_READ_ONLY,
+  FLAG_SHUTDOWN,
+  H_FLAGS,
+  H_HASH_SEED,
+  H_TOTAL_BLOCKS,
+  SharedState,
+} from './shared.ts';
+
+/** What every operation of one ZT works with. */
+export class Core {
+  readonly pmem: Pmem;
+  readonly shared: SharedState;
+  readonly journal: Journal;
+  readonly allocator: Allocator;
+  readonly mapping: Mapping;
+  readonly inodes: Inodes;
+  readonly directory: Directory;
+  /** This mount in a cookie: high word of `slot * 2^40`. */
+  private readonly cookieHigh: number;
+  private readonly clock = new Uint32Array(2);
+  private readonly clockAddress: number;
+
+  constructor(request: AttachRequest) {
+    const { addon, memory } = request;
+    this.shared = new SharedState(request.shared, addon);
+    this.pmem = new Pmem(addon, memory.address, this.shared.header[H_TOTAL_BLOCKS] * BLOCK_SIZE);
+    this.journal = new Journal(this.pmem, this.shared, request.zt);
+    const [start, end, cursor] = arenaOf(request, this.shared.chunks);
+    this.allocator = new Allocator(this.shared, start, end, cursor);
+    this.mapping = new Mapping(this.pmem, this.journal, this.allocator);
+    this.inodes = new Inodes(this.pmem, this.shared, this.journal, this.allocator, this.mapping, request.zt);
+    this.directory = new Directory(this.pmem, this.journal, this.allocator, this.shared.header[H_HASH_SEED]);
+    this.cookieHigh = request.slot * 256;
+    this.clockAddress = addon.addressOf(this.clock.buffer);
+  }
+
+  /** -EIO after a shutdown, -EROFS for a change on a read-only mount, else 0. */
+  refuse(change: boolean): number {
+    const flags = Atomics.load(this.shared.header, H_FLAGS);
+    if (flags === 0) return 0;
+    if ((flags & FLAG_SHUTDOWN) !== 0) return -EIO;
+    return change && (flags & FLAG_READ_ONLY) !== 0 ? -EROFS : 0;
+  }
+
+  /** The inode index in the cookie at `offset` of the command, or -ESTALE. */
+  indexAt(op: Operation, offset: number): number {
+    const at = (op.base + offset) >>> 2;
+    return op.u32[at + 1] === this.cookieHigh ? op.u32[at] : -ESTALE;
+  }
+
+  setCookie(op: Operation, offset: number, index: number): void {
+    const at = (op.base + offset) >>> 2;
+    op.u32[at] = index;
+    op.u32[at + 1] = this.cookieHigh;
+  }
+
+  u32(op: Operation, offset: number): number {
+    return op.u32[(op.base + offset) >>> 2];
+  }
+
+  u64(op: Operation, offset: number): number {
+    const at = (op.base + offset) >>> 2;
+    return op.u32[at] + op.u32[at + 1] * TWO_32;
+  }
+
+  setU32(op: Operation, offset: number, value: number): void {
+    op.u32[(op.base + offset) >>> 2] = value;
+  }
+
+  setU64(op: Operation, offset: number, value: number): void {
+    const at = (op.base + offset) >>> 2;
+    op.u32[at] = value >>> 0;
+    op.u32[at + 1] = Math.floor(value / TWO_32);
+  }
+
+  windowOffset(op: Operation): number {
+    return this.u32(op, zufs_ioc_hdr.offset);
+  }
+
+  windowLength(op: Operation): number {
+    return this.u32(op, zufs_ioc_hdr.len);
+  }
+
+  /** Read the clock once for an operation; `timeLow` and `timeHigh` are its nanoseconds. */
+  readClock(): void {
+    this.pmem.addon.clockRealtimeCoarse(this.clockAddress);
+  }
+
+  get timeLow(): number {
+    return this.clock[0];
+  }
+
+  get timeHigh(): number {
+    return this.clock[1];
+  }
+
+  setClock(low: number, high: number): void {
+    this.clock[0] = low;
+    this.clock[1] = high;
+  }
+
+  /** Stage the operation's time in a time field. */
+  stampTime(ib: number, word: number): void {
+    this.journal.set(ib, word, this.clock[0]);
+    this.journal.set(ib, word + 1, this.clock[1]);
+  }
+
+  size(ib: number, iw: number): number {
+    return this.journal.get(ib, iw + 2) + this.journal.get(ib, iw + 3) * TWO_32;
+  }
+
+  mode(ib: number, iw: number): number {
+    return this.journal.get(ib, iw) >>> 16;
+  }
+
+  /** Pool-0 dpp of an inode. */
+  dpp(ib: number, iw: number): number {
+    return ib * BLOCK_SIZE + iw * 4;
+  }
+}
+
+/** Chunks that a ZT looks at first: those of its node, starting where its neighbours don't. */
+function arenaOf(request: AttachRequest, chunks: number): [number, number, number] {
+  const bytes = CHUNK_BLOCKS * BLOCK_SIZE;
+  const range = request.memory.nodes.find((node) => node.node === request.node);
+  let start = range === undefined ? 0 : Math.floor(range.offset / bytes);
+  let end = range === undefined ? chunks : Math.min(chunks, Math.ceil((range.offset + range.length) / bytes));
+  start = Math.min(start, chunks);
+  if (start >= end) [start, end] = [0, chunks];
+  const cursor = start + ((request.zt * 7919) % (end - start));
+  return [start, end, cursor];
+}

@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { FLAG, IOM, zufs_ioc_hdr, zufs_ioc_IO, zufs_ioc_sync } from '../../abi/layout.ts';
+import type { Operation } from '../filesystem.ts';
+import type { Core } from './core.ts';
+import { EFBIG, EINVAL, EISDIR, ENOSPC } from './errno.ts';
+import {
+  BLOCK_SIZE,
+  I_BLOCKS,
+  I_SIZE,
+  MAP_PRESENT,
+  MAP_SHARED,
+  MAP_UNWRITTEN,
+  MAX_FILE_SIZE,
+  S_IFMT,
+  S_IFREG,
+  TWO_32,
+} from './format.ts';
+import { slotWord } from './inodes.ts';
+import { CHUNK_BLOCKS } from './shared.ts';
+
+/** Blocks that one transaction maps at most: its words fit the journal in the worst case. */
+export const BLOCKS_PER_STEP = 1024;
+
+/** What a block of the range is to a writer. */
+const IN_PLACE = 0;
+const HOLE = 1;
+const UNWRITTEN = 2;
+const COPY = 3;
+
+/** Contents of regular files: read, write, and handing blocks to the kernel for mmap. */
+export class Data {
+  private readonly core: Core;
+  /** Whether the last `writeRange` put blocks where none, or others, were. */
+  replaced = false;
+  /** Promised blocks that became data in the current transaction. */
+  private dataTaken = 0;
+
+  constructor(core: Core) {
+    this.core = core;
+  }
+
+  /** Block of a regular file's inode, or an error. */
+  fileBlockOf(index: number): number {
+    const core = this.core;
+    if (index < 0) return index;
+    const ib = core.inodes.blockOf(index);
+    if (ib < 0) return ib;
+    return (core.mode(ib, slotWord(index)) & S_IFMT) === S_IFREG ? ib : -EISDIR;
+  }
+
+  // --- read ---
+
+  read(op: Operation): number {
+    const core = this.core;
+    const refused = core.refuse(false);
+    if (refused < 0) return refused;
+    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
+    const ib = this.fileBlockOf(index);
+    if (ib < 0) return ib;
+    const iw = slotWord(index);
+    const position = core.u64(op, zufs_ioc_IO.filepos);
+    const length = core.windowLength(op);
+    if (position + length > MAX_FILE_SIZE) return -EINVAL;
+    const destination = op.windowAddress + core.windowOffset(op);
+    core.shared.lockShared(index);
+    const error = this.readRange(ib, iw, position, length, destination);
+    core.shared.unlockShared(index);
+    if (error < 0) return error;
+    core.setU64(op, zufs_ioc_IO.last_pos, position + length);
+    return 0;
+  }
+
+  private readRange(ib: number, iw: number, position: number, length: number, destination: number): number {
+    const { mapping, pmem } = this.core;
+    const end = position + length;
+    let at = position;
+    while (at < end) {
+      const fileBlock = Math.floor(at / BLOCK_SIZE);
+      const inBlock = at % BLOCK_SIZE;
+      const error = mapping.lookup(ib, iw, fileBlock);
+      if (error < 0) return error;
+      let piece = BLOCK_SIZE - inBlock;
+      if (mapping.block === 0 || (mapping.flags & MAP_UNWRITTEN) !== 0) {
+        if (mapping.block === 0) piece = mapping.holeSpan * BLOCK_SIZE - inBlock;
+        if (piece > end - at) piece = end - at;
+        pmem.addon.zero(destination + (at - position), piece);
+      } else {
+        // Neighbours on the media go in one copy.
+        const start = mapping.block;
+        let run = 1;
+        while (piece < end - at) {
+          const next = mapping.lookup(ib, iw, fileBlock + run);
+          if (next < 0) return next;
+          if (mapping.block !== start + run || (mapping.flags & MAP_UNWRITTEN) !== 0) break;
+          run++;
+          piece += BLOCK_SIZE;
+        }
+        if (piece > end - at) piece = end - at;
+        pmem.copyOut(destination + (at - position), start, inBlock, piece);
+      }
+      at += piece;
+    }
+    return 0;
+  }
+
+  // --- write ---
+
+  write(op: Operation): number {
+    const core = this.core;
+    const refused = core.refuse(true);
+    if (refused < 0) return refused;
+    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
+    const ib = this.fileBlockOf(index);
+    if (ib < 0) return ib;
+    const iw = slotWord(index);
+    const position = core.u64(op, zufs_ioc_IO.filepos);
+    let length = core.windowLength(op);
+    if (position >= MAX_FILE_SIZE) return -EFBIG;
+    if (position + length > MAX_FILE_SIZE) length = MAX_FILE_SIZE - position;
+    const source = op.windowAddress + core.windowOffset(op);
+    core.shared.lockExclusive(index);
+    const done = length === 0 ? 0 : this.writeRange(ib, iw, position, length, source);
+    core.shared.unlockExclusive(index);
+    if (done < 0) return done;
+    core.setU64(op, zufs_ioc_IO.last_pos, position + done);
+    if (this.replaced) core.setU32(op, zufs_ioc_IO.ret_flags, FLAG.ZUFS_RET_NEW);
+    return 0;
+  }
+
+  /** What the block at `fileBlock` is to a writer (`mapping` has its place), or -EUCLEAN. */
+  private kindOf(ib: number, iw: number, fileBlock: number): number {
+    const { mapping, allocator } = this.core;
+    const error = mapping.lookup(ib, iw, fileBlock);
+    if (error < 0) return error;
+    if (mapping.block === 0) return HOLE;
+    if ((mapping.flags & MAP_SHARED) !== 0 && allocator.references(mapping.block) > 1) {
+      return (mapping.flags & MAP_UNWRITTEN) !== 0 ? HOLE : COPY;
+    }
+    return (mapping.flags & MAP_UNWRITTEN) !== 0 ? UNWRITTEN : IN_PLACE;
+  }
+
+  /**
+   * Write bytes from any memory of the process to a file, whose lock the caller holds. Writes less when there is not
+   * room for all. Durable on return. Returns the bytes written, or -ENOSPC, -EUCLEAN.
+   */
+  writeRange(ib: number, iw: number, position: number, wanted: number, source: number): number {
+    const { mapping, allocator, journal, pmem } = this.core;
+    this.replaced = false;
+    let length = Math.min(wanted, BLOCKS_PER_STEP * BLOCK_SIZE - (position % BLOCK_SIZE));
+    const first = Math.floor(position / BLOCK_SIZE);
+    const size = this.core.size(ib, iw);
+    let last = 0;
+    let promised = 0;
+    let changes = false;
+    for (;;) {
+      last = Math.floor((position + length - 1) / BLOCK_SIZE);
+      let needed = 0;
+      changes = false;
+      for (let fileBlock = first; fileBlock <= last; fileBlock++) {
+        const kind = this.kindOf(ib, iw, fileBlock);
+        if (kind < 0) return kind;
+        if (kind === IN_PLACE) continue;
+        changes = true;
+        if (kind === HOLE && mapping.block === 0) {
+          const span = Math.min(mapping.holeSpan, last - fileBlock + 1);
+          needed += span;
+          fileBlock += span - 1;
+        } else if (kind !== UNWRITTEN) {
+          needed++;
+        }
+      }
+      // The tail of the old last block may have to be copied before it can be zeroed.
+      if (position > size && size % BLOCK_SIZE !== 0) needed++;
+      if (needed === 0) break;
+      promised = needed + mapping.nodesFor(first, last);
+      if (allocator.reserve(promised, false)) break;
+      promised = 0;
+      const blocks = last - first + 1;
+      if (blocks === 1) return -ENOSPC;
+      length = (first + Math.floor(blocks / 2)) * BLOCK_SIZE - position;
+    }
+    const end = position + length;
+    if (!changes && end <= size) {
+      const error = this.copyInPlace(ib, iw, position, end, source);
+      if (error < 0) return error;
+      // The kernel has stored the times.
+      pmem.writeBack(ib, iw * 4, 64);
+      pmem.fence();
+      allocator.unreserve(promised);
+      return length;
+    }
+    journal.begin();
+    mapping.begin();
+    this.dataTaken = 0;
+    let error = position > size ? this.zeroTail(ib, iw, size, position) : 0;
+    if (error === 0) error = this.fillRange(ib, iw, position, end, source);
+    if (error < 0) {
+      journal.abort();
+      return error;
+    }
+    this.finish(ib, iw, end > size ? end : -1, promised);
+    return length;
+  }
+
+  /**
+   * Commit a transaction on the mapping of a file: new size (-1: as it is), blocks, times. What it replaced is freed,
+   * and of the `promised` blocks those are given back that it did not take.
+   */
+  private finish(ib: number, iw: number, size: number, promised: number): void {
+    const { mapping, allocator, journal, pmem } = this.core;
+    mapping.flushFresh();
+    pmem.writeBack(ib, iw * 4, 64);
+    if (size >= 0) {
+      const high = Math.floor(size / TWO_32);
+      if (journal.isEmpty() && pmem.load(ib, iw + I_SIZE + 1) === high) {
+        // One word changes, and one word is stored as a whole or not at all.
+        pmem.fence();
+        pmem.store(ib, iw + I_SIZE, size >>> 0);
+        pmem.writeBack(ib, (iw + I_SIZE) * 4, 4);
+        pmem.fence();
+        allocator.unreserve(promised);
+        return;
+      }
+      journal.set64(ib, iw + I_SIZE, size);
+    }
+    journal.commit();
+    mapping.releaseCleared();
+    allocator.unreserve(promised - this.dataTaken - mapping.nodesTaken);
+  }
+
+  private copyInPlace(ib: number, iw: number, position: number, end: number, source: number): number {
+    const { mapping, pmem } = this.core;
+    let at = position;
+    while (at < end) {
+      const fileBlock = Math.floor(at / BLOCK_SIZE);
+      const inBlock = at % BLOCK_SIZE;
+      const error = mapping.lookup(ib, iw, fileBlock);
+      if (error < 0) return error;
+      const start = mapping.block;
+      let piece = BLOCK_SIZE - inBlock;
+      let run = 1;
+      while (piece < end - at) {
+        const next = mapping.lookup(ib, iw, fileBlock + run);
+        if (next < 0) return next;
+        if (mapping.block !== start + run) break;
+        run++;
+        piece += BLOCK_SIZE;
+      }
+      if (piece > end - at) piece = end - at;
+      pmem.copyIn(start, inBlock, source + (at - position), piece);
+      at += piece;
+    }
+    return 0;
+  }
+
+  /** Where the block behind the one of `fileBlock - 1` is; 0 when that is a hole. */
+  private goalFor(ib: number, iw: number, fileBlock: number): number {
+    if (fileBlock === 0) return 0;
+    const { mapping } = this.core;
+    if (mapping.lookup(ib, iw, fileBlock - 1) < 0 || mapping.block === 0) return 0;
+    return mapping.block + 1;
+  }
+
+  /** How many blocks from `fileBlock` to `last` are holes without a break; at least the first one is. */
+  private holeRun(ib: number, iw: number, fileBlock: number, last: number): number {
+    const { mapping } = this.core;
+    let run = 0;
+    while (fileBlock + run <= last) {
+      if (mapping.lookup(ib, iw, fileBlock + run) < 0 || mapping.block !== 0) break;
+      run += mapping.holeSpan;
+    }
+    return Math.min(run, last - fileBlock + 1);
+  }
+
+  /**
+   * Put bytes of [position, end) in blocks of every kind and stage the mapping. `source` 0: zeroes instead, and
+   * existing blocks stay as they are. What of a new block lies outside of the range gets zeroed, or copied.
+   */
+  private fillRange(ib: number, iw: number, position: number, end: number, source: number): number {
+    const { mapping, allocator, journal, pmem } = this.core;
+    const last = Math.floor((end - 1) / BLOCK_SIZE);
+    let fileBlock = Math.floor(position / BLOCK_SIZE);
+    while (fileBlock <= last) {
+      const kind = this.kindOf(ib, iw, fileBlock);
+      if (kind < 0) return kind;
+      const from = Math.max(position, fileBlock * BLOCK_SIZE);
+      const inBlock = from % BLOCK_SIZE;
+      const old = mapping.block;
+      if (kind === HOLE && old === 0) {
+        const run = this.holeRun(ib, iw, fileBlock, last);
+        const goal = this.goalFor(ib, iw, fileBlock);
+        const large = fileBlock + run > CHUNK_BLOCKS;
+        const start = allocator.takeRun(run, goal, fileBlock, large);
+        const got = allocator.runLength;
+        this.dataTaken += got;
+        this.replaced = true;
+        const to = Math.min(end, (fileBlock + got) * BLOCK_SIZE);
+        this.fillNew(
+          start,
+          inBlock,
+          to - from,
+          got * BLOCK_SIZE,
+          source === 0 ? 0 : source + (from - position),
+        );
+        for (let index = 0; index < got; index++) {
+          const error = mapping.set(ib, iw, fileBlock + index, start + index, MAP_PRESENT);
+          if (error < 0) return error;
+        }
+        journal.add64(ib, iw + I_BLOCKS, got);
+        fileBlock += got;
+        continue;
+      }
+      const to = Math.min(end, (fileBlock + 1) * BLOCK_SIZE);
+      const from0 = source === 0 ? 0 : source + (from - position);
+      if (kind === IN_PLACE) {
+        if (source !== 0) pmem.copyIn(old, inBlock, from0, to - from);
+      } else if (kind === UNWRITTEN) {
+        this.fillNew(old, inBlock, to - from, BLOCK_SIZE, from0);
+        const error = mapping.set(ib, iw, fileBlock, old, MAP_PRESENT);
+        if (error < 0) return error;
+        this.replaced = true;
+      } else {
+        // Shared with another file: that one keeps the old block.
+        const block = allocator.takeRun(1, this.goalFor(ib, iw, fileBlock), fileBlock, false);
+        this.dataTaken++;
+        this.replaced = true;
+        if (kind === HOLE) {
+          this.fillNew(block, inBlock, to - from, BLOCK_SIZE, from0);
+        } else if (source === 0) {
+          pmem.copyBetween(block, 0, old, 0, BLOCK_SIZE);
+        } else {
+          if (inBlock > 0) pmem.copyBetween(block, 0, old, 0, inBlock);
+          pmem.copyIn(block, inBlock, from0, to - from);
+          const behind = inBlock + (to - from);
+          if (behind < BLOCK_SIZE) pmem.copyBetween(block, behind, old, behind, BLOCK_SIZE - behind);
+        }
+        const error = mapping.set(ib, iw, fileBlock, block, MAP_PRESENT);
+        if (error < 0) return error;
+        mapping.drop(old);
+      }
+      fileBlock++;
+    }
+    return 0;
+  }
+
+  /** Fill a run of blocks that nobody reads yet: zeroes before and behind the data. */
+  private fillNew(start: number, inBlock: number, length: number, total: number, source: number): void {
+    const pmem = this.core.pmem;
+    if (source === 0) {
+      pmem.zero(start, 0, total);
+      return;
+    }
+    if (inBlock > 0) pmem.zero(start, 0, inBlock);
+    pmem.copyIn(start, inBlock, source, length);
+    const behind = inBlock + length;
+    if (behind < total) pmem.zero(start, behind, total - behind);
+  }
+
+  /**
+   * A file grows from `size` to at least `until`: what its last block holds behind the old end must read as zeroes.
+   * The caller has begun a transaction and promised a block. Returns 0 or -EUCLEAN.
+   */
+  zeroTail(ib: number, iw: number, size: number, until: number): number {
+    const { mapping, allocator, pmem } = this.core;
+    const inBlock = size % BLOCK_SIZE;
+    if (inBlock === 0) return 0;
+    const fileBlock = Math.floor(size / BLOCK_SIZE);
+    const kind = this.kindOf(ib, iw, fileBlock);
+    if (kind < 0) return kind;
+    const old = mapping.block;
+    const to = Math.min(BLOCK_SIZE, inBlock + (until - size));
+    if (kind === IN_PLACE) {
+      pmem.zero(old, inBlock, to - inBlock);
+    } else if (kind === COPY) {
+      const block = allocator.takeRun(1, 0, fileBlock, false);
+      this.dataTaken++;
+      this.replaced = true;
+      pmem.copyBetween(block, 0, old, 0, inBlock);
+      pmem.zero(block, inBlock, BLOCK_SIZE - inBlock);
+      const error = mapping.set(ib, iw, fileBlock, block, MAP_PRESENT);
+      if (error < 0) return error;
+      mapping.drop(old);
+    }
+    return 0;
+  }
+
+  // --- size ---
+
+  /** Set the size of a file; the caller holds its lock. Returns 0, -ENOSPC, -EFBIG or -EUCLEAN. */
+  setSize(ib: number, iw: number, size: number): number {
+    const { mapping, allocator, journal, pmem } = this.core;
+    if (size > MAX_FILE_SIZE) return -EFBIG;
+    const old = this.core.size(ib, iw);
+    const promised = 1 + mapping.nodesFor(0, 0);
+    if (!allocator.reserve(promised, true)) return -ENOSPC;
+    journal.begin();
+    mapping.begin();
+    this.dataTaken = 0;
+    let error = 0;
+    if (size > old) {
+      error = this.zeroTail(ib, iw, old, size);
+    } else {
+      const gone = mapping.clearRange(ib, iw, Math.ceil(size / BLOCK_SIZE), TWO_32);
+      if (gone < 0) error = gone;
+      else if (gone > 0) journal.add64(ib, iw + I_BLOCKS, -gone);
+      // The new last block is copied now when it is shared, and zeroed in place only once the size is down.
+      if (error === 0 && size % BLOCK_SIZE !== 0) {
+        const kind = this.kindOf(ib, iw, Math.floor(size / BLOCK_SIZE));
+        if (kind < 0) error = kind;
+        else if (kind === COPY) error = this.zeroTail(ib, iw, size, TWO_32 * BLOCK_SIZE);
+      }
+    }
+    if (error < 0) {
+      journal.abort();
+      return error;
+    }
+    if (size === old) this.finish(ib, iw, -1, promised);
+    else this.finish(ib, iw, size, promised);
+    if (size < old && size % BLOCK_SIZE !== 0) {
+      const kind = this.kindOf(ib, iw, Math.floor(size / BLOCK_SIZE));
+      if (kind === IN_PLACE) {
+        pmem.zero(mapping.block, size % BLOCK_SIZE, BLOCK_SIZE - (size % BLOCK_SIZE));
+        pmem.fence();
+      }
+    }
+    return 0;
+  }
+
+  /** Take blocks a step may need, run it, commit it: for the callers in `space.ts`. */
+  beginStep(): void {
+    this.core.journal.begin();
+    this.core.mapping.begin();
+    this.dataTaken = 0;
+  }
+
+  commitStep(ib: number, iw: number, size: number, promised: number): void {
+    this.finish(ib, iw, size, promised);
+  }
+
+  countTaken(blocks: number): void {
+    this.dataTaken += blocks;
+  }
+
+  // --- blocks for the kernel ---
+
+  getMulty(op: Operation): number {
+    const core = this.core;
+    const forWrite = (core.u32(op, zufs_ioc_IO.rw) & FLAG.ZUFS_RW_WRITE) !== 0;
+    const refused = core.refuse(forWrite);
+    if (refused < 0) return refused;
+    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
+    const ib = this.fileBlockOf(index);
+    if (ib < 0) return ib;
+    const iw = slotWord(index);
+    const position = core.u64(op, zufs_ioc_IO.filepos);
+    if (position % BLOCK_SIZE !== 0 || position >= MAX_FILE_SIZE) return -EINVAL;
+    const inLength = op.u16[(op.base + zufs_ioc_hdr.in_len) >>> 1];
+    let count = Math.ceil(core.windowLength(op) / BLOCK_SIZE);
+    count = Math.min(
+      count,
+      core.u32(op, zufs_ioc_IO.ziom_iom_max),
+      Math.floor((inLength - zufs_ioc_IO.iom_e) / 8),
+      BLOCKS_PER_STEP,
+      (MAX_FILE_SIZE - position) / BLOCK_SIZE,
+    );
+    if (count < 1) return -EINVAL;
+    const first = position / BLOCK_SIZE;
+    core.setU32(op, zufs_ioc_IO.ret_flags, 0);
+    let result = 0;
+    if (forWrite) {
+      core.shared.lockExclusive(index);
+      result = this.allocateFor(ib, iw, first, count);
+      if (result > 0) {
+        count = result;
+        if (this.replaced) core.setU32(op, zufs_ioc_IO.ret_flags, FLAG.ZUFS_RET_NEW);
+        core.shared.noteMapped(index);
+        result = this.listBlocks(op, ib, iw, first, count);
+      }
+      core.shared.unlockExclusive(index);
+    } else {
+      core.shared.lockShared(index);
+      result = this.listBlocks(op, ib, iw, first, count);
+      core.shared.unlockShared(index);
+    }
+    if (result < 0) return result;
+    core.setU32(op, zufs_ioc_IO.pool, 0);
+    core.setU32(op, zufs_ioc_IO.ziom_iom_n, count);
+    return 0;
+  }
+
+  private listBlocks(op: Operation, ib: number, iw: number, first: number, count: number): number {
+    const { mapping } = this.core;
+    let at = (op.base + zufs_ioc_IO.iom_e) >>> 2;
+    for (let index = 0; index < count; index++, at += 2) {
+      const error = mapping.lookup(ib, iw, first + index);
+      if (error < 0) return error;
+      if (mapping.block === 0 || (mapping.flags & MAP_UNWRITTEN) !== 0) {
+        op.u32[at] = 0;
+        op.u32[at + 1] = 0;
+      } else {
+        op.u32[at] = (mapping.block << 3) >>> 0;
+        op.u32[at + 1] = (IOM.IOM_T1_READ << 24) | (mapping.block >>> 29);
+      }
+    }
+    return 0;
+  }
+
+  /** Make blocks writable in place: own ones, zeroed where there were none. Returns for how many it could, or an error. */
+  allocateFor(ib: number, iw: number, first: number, wanted: number): number {
+    const { mapping, allocator, journal } = this.core;
+    this.replaced = false;
+    let count = wanted;
+    let promised = 0;
+    for (;;) {
+      let needed = 0;
+      let changes = false;
+      for (let fileBlock = first; fileBlock < first + count; fileBlock++) {
+        const kind = this.kindOf(ib, iw, fileBlock);
+        if (kind < 0) return kind;
+        if (kind === IN_PLACE) continue;
+        changes = true;
+        if (kind !== UNWRITTEN) needed++;
+      }
+      if (!changes) return count;
+      promised = needed === 0 ? 0 : needed + mapping.nodesFor(first, first + count - 1);
+      if (promised === 0 || allocator.reserve(promised, false)) break;
+      if (count === 1) return -ENOSPC;
+      count = Math.floor(count / 2);
+    }
+    journal.begin();
+    mapping.begin();
+    this.dataTaken = 0;
+    const error = this.fillRange(ib, iw, first * BLOCK_SIZE, (first + count) * BLOCK_SIZE, 0);
+    if (error < 0) {
+      journal.abort();
+      return error;
+    }
+    this.finish(ib, iw, -1, promised);
+    return count;
+  }
+
+  putMulty(op: Operation): number {
+    const index = this.core.indexAt(op, zufs_ioc_IO.zus_ii);
+    return Math.min(index, 0);
+  }
+
+  // --- sync ---
+
+  sync(op: Operation): number {
+    const core = this.core;
+    const refused = core.refuse(false);
+    if (refused < 0) return refused;
+    const { pmem } = core;
+    const index = core.indexAt(op, zufs_ioc_sync.zus_ii);
+    if (index < 0) return index;
+    const ib = core.inodes.blockOf(index);
+    if (ib < 0) return ib;
+    const iw = slotWord(index);
+    // Everything but stores through mappings, and times that the kernel stored, is durable already.
+    if ((core.mode(ib, iw) & S_IFMT) === S_IFREG && core.shared.wasMapped(index)) {
+      const offset = core.u64(op, zufs_ioc_sync.offset);
+      const size = core.size(ib, iw);
+      const end = Math.min(size, offset + core.u64(op, zufs_ioc_sync.length));
+      const error = this.writeBackRange(
+        index,
+        ib,
+        iw,
+        Math.floor(offset / BLOCK_SIZE),
+        Math.ceil(end / BLOCK_SIZE),
+      );
+      if (error < 0) return error;
+    }
+    pmem.writeBack(ib, iw * 4, 128);
+    pmem.fence();
+    core.setU64(op, zufs_ioc_sync.write_unmapped, 0);
+    return 0;
+  }
+
+  private writeBackRange(index: number, ib: number, iw: number, first: number, end: number): number {
+    const { mapping, pmem, shared } = this.core;
+    let fileBlock = first;
+    while (fileBlock < end) {
+      shared.lockShared(index);
+      const next = mapping.nextMapped(ib, iw, fileBlock, end);
+      const block = mapping.block;
+      shared.unlockShared(index);
+      if (next < 0) return next;
+      if (next >= end) break;
+      pmem.writeBack(block, 0, BLOCK_SIZE);
+      fileBlock = next + 1;
+    }
+    return 0;
+  }
+}

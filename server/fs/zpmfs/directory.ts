@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import type { Allocator } from './allocator.ts';
+import { ENOSPC, EUCLEAN } from './errno.ts';
+import {
+  BLOCK_SIZE,
+  BLOCK_WORDS,
+  DIR_DEPTH_MASK,
+  DIR_ENTRIES,
+  DIR_KIND_MASK,
+  DIR_LEAF,
+  DIR_LEAF_MAGIC,
+  DIR_MAX_LEVELS,
+  DIR_NODE,
+  DIR_SHIFT,
+  DL_MAGIC,
+  DL_OWNER,
+  DL_RECORDS,
+  DR_HASH,
+  DR_INO,
+  DR_MIN_WORDS,
+  DR_NAME,
+  DR_SHAPE,
+  DR_TIE,
+  I_BLOCKS,
+  I_DIR_ROOT,
+  I_SIZE,
+  TWO_32,
+} from './format.ts';
+import type { Journal } from './journal.ts';
+import type { Pmem } from './pmem.ts';
+
+/** Records of one leaf at most. */
+const LEAF_RECORDS_MAX = Math.ceil((BLOCK_WORDS - DL_RECORDS) / DR_MIN_WORDS);
+
+/** Hash of a name, seeded so that names that fall together cannot be prepared. */
+export function hashName(bytes: Uint8Array, start: number, length: number, seed: number): number {
+  let hash = seed | 0;
+  for (let index = start; index < start + length; index++) {
+    hash = Math.imul(hash ^ bytes[index], 0x5bd1e995);
+    hash ^= hash >>> 15;
+  }
+  hash = Math.imul(hash ^ length, 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+function recordWords(nameLength: number): number {
+  return DR_NAME + ((nameLength + 3) >>> 2);
+}
+
+/**
+ * Names of a directory: leaves of packed records, found through a tree over the bits of the name's hash, high bits
+ * first. A node has 512 entries (9 bits); a leaf of depth d is pointed to by 512 >> d neighbouring entries, and splits
+ * in two when it is full. So the tree is in hash order, and hash and tie number of a record make a position that no
+ * split moves.
+ *
+ * The VFS keeps changes of one directory apart from one another and from readers.
+ */
+export class Directory {
+  private readonly pmem: Pmem;
+  private readonly journal: Journal;
+  private readonly allocator: Allocator;
+  private readonly seed: number;
+  // What `descend` found.
+  /** Entry that points to the leaf: its block (the inode's when there is no node), and the first word of it. */
+  private parentBlock = 0;
+  private parentWord = 0;
+  private parentIsInode = true;
+  /** First of the entries that point to the leaf. */
+  private firstSlot = 0;
+  private depth = 0;
+  /** Nodes above the leaf. */
+  private levels = 0;
+  /** Hashes that the leaf is responsible for: from here, so many. */
+  private hashFirst = 0;
+  private hashSpan = TWO_32;
+  // What `find` found.
+  leaf = 0;
+  record = 0;
+  ino = 0;
+  type = 0;
+  // Scratch for readdir and splits.
+  private readonly recordAt = new Uint16Array(LEAF_RECORDS_MAX + 1);
+
+  constructor(pmem: Pmem, journal: Journal, allocator: Allocator, seed: number) {
+    this.pmem = pmem;
+    this.journal = journal;
+    this.allocator = allocator;
+    this.seed = seed;
+  }
+
+  hash(bytes: Uint8Array, start: number, length: number): number {
+    return hashName(bytes, start, length, this.seed);
+  }
+
+  /** Find the leaf for a hash. Returns its block, 0 when the directory has no tree yet, or -EUCLEAN. */
+  private descend(ib: number, iw: number, owner: number, hash: number): number {
+    const journal = this.journal;
+    this.parentBlock = ib;
+    this.parentWord = iw + I_DIR_ROOT;
+    this.parentIsInode = true;
+    this.firstSlot = 0;
+    this.levels = 0;
+    this.hashFirst = 0;
+    this.hashSpan = TWO_32;
+    let block = journal.get(ib, iw + I_DIR_ROOT);
+    let tag = journal.get(ib, iw + I_DIR_ROOT + 1);
+    if (tag === 0 && block === 0) return 0;
+    while ((tag & DIR_KIND_MASK) === DIR_NODE) {
+      if (!this.pmem.inRange(block) || this.levels === DIR_MAX_LEVELS) return -EUCLEAN;
+      const shift = 32 - DIR_SHIFT * (this.levels + 1);
+      const slot = (hash >>> shift) & (DIR_ENTRIES - 1);
+      this.parentBlock = block;
+      this.parentIsInode = false;
+      this.parentWord = slot * 2;
+      this.firstSlot = slot;
+      this.levels++;
+      this.hashSpan = 2 ** shift;
+      this.hashFirst = Math.floor(hash / this.hashSpan) * this.hashSpan;
+      const node = block;
+      block = journal.get(node, slot * 2);
+      tag = journal.get(node, slot * 2 + 1);
+    }
+    if ((tag & DIR_KIND_MASK) !== DIR_LEAF || !this.pmem.inRange(block)) return -EUCLEAN;
+    this.depth = tag & DIR_DEPTH_MASK;
+    if (this.parentIsInode) {
+      if (this.depth !== 0) return -EUCLEAN;
+    } else {
+      if (this.depth > DIR_SHIFT) return -EUCLEAN;
+      const slots = DIR_ENTRIES >>> this.depth;
+      this.firstSlot &= ~(slots - 1);
+      this.hashSpan *= slots;
+      this.hashFirst = Math.floor(hash / this.hashSpan) * this.hashSpan;
+    }
+    if (journal.get(block, DL_MAGIC) !== DIR_LEAF_MAGIC || journal.get(block, DL_OWNER) !== owner)
+      return -EUCLEAN;
+    return block;
+  }
+
+  /** Length in words of the record at `at`, or -EUCLEAN when the leaf makes no sense there. */
+  private checkRecord(leaf: number, at: number): number {
+    const shape = this.journal.get(leaf, at + DR_SHAPE);
+    const words = shape & 0xffff;
+    if (words < DR_MIN_WORDS || at + words > BLOCK_WORDS) return -EUCLEAN;
+    if (this.journal.get(leaf, at + DR_INO) !== 0) {
+      const nameLength = (shape >>> 16) & 0xff;
+      if (nameLength === 0 || recordWords(nameLength) > words) return -EUCLEAN;
+    }
+    return words;
+  }
+
+  /**
+   * Look a name up. Returns 1 when found (`leaf`, `record`, `ino`, `type`), 0 when not, or -EUCLEAN.
+   * `bytes` holds the name from `start`.
+   */
+  find(ib: number, iw: number, owner: number, bytes: Uint8Array, start: number, length: number): number {
+    const hash = this.hash(bytes, start, length);
+    const leaf = this.descend(ib, iw, owner, hash);
+    if (leaf <= 0) return leaf;
+    const journal = this.journal;
+    for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
+      const words = this.checkRecord(leaf, at);
+      if (words < 0) return words;
+      const ino = journal.get(leaf, at + DR_INO);
+      if (ino !== 0 && journal.get(leaf, at + DR_HASH) === hash) {
+        const shape = journal.get(leaf, at + DR_SHAPE);
+        if (((shape >>> 16) & 0xff) === length && this.nameEquals(leaf, at, bytes, start, length)) {
+          this.leaf = leaf;
+          this.record = at;
+          this.ino = ino;
+          this.type = shape >>> 24;
+          return 1;
+        }
+      }
+      at += words;
+    }
+    return 0;
+  }
+
+  private nameEquals(leaf: number, at: number, bytes: Uint8Array, start: number, length: number): boolean {
+    const media = this.pmem.u8;
+    const from = leaf * BLOCK_SIZE + (at + DR_NAME) * 4;
+    for (let index = 0; index < length; index++) {
+      if (media[from + index] !== bytes[start + index]) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Before the transaction of the operation itself: make sure that the leaf for this name has room for it, in
+   * transactions of its own that change nothing to see. Returns 0, -ENOSPC or -EUCLEAN.
+   */
+  makeRoom(ib: number, iw: number, owner: number, bytes: Uint8Array, start: number, length: number): number {
+    const hash = this.hash(bytes, start, length);
+    const needed = recordWords(length);
+    // Every turn splits a leaf or packs one; there are no more bits to split by than this.
+    for (let turn = 0; turn < DIR_SHIFT * DIR_MAX_LEVELS + 3; turn++) {
+      const leaf = this.descend(ib, iw, owner, hash);
+      if (leaf < 0) return leaf;
+      if (leaf === 0) {
+        const error = this.makeFirstLeaf(ib, iw, owner);
+        if (error < 0) return error;
+        continue;
+      }
+      let largest = 0;
+      let free = 0;
+      for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
+        const words = this.checkRecord(leaf, at);
+        if (words < 0) return words;
+        if (this.journal.get(leaf, at + DR_INO) === 0) {
+          free += words;
+          if (words > largest) largest = words;
+        }
+        at += words;
+      }
+      if (largest >= needed) return 0;
+      const error =
+        free >= needed + DR_MIN_WORDS
+          ? this.rewrite(ib, iw, owner, leaf, false)
+          : this.rewrite(ib, iw, owner, leaf, true);
+      if (error < 0) return error;
+    }
+    return -ENOSPC;
+  }
+
+  private makeFirstLeaf(ib: number, iw: number, owner: number): number {
+    if (!this.allocator.reserve(1, false)) return -ENOSPC;
+    const leaf = this.allocator.takeMetadata();
+    this.formatLeaf(leaf, owner);
+    this.finishLeaf(leaf, DL_RECORDS);
+    this.journal.begin();
+    this.journal.set(ib, iw + I_DIR_ROOT, leaf);
+    this.journal.set(ib, iw + I_DIR_ROOT + 1, DIR_LEAF);
+    this.addBlocks(ib, iw, 1);
+    this.journal.commit();
+    return 0;
+  }
+
+  /** A directory's size is that of its blocks. */
+  private addBlocks(ib: number, iw: number, delta: number): void {
+    this.journal.add64(ib, iw + I_BLOCKS, delta);
+    this.journal.add64(ib, iw + I_SIZE, delta * BLOCK_SIZE);
+  }
+
+  private formatLeaf(leaf: number, owner: number): void {
+    this.pmem.zero(leaf, 0, BLOCK_SIZE);
+    this.pmem.store(leaf, DL_MAGIC, DIR_LEAF_MAGIC);
+    this.pmem.store(leaf, DL_OWNER, owner);
+  }
+
+  /** Turn the rest of a leaf that nothing points to yet into one free record, and write the leaf back. */
+  private finishLeaf(leaf: number, used: number): void {
+    if (used < BLOCK_WORDS) this.pmem.store(leaf, used + DR_SHAPE, BLOCK_WORDS - used);
+    this.pmem.writeBack(leaf, 0, BLOCK_SIZE);
+  }
+
+  /**
+   * Write the live records of a leaf to one new leaf (packed) or two (split by the next bit of the hash), and put
+   * these in its place. Returns 0, -ENOSPC or -EUCLEAN.
+   */
+  private rewrite(ib: number, iw: number, owner: number, leaf: number, split: boolean): number {
+    const allocator = this.allocator;
+    const pmem = this.pmem;
+    // Split below the last bit of this node: a new node with two leaves takes the place of the leaf.
+    const deeper = split && (this.parentIsInode || this.depth === DIR_SHIFT);
+    if (deeper && this.levels === DIR_MAX_LEVELS) return -ENOSPC;
+    const parts = split ? 2 : 1;
+    const promised = parts + (deeper ? 1 : 0);
+    if (!allocator.reserve(promised, false)) return -ENOSPC;
+    const half = this.hashFirst + this.hashSpan / 2;
+    const first = this.copyPart(leaf, owner, split ? -1 : 0, half);
+    const second = split ? this.copyPart(leaf, owner, 1, half) : 0;
+    const journal = this.journal;
+    journal.begin();
+    if (deeper) {
+      const node = allocator.takeMetadata();
+      for (let slot = 0; slot < DIR_ENTRIES; slot++) {
+        pmem.store(node, slot * 2, slot < DIR_ENTRIES / 2 ? first : second);
+        pmem.store(node, slot * 2 + 1, DIR_LEAF + 1);
+      }
+      pmem.writeBack(node, 0, BLOCK_SIZE);
+      journal.set(this.parentBlock, this.parentIsInode ? this.parentWord : this.firstSlot * 2, node);
+      journal.set(
+        this.parentBlock,
+        this.parentIsInode ? this.parentWord + 1 : this.firstSlot * 2 + 1,
+        DIR_NODE,
+      );
+    } else if (this.parentIsInode) {
+      journal.set(this.parentBlock, this.parentWord, first);
+      journal.set(this.parentBlock, this.parentWord + 1, DIR_LEAF);
+    } else {
+      const slots = DIR_ENTRIES >>> this.depth;
+      const depth = this.depth + (split ? 1 : 0);
+      for (let slot = 0; slot < slots; slot++) {
+        const target = split && slot >= slots / 2 ? second : first;
+        journal.set(this.parentBlock, (this.firstSlot + slot) * 2, target);
+        journal.set(this.parentBlock, (this.firstSlot + slot) * 2 + 1, DIR_LEAF + depth);
+      }
+    }
+    if (promised > 1) this.addBlocks(ib, iw, promised - 1);
+    journal.commit();
+    allocator.release(leaf);
+    return 0;
+  }
+
+  /** A new leaf with the records of `leaf` below `half` (side -1), from `half` on (1), or all (0). */
+  private copyPart(leaf: number, owner: number, side: number, half: number): number {
+    const pmem = this.pmem;
+    const target = this.allocator.takeMetadata();
+    this.formatLeaf(target, owner);
+    let used = DL_RECORDS;
+    for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
+      const shape = pmem.load(leaf, at + DR_SHAPE);
+      const words = shape & 0xffff;
+      const hash = pmem.load(leaf, at + DR_HASH);
+      if (pmem.load(leaf, at + DR_INO) !== 0 && (side === 0 || side < 0 === hash < half)) {
+        const tight = recordWords((shape >>> 16) & 0xff);
+        for (let word = 0; word < tight; word++) pmem.store(target, used + word, pmem.load(leaf, at + word));
+        pmem.store(target, used + DR_SHAPE, ((shape & 0xffff0000) | tight) >>> 0);
+        used += tight;
+        // A rest too small for a record goes to the last one.
+        if (BLOCK_WORDS - used < DR_MIN_WORDS && used < BLOCK_WORDS) {
+          pmem.store(
+            target,
+            used - tight + DR_SHAPE,
+            ((shape & 0xffff0000) | (tight + BLOCK_WORDS - used)) >>> 0,
+          );
+          used = BLOCK_WORDS;
+        }
+      }
+      at += words;
+    }
+    this.finishLeaf(target, used);
+    return target;
+  }
+
+  /** Stage a new record; `makeRoom` has just succeeded for this name. Returns 0 or -EUCLEAN. */
+  insert(
+    ib: number,
+    iw: number,
+    owner: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    ino: number,
+    type: number,
+  ): number {
+    const journal = this.journal;
+    const hash = this.hash(bytes, start, length);
+    const leaf = this.descend(ib, iw, owner, hash);
+    if (leaf <= 0) return -EUCLEAN;
+    const needed = recordWords(length);
+    let tie = 0;
+    let place = 0;
+    let placeWords = 0;
+    for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
+      const words = this.checkRecord(leaf, at);
+      if (words < 0) return words;
+      if (journal.get(leaf, at + DR_INO) === 0) {
+        if (words >= needed && (place === 0 || words < placeWords)) {
+          place = at;
+          placeWords = words;
+        }
+      } else if (journal.get(leaf, at + DR_HASH) === hash) {
+        const other = journal.get(leaf, at + DR_TIE) + 1;
+        if (other > tie) tie = other;
+      }
+      at += words;
+    }
+    if (place === 0) return -EUCLEAN;
+    let words = needed;
+    if (placeWords - needed >= DR_MIN_WORDS) {
+      journal.set(leaf, place + needed + DR_INO, 0);
+      journal.set(leaf, place + needed + DR_SHAPE, placeWords - needed);
+    } else {
+      words = placeWords;
+    }
+    journal.set(leaf, place + DR_INO, ino);
+    journal.set(leaf, place + DR_HASH, hash);
+    journal.set(leaf, place + DR_SHAPE, ((type << 24) | (length << 16) | words) >>> 0);
+    journal.set(leaf, place + DR_TIE, tie & 0xffff);
+    for (let word = 0; word < (length + 3) >>> 2; word++) {
+      let value = 0;
+      for (let index = 0; index < 4; index++) {
+        const at = word * 4 + index;
+        if (at < length) value |= bytes[start + at] << (index * 8);
+      }
+      journal.set(leaf, place + DR_NAME + word, value >>> 0);
+    }
+    return 0;
+  }
+
+  /** Stage the removal of the record at (`leaf`, `record`), as `find` gave them. Returns 0 or -EUCLEAN. */
+  remove(leaf: number, record: number): number {
+    const journal = this.journal;
+    let previous = 0;
+    for (let at = DL_RECORDS; at < record; ) {
+      const words = this.checkRecord(leaf, at);
+      if (words < 0) return words;
+      previous = at;
+      at += words;
+    }
+    let words = journal.get(leaf, record + DR_SHAPE) & 0xffff;
+    const next = record + words;
+    if (next < BLOCK_WORDS && journal.get(leaf, next + DR_INO) === 0)
+      words += journal.get(leaf, next + DR_SHAPE) & 0xffff;
+    if (previous !== 0 && journal.get(leaf, previous + DR_INO) === 0) {
+      journal.set(leaf, previous + DR_SHAPE, (journal.get(leaf, previous + DR_SHAPE) & 0xffff) + words);
+      return 0;
+    }
+    journal.set(leaf, record + DR_INO, 0);
+    journal.set(leaf, record + DR_SHAPE, words);
+    return 0;
+  }
+
+  /** Stage another inode for a record that stays. */
+  replace(leaf: number, record: number, ino: number, type: number): void {
+    const shape = this.journal.get(leaf, record + DR_SHAPE);
+    this.journal.set(leaf, record + DR_INO, ino);
+    this.journal.set(leaf, record + DR_SHAPE, ((shape & 0xffffff) | (type << 24)) >>> 0);
+  }
+
+  /** Whether the tree is more than a leaf, so that it is worth freeing when the last name goes. */
+  hasNodes(ib: number, iw: number): boolean {
+    return (this.journal.get(ib, iw + I_DIR_ROOT + 1) & DIR_KIND_MASK) === DIR_NODE;
+  }
+
+  /** Stage an empty tree. After the commit, `releaseTree` frees the blocks of the old one. */
+  clear(ib: number, iw: number): void {
+    this.journal.set(ib, iw + I_DIR_ROOT, 0);
+    this.journal.set(ib, iw + I_DIR_ROOT + 1, 0);
+    this.journal.set64(ib, iw + I_BLOCKS, 0);
+    this.journal.set64(ib, iw + I_SIZE, 0);
+  }
+
+  /** Free all blocks of a tree that nothing points to any more. */
+  releaseTree(block: number, tag: number, levels: number): void {
+    if (!this.pmem.inRange(block)) return;
+    if ((tag & DIR_KIND_MASK) === DIR_LEAF) {
+      this.allocator.release(block);
+      return;
+    }
+    if ((tag & DIR_KIND_MASK) !== DIR_NODE || levels === DIR_MAX_LEVELS) return;
+    let last = 0;
+    for (let slot = 0; slot < DIR_ENTRIES; slot++) {
+      const child = this.pmem.load(block, slot * 2);
+      // Entries that point to one leaf are neighbours.
+      if (child !== last) this.releaseTree(child, this.pmem.load(block, slot * 2 + 1), levels + 1);
+      last = child;
+    }
+    this.allocator.release(block);
+  }
+
+  // --- reading all names ---
+
+  /** Records that `collect` found, in order of position. */
+  collected = 0;
+  /** First hash behind the leaf that `collect` looked at; 2^32 at the end. */
+  nextHash = 0;
+  leafRead = 0;
+
+  /**
+   * Gather the records of the leaf that covers `hash`, from (`hash`, `tie`) on and in order. Returns how many, or
+   * -EUCLEAN; then `nextHash` says where to go on.
+   */
+  collect(ib: number, iw: number, owner: number, hash: number, tie: number): number {
+    const journal = this.journal;
+    const leaf = this.descend(ib, iw, owner, hash);
+    this.collected = 0;
+    this.nextHash = TWO_32;
+    if (leaf <= 0) return leaf;
+    this.leafRead = leaf;
+    this.nextHash = this.hashFirst + this.hashSpan;
+    let count = 0;
+    for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
+      const words = this.checkRecord(leaf, at);
+      if (words < 0) return words;
+      if (journal.get(leaf, at + DR_INO) !== 0) {
+        const recordHash = journal.get(leaf, at + DR_HASH);
+        const recordTie = journal.get(leaf, at + DR_TIE);
+        if (recordHash > hash || (recordHash === hash && recordTie >= tie)) {
+          let place = count;
+          while (place > 0 && this.comesBefore(leaf, recordHash, recordTie, this.recordAt[place - 1])) {
+            this.recordAt[place] = this.recordAt[place - 1];
+            place--;
+          }
+          this.recordAt[place] = at;
+          count++;
+        }
+      }
+      at += words;
+    }
+    this.collected = count;
+    return count;
+  }
+
+  private comesBefore(leaf: number, hash: number, tie: number, other: number): boolean {
+    const otherHash = this.journal.get(leaf, other + DR_HASH);
+    return hash < otherHash || (hash === otherHash && tie < this.journal.get(leaf, other + DR_TIE));
+  }
+
+  /** The n-th record that `collect` gathered. */
+  recordOf(index: number): number {
+    return this.recordAt[index];
+  }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import type { Allocator } from './allocator.ts';
+import { ENOSPC, ESTALE, EUCLEAN } from './errno.ts';
+import {
+  BLOCK_SIZE,
+  I_SIZE,
+  INODE_IN_USE,
+  INODE_WORDS,
+  INODES_PER_BLOCK,
+  MAP_PRESENT,
+  SB_INODE_TABLE,
+  SUPER_BLOCK,
+  X_STATE,
+} from './format.ts';
+import type { Journal } from './journal.ts';
+import type { Mapping } from './mapping.ts';
+import type { Pmem } from './pmem.ts';
+import { H_FREE_INODES, H_INODE_BLOCKS, H_INODE_TABLE_LOCK, type SharedState } from './shared.ts';
+
+/** Blocks that the inode table grows by. */
+const GROW_BLOCKS = 4;
+
+/** The word of its block where the slot of an inode starts. */
+export function slotWord(index: number): number {
+  return (index & (INODES_PER_BLOCK - 1)) * INODE_WORDS;
+}
+
+/** The inode table: where inodes are, and which are free. */
+export class Inodes {
+  private readonly pmem: Pmem;
+  private readonly shared: SharedState;
+  private readonly journal: Journal;
+  private readonly allocator: Allocator;
+  private readonly mapping: Mapping;
+  private cursor = 0;
+
+  constructor(
+    pmem: Pmem,
+    shared: SharedState,
+    journal: Journal,
+    allocator: Allocator,
+    mapping: Mapping,
+    zt: number,
+  ) {
+    this.pmem = pmem;
+    this.shared = shared;
+    this.journal = journal;
+    this.allocator = allocator;
+    this.mapping = mapping;
+    this.cursor = zt;
+  }
+
+  /** Block that holds inode `index`; -ESTALE when there is no such inode, -EUCLEAN when it is damaged. */
+  blockOf(index: number): number {
+    const table = index >>> 4;
+    if (table >= Atomics.load(this.shared.header, H_INODE_BLOCKS)) return -ESTALE;
+    const block = this.shared.inodeBlocks[table];
+    if (this.pmem.load(block, slotWord(index) + X_STATE) !== INODE_IN_USE) return -ESTALE;
+    if ((Atomics.load(this.shared.inodeBits, table) >>> (16 + (index & 15))) & 1) return -EUCLEAN;
+    return block;
+  }
+
+  /** The block of a slot that may be free; `index` came from `allocate`. */
+  slotBlock(index: number): number {
+    return this.shared.inodeBlocks[index >>> 4];
+  }
+
+  /** Take a free inode; its slot on the media still says free. Returns the index, or -ENOSPC. Not inside a transaction. */
+  allocate(): number {
+    const shared = this.shared;
+    const header = shared.header;
+    for (;;) {
+      const free = Atomics.load(header, H_FREE_INODES);
+      if (free === 0) {
+        const error = this.grow();
+        if (error < 0) return error;
+        continue;
+      }
+      if (Atomics.compareExchange(header, H_FREE_INODES, free, free - 1) === free) break;
+    }
+    // One is promised to us: it will be found.
+    for (;;) {
+      const blocks = Atomics.load(header, H_INODE_BLOCKS);
+      if (this.cursor >= blocks) this.cursor = 0;
+      const bits = Atomics.load(shared.inodeBits, this.cursor);
+      const low = ~bits & 0xffff & -(~bits & 0xffff);
+      if (low !== 0) {
+        if ((Atomics.or(shared.inodeBits, this.cursor, low) & low) === 0) {
+          return this.cursor * INODES_PER_BLOCK + (31 - Math.clz32(low));
+        }
+        continue;
+      }
+      this.cursor++;
+    }
+  }
+
+  /** The slot on the media says free (again). */
+  release(index: number): void {
+    Atomics.and(this.shared.inodeBits, index >>> 4, ~(1 << (index & 15)));
+    Atomics.add(this.shared.header, H_FREE_INODES, 1);
+  }
+
+  private grow(): number {
+    const shared = this.shared;
+    const header = shared.header;
+    shared.lockWord(H_INODE_TABLE_LOCK);
+    if (Atomics.load(header, H_FREE_INODES) > 0) {
+      shared.unlockWord(H_INODE_TABLE_LOCK);
+      return 0;
+    }
+    const first = header[H_INODE_BLOCKS];
+    let count = Math.min(GROW_BLOCKS, shared.inodeBlockMax - first);
+    if (count <= 0) {
+      shared.unlockWord(H_INODE_TABLE_LOCK);
+      return -ENOSPC;
+    }
+    let nodes = this.mapping.nodesFor(first, first + count - 1);
+    let promised = count + nodes;
+    if (!this.allocator.reserve(promised, false)) {
+      count = 1;
+      nodes = this.mapping.nodesFor(first, first);
+      promised = count + nodes;
+      if (!this.allocator.reserve(promised, false)) {
+        shared.unlockWord(H_INODE_TABLE_LOCK);
+        return -ENOSPC;
+      }
+    }
+    this.journal.begin();
+    this.mapping.begin();
+    let error = 0;
+    for (let index = 0; index < count && error === 0; index++) {
+      const block = this.allocator.takeMetadata();
+      this.pmem.zero(block, 0, BLOCK_SIZE);
+      error = this.mapping.set(SUPER_BLOCK, SB_INODE_TABLE, first + index, block, MAP_PRESENT);
+      shared.inodeBlocks[first + index] = block;
+      Atomics.store(shared.inodeBits, first + index, 0);
+    }
+    if (error === 0) {
+      this.journal.set64(SUPER_BLOCK, SB_INODE_TABLE + I_SIZE, (first + count) * BLOCK_SIZE);
+      this.mapping.flushFresh();
+      this.journal.commit();
+      this.allocator.unreserve(promised - count - this.mapping.nodesTaken);
+      Atomics.store(header, H_INODE_BLOCKS, first + count);
+      Atomics.add(header, H_FREE_INODES, count * INODES_PER_BLOCK);
+    } else {
+      this.journal.abort();
+    }
+    shared.unlockWord(H_INODE_TABLE_LOCK);
+    return error < 0 ? -EUCLEAN : 0;
+  }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import type { Addon } from '../../native/addon.ts';
+import { BLOCK_SIZE, BLOCK_WORDS } from './format.ts';
+
+/**
+ * Sees everything that is done to the media, in program order, after it was done. The crash tests rebuild from it
+ * what pmem may hold after a power failure at any moment.
+ */
+export interface Recorder {
+  /** An ordinary store: durable once written back and fenced, or at any moment before. */
+  store(offset: number, length: number): void;
+  /** A non-temporal store: durable after the next fence, or at any moment before. */
+  nonTemporal(offset: number, length: number): void;
+  writeBack(offset: number, length: number): void;
+  fence(): void;
+}
+
+/** Deliberate mistakes, so that tests can show that the crash tests would find them. */
+export interface Faults {
+  /** Asked before each write-back and fence; true drops it. */
+  dropWriteBack(offset: number, length: number): boolean;
+  dropFence(): boolean;
+}
+
+/**
+ * The pmem of a mount. Nothing else in zpmfs stores to it, writes back or fences. Callers pass block numbers that
+ * they have checked against `blocks`.
+ */
+export class Pmem {
+  readonly addon: Addon;
+  readonly address: number;
+  readonly blocks: number;
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  recorder: Recorder | null = null;
+  faults: Faults | null = null;
+  /** Something was stored past the caches or written back, and no fence followed yet. */
+  pending = false;
+
+  constructor(addon: Addon, address: number, length: number) {
+    this.addon = addon;
+    this.address = address;
+    this.blocks = Math.floor(length / BLOCK_SIZE);
+    const buffer = addon.external(address, this.blocks * BLOCK_SIZE);
+    this.u8 = new Uint8Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+  }
+
+  /** Whether a block number read from the media can be followed at all. */
+  inRange(block: number): boolean {
+    return block > 0 && block < this.blocks;
+  }
+
+  load(block: number, word: number): number {
+    return this.u32[block * BLOCK_WORDS + word];
+  }
+
+  store(block: number, word: number, value: number): void {
+    this.u32[block * BLOCK_WORDS + word] = value;
+    if (this.recorder !== null) this.recorder.store((block * BLOCK_WORDS + word) * 4, 4);
+  }
+
+  /** Copy from any memory of the process, past the caches. */
+  copyIn(block: number, offset: number, source: number, length: number): void {
+    this.addon.copyNonTemporal(this.address + block * BLOCK_SIZE + offset, source, length);
+    this.pending = true;
+    if (this.recorder !== null) this.recorder.nonTemporal(block * BLOCK_SIZE + offset, length);
+  }
+
+  /** Copy from one place of the media to another, past the caches. */
+  copyBetween(block: number, offset: number, fromBlock: number, fromOffset: number, length: number): void {
+    this.copyIn(block, offset, this.address + fromBlock * BLOCK_SIZE + fromOffset, length);
+  }
+
+  zero(block: number, offset: number, length: number): void {
+    this.addon.zeroNonTemporal(this.address + block * BLOCK_SIZE + offset, length);
+    this.pending = true;
+    if (this.recorder !== null) this.recorder.nonTemporal(block * BLOCK_SIZE + offset, length);
+  }
+
+  copyOut(destination: number, block: number, offset: number, length: number): void {
+    this.addon.copy(destination, this.address + block * BLOCK_SIZE + offset, length);
+  }
+
+  writeBack(block: number, offset: number, length: number): void {
+    if (this.faults?.dropWriteBack(block * BLOCK_SIZE + offset, length)) return;
+    this.addon.writeBack(this.address + block * BLOCK_SIZE + offset, length);
+    this.pending = true;
+    if (this.recorder !== null) this.recorder.writeBack(block * BLOCK_SIZE + offset, length);
+  }
+
+  fence(): void {
+    if (this.faults?.dropFence()) return;
+    this.addon.fence();
+    this.pending = false;
+    if (this.recorder !== null) this.recorder.fence();
+  }
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { type FakeKernel, type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
+import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
+import { checkMemory, createVolume, type Volume } from './test-volume.ts';
+
+let volume: Volume;
+let kernel: FakeKernel;
+let fs: FakeMount;
+
+function start(bytes = 16 << 20, cpus = 1): void {
+  volume = createVolume(bytes, cpus);
+  kernel = volume.kernel;
+  fs = kernel.mount();
+}
+
+function remount(): void {
+  fs.unmount();
+  fs = kernel.mount();
+}
+
+function errnoOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof KernelError) return error.code;
+    throw error;
+  }
+  return 'OK';
+}
+
+afterEach(() => {
+  fs.unmount();
+  expect(kernel.reports).toEqual([]);
+  expect(checkMemory(volume)).toEqual([]);
+});
+
+describe('names', () => {
+  it('creates, finds, links and removes, also over a remount', () => {
+    start();
+    fs.mkdir('/a');
+    fs.writeFile('/a/b', 'hello');
+    fs.link('/a/b', '/c');
+    expect(fs.stat('/c').nlink).toBe(2);
+    expect(fs.stat('/').nlink).toBe(3);
+    remount();
+    expect(fs.readText('/c')).toBe('hello');
+    expect(fs.list('/')).toEqual(['a', 'c']);
+    fs.unlink('/a/b');
+    expect(fs.stat('/c').nlink).toBe(1);
+    expect(errnoOf(() => fs.inode('/a/b'))).toBe('ENOENT');
+    fs.rmdir('/a');
+    expect(fs.stat('/').nlink).toBe(2);
+    expect(errnoOf(() => fs.mkdir('/c/x'))).toBe('ENOTDIR');
+  });
+
+  it('refuses to remove a directory that has names', () => {
+    start();
+    fs.mkdir('/d');
+    fs.create('/d/x');
+    expect(errnoOf(() => fs.rmdir('/d'))).toBe('ENOTEMPTY');
+  });
+
+  it('keeps thousands of names, and lists each once while others go', () => {
+    start(32 << 20);
+    fs.mkdir('/d');
+    const names = Array.from({ length: 3000 }, (_, n) => `file-${n}-${'x'.repeat(n % 200)}`);
+    for (const name of names) fs.create(`/d/${name}`);
+    expect(fs.list('/d')).toEqual([...names].sort());
+    remount();
+    expect(fs.list('/d')).toEqual([...names].sort());
+    const seen: string[] = [];
+    let position = 0n;
+    for (;;) {
+      const part = fs.readdirFrom('/d', position, 4096);
+      for (const entry of part.entries) {
+        if (entry.name !== '.' && entry.name !== '..') {
+          seen.push(entry.name);
+          fs.unlink(`/d/${entry.name}`);
+        }
+        position = entry.pos;
+      }
+      if (!part.more) break;
+    }
+    expect(seen.sort()).toEqual([...names].sort());
+    expect(fs.stat('/d').blocks).toBe(0);
+    fs.rmdir('/d');
+  });
+
+  it('keeps names of 255 bytes and of any bytes', () => {
+    start();
+    const odd = new Uint8Array([0xff, 0x01, 0x80, 0x0a]);
+    fs.create(`/${'n'.repeat(255)}`);
+    expect(fs.list('/')).toEqual(['n'.repeat(255)]);
+    expect(fs.lookup(fs.root, 'n'.repeat(255)).stat().ino).toBeGreaterThan(1);
+    expect(errnoOf(() => fs.lookup(fs.root, odd))).toBe('ENOENT');
+  });
+
+  it('renames over files, over empty directories, across parents and in exchange', () => {
+    start();
+    fs.mkdir('/a');
+    fs.mkdir('/b');
+    fs.mkdir('/a/sub');
+    fs.writeFile('/a/f', 'one');
+    fs.writeFile('/b/f', 'two');
+    fs.rename('/a/f', '/b/f');
+    expect(fs.readText('/b/f')).toBe('one');
+    expect(fs.list('/a')).toEqual(['sub']);
+    fs.rename('/a/sub', '/b/sub');
+    expect(fs.stat('/a').nlink).toBe(2);
+    expect(fs.stat('/b').nlink).toBe(3);
+    expect(fs.lookup(fs.inode('/b/sub'), '..').stat().ino).toBe(fs.stat('/b').ino);
+    fs.mkdir('/b/empty');
+    fs.rename('/b/sub', '/b/empty');
+    expect(fs.list('/b')).toEqual(['empty', 'f']);
+    fs.rename('/b/f', '/a', RENAME.EXCHANGE);
+    expect(fs.readText('/a')).toBe('one');
+    expect(fs.stat('/b').nlink).toBe(4);
+    expect(errnoOf(() => fs.rename('/a', '/b/f', RENAME.NOREPLACE))).toBe('EEXIST');
+    expect(errnoOf(() => fs.rename('/b/f', '/b/empty'))).toBe('OK');
+    fs.rename('/a', '/w', RENAME.WHITEOUT);
+    expect(fs.stat('/a').mode & 0o170000).toBe(0o020000);
+  });
+
+  it('keeps symbolic links, short and long, and device nodes', () => {
+    start();
+    fs.symlink('x'.repeat(32), '/short');
+    fs.symlink('y'.repeat(4000), '/long');
+    fs.mknod('/dev', 0o060600, 0x1234);
+    remount();
+    expect(fs.readlink('/short')).toBe('x'.repeat(32));
+    expect(fs.readlink('/long')).toBe('y'.repeat(4000));
+    expect(fs.stat('/dev').rdev).toBe(0x1234);
+    const before = fs.statfs().bfree;
+    fs.unlink('/long');
+    expect(fs.statfs().bfree).toBe(before + 1);
+  });
+
+  it('gives a temporary file a name, or frees it at the end', () => {
+    start();
+    const free = fs.statfs().bfree;
+    const gone = fs.tmpfile();
+    fs.write(gone, 0, 'x'.repeat(8192));
+    fs.close(gone);
+    const kept = fs.tmpfile();
+    fs.write(kept, 0, 'kept');
+    fs.link(kept, '/kept');
+    fs.close(kept);
+    expect(fs.readText('/kept')).toBe('kept');
+    fs.unlink('/kept');
+    expect(fs.statfs().bfree).toBeGreaterThanOrEqual(free - 8);
+  });
+
+  it('removes at mount what was open without a name at a crash', () => {
+    start();
+    const orphan = fs.tmpfile();
+    fs.write(orphan, 0, 'x'.repeat(100_000));
+    // No unmount: the server is gone.
+    volume = volume.reopen();
+    kernel = volume.kernel;
+    const other = kernel.mount();
+    fs = other;
+    expect(checkMemory(volume)).toEqual([]);
+    expect(fs.statfs().ffree).toBeGreaterThan(0);
+  });
+});
+
+describe('data', () => {
+  it('writes at odd places and reads back, holes as zeroes', () => {
+    start();
+    fs.create('/f');
+    kernel.pageOffset = 100;
+    fs.write('/f', 10_000, 'abc');
+    fs.write('/f', 4095, 'XY');
+    remount();
+    const bytes = fs.readFile('/f');
+    expect(bytes.length).toBe(10_003);
+    expect(Buffer.from(bytes.subarray(4094, 4098)).toString('latin1')).toBe('\0XY\0');
+    expect(Buffer.from(bytes.subarray(10_000)).toString()).toBe('abc');
+    expect(bytes.subarray(0, 4095).every((byte) => byte === 0)).toBe(true);
+    expect(fs.stat('/f').blocks).toBe(3);
+  });
+
+  it('truncates both ways and never shows old bytes', () => {
+    start();
+    fs.writeFile('/f', 'z'.repeat(20_000));
+    fs.truncate('/f', 5000);
+    expect(fs.stat('/f').blocks).toBe(2);
+    fs.truncate('/f', 9000);
+    const bytes = fs.readFile('/f');
+    expect(bytes.subarray(0, 5000).every((byte) => byte === 0x7a)).toBe(true);
+    expect(bytes.subarray(5000).every((byte) => byte === 0)).toBe(true);
+    fs.truncate('/f', 0);
+    expect(fs.stat('/f').blocks).toBe(0);
+  });
+
+  it('zeroes what a mapping stored behind the end when the file grows', () => {
+    start();
+    fs.writeFile('/f', 'abc');
+    fs.mmapWrite('/f', 0, new TextEncoder().encode('abcdefgh'));
+    fs.truncate('/f', 8);
+    expect(fs.readText('/f')).toBe('abc\0\0\0\0\0');
+    fs.mmapWrite('/f', 8, new TextEncoder().encode('junk'));
+    fs.write('/f', 100, 'end');
+    expect(
+      fs
+        .readFile('/f')
+        .subarray(8, 100)
+        .every((byte) => byte === 0),
+    ).toBe(true);
+  });
+
+  it('keeps a large file aligned for huge pages', () => {
+    start(32 << 20);
+    const piece = new Uint8Array(1 << 20).fill(7);
+    fs.create('/big');
+    for (let at = 0; at < 8; at++) fs.write('/big', at << 20, piece);
+    const blocks = fs.getBlocks('/big', 4 << 20, 2 << 20).blocks;
+    const first = blocks[0] ?? 1;
+    expect(first % 512).toBe(0);
+    expect(blocks.every((block, index) => block === first + index)).toBe(true);
+    expect(fs.readFile('/big').every((byte) => byte === 7)).toBe(true);
+  });
+
+  it('fills up, says ENOSPC, and gets everything back', () => {
+    start(8 << 20);
+    const free = fs.statfs().bfree;
+    fs.mkdir('/d');
+    let files = 0;
+    const piece = new Uint8Array(300_000).fill(1);
+    let last = 'OK';
+    while (last === 'OK') {
+      last = errnoOf(() => {
+        fs.create(`/d/${files}`);
+        files++;
+        if (fs.write(`/d/${files - 1}`, 0, piece) < piece.length) throw new KernelError(28, 'short');
+      });
+    }
+    expect(last).toBe('ENOSPC');
+    expect(fs.statfs().bavail).toBeLessThan(8);
+    for (const name of fs.list('/d')) fs.unlink(`/d/${name}`);
+    fs.rmdir('/d');
+    expect(fs.statfs().bfree).toBeGreaterThanOrEqual(free - 8);
+  });
+
+  it('gives a mapping zeroed blocks', () => {
+    start();
+    fs.writeFile('/old', new Uint8Array(1 << 20).fill(0xee));
+    fs.unlink('/old');
+    fs.create('/f');
+    fs.truncate('/f', 1 << 20);
+    const got = fs.getBlocks('/f', 0, 1 << 20, 3);
+    expect(got.isNew).toBe(true);
+    expect(got.blocks.every((block) => block !== null)).toBe(true);
+    fs.putBlocks(got.reply);
+    expect(fs.readFile('/f').every((byte) => byte === 0)).toBe(true);
+  });
+});
+
+describe('fallocate', () => {
+  it('allocates unwritten blocks that read as zeroes', () => {
+    start();
+    fs.create('/f');
+    fs.fallocate('/f', 0, 0, 3_000_000);
+    expect(fs.stat('/f').size).toBe(3_000_000);
+    expect(fs.stat('/f').blocks).toBe(Math.ceil(3_000_000 / 4096));
+    expect(fs.seek('/f', 0, 'hole')).toBe(0);
+    fs.write('/f', 1_000_000, 'data');
+    expect(fs.seek('/f', 0, 'data')).toBe(Math.floor(1_000_000 / 4096) * 4096);
+    fs.fallocate('/f', FALLOC.KEEP_SIZE, 3_000_000, 1_000_000);
+    expect(fs.stat('/f').size).toBe(3_000_000);
+  });
+
+  it('punches, zeroes, collapses and inserts', () => {
+    start();
+    const pattern = new Uint8Array(64 * 4096);
+    for (let index = 0; index < pattern.length; index++)
+      pattern[index] = 1 + (Math.floor(index / 4096) % 250);
+    fs.writeFile('/f', pattern);
+    const model = Array.from(pattern);
+    const check = () => expect(Buffer.compare(fs.readFile('/f'), Uint8Array.from(model))).toBe(0);
+    fs.fallocate('/f', FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 5000, 30_000);
+    model.fill(0, 5000, 35_000);
+    check();
+    fs.fallocate('/f', FALLOC.ZERO_RANGE, 50_001, 20_000);
+    model.fill(0, 50_001, 70_001);
+    check();
+    fs.fallocate('/f', FALLOC.COLLAPSE_RANGE, 8192, 16384);
+    model.splice(8192, 16384);
+    check();
+    fs.fallocate('/f', FALLOC.INSERT_RANGE, 4096, 8192);
+    model.splice(4096, 0, ...new Array<number>(8192).fill(0));
+    check();
+    remount();
+    check();
+  });
+});

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { FLAG } from '../../abi/layout.ts';
+import type { AttachRequest, FileSystem, MountedFileSystem, Operation } from '../filesystem.ts';
+import { Core } from './core.ts';
+import { Data } from './data.ts';
+import { EOPNOTSUPP } from './errno.ts';
+import { FS_MAGIC, FS_NAME, MAX_FILE_SIZE, VERSION_MAJOR, VERSION_MINOR } from './format.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { mount, remount, unmount } from './mount.ts';
+import { Namespace } from './namespace.ts';
+import { Space } from './space.ts';
+
+/** zpmfs in one ZT: operations by subject, over one core. */
+export class Zpmfs implements MountedFileSystem {
+  readonly core: Core;
+  private readonly names: Namespace;
+  private readonly data: Data;
+  private readonly space: Space;
+  private readonly lifecycle: Lifecycle;
+
+  constructor(request: AttachRequest) {
+    this.core = new Core(request);
+    this.names = new Namespace(this.core);
+    this.data = new Data(this.core);
+    this.space = new Space(this.core, this.data);
+    this.lifecycle = new Lifecycle(this.core);
+  }
+
+  statfs(op: Operation): number {
+    return this.lifecycle.statfs(op);
+  }
+
+  showOptions(op: Operation): number {
+    return this.lifecycle.showOptions(op);
+  }
+
+  newInode(op: Operation): number {
+    return this.names.newInode(op);
+  }
+
+  freeInode(op: Operation): number {
+    return this.lifecycle.freeInode(op);
+  }
+
+  evictInode(op: Operation): number {
+    return this.lifecycle.evictInode(op);
+  }
+
+  lookup(op: Operation): number {
+    return this.names.lookup(op);
+  }
+
+  addDentry(op: Operation): number {
+    return this.names.addDentry(op);
+  }
+
+  removeDentry(op: Operation): number {
+    return this.names.removeDentry(op);
+  }
+
+  rename(op: Operation): number {
+    return this.names.rename(op);
+  }
+
+  readdir(op: Operation): number {
+    return this.names.readdir(op);
+  }
+
+  clone(_op: Operation): number {
+    return -EOPNOTSUPP;
+  }
+
+  copy(_op: Operation): number {
+    return -EOPNOTSUPP;
+  }
+
+  read(op: Operation): number {
+    return this.data.read(op);
+  }
+
+  /** Everything is in memory already. */
+  preRead(_op: Operation): number {
+    return 0;
+  }
+
+  write(op: Operation): number {
+    return this.data.write(op);
+  }
+
+  mmapClose(_op: Operation): number {
+    return 0;
+  }
+
+  setattr(op: Operation): number {
+    return this.lifecycle.setattr(op);
+  }
+
+  sync(op: Operation): number {
+    return this.data.sync(op);
+  }
+
+  fallocate(op: Operation): number {
+    return this.space.fallocate(op);
+  }
+
+  llseek(op: Operation): number {
+    return this.space.llseek(op);
+  }
+
+  ioctl(_op: Operation): number {
+    return -EOPNOTSUPP;
+  }
+
+  xattrGet(_op: Operation): number {
+    return -EOPNOTSUPP;
+  }
+
+  xattrSet(_op: Operation): number {
+    return -EOPNOTSUPP;
+  }
+
+  xattrList(_op: Operation): number {
+    return -EOPNOTSUPP;
+  }
+
+  fiemap(op: Operation): number {
+    return this.space.fiemap(op);
+  }
+
+  getMulty(op: Operation): number {
+    return this.data.getMulty(op);
+  }
+
+  putMulty(op: Operation): number {
+    return this.data.putMulty(op);
+  }
+}
+
+export const zpmfs: FileSystem = {
+  info: {
+    name: FS_NAME,
+    magic: FS_MAGIC,
+    versionMajor: VERSION_MAJOR,
+    versionMinor: VERSION_MINOR,
+    deviceTableOffset: 0,
+    maxFileSize: MAX_FILE_SIZE,
+    timeGranularity: 1,
+    features: FLAG.ZUFS_FEATURE_EXTENT_CACHE,
+  },
+  mount,
+  unmount,
+  remount,
+  attach: (request) => new Zpmfs(request),
+};
