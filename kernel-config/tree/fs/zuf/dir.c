@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Directories: reading them.
+ */
+
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include "zuf.h"
+
+#define ZUF_READDIR_ORDER	2
+#define ZUF_READDIR_SIZE	(PAGE_SIZE << ZUF_READDIR_ORDER)
+#define ZUF_DIRENT_HEAD		offsetof(struct zufs_dir_entry, zstr.name)
+
+/* The record at @at, or NULL when what is there is not one. */
+static struct zufs_dir_entry *dir_entry(void *buffer, u32 at, u32 used,
+					u32 *next)
+{
+	struct zufs_dir_entry *entry = buffer + at;
+	u32 len;
+
+	if (used - at < ZUF_DIRENT_HEAD)
+		return NULL;
+	len = entry->zstr.len;
+	if (!len || len > used - at - ZUF_DIRENT_HEAD || !entry->ino ||
+	    entry->type > DT_WHT ||
+	    memchr(entry->zstr.name, '/', len) ||
+	    memchr(entry->zstr.name, 0, len))
+		return NULL;
+	*next = ALIGN(at + ZUF_DIRENT_HEAD + len, 8);
+	return entry;
+}
+
+/* False when the caller has enough. */
+static bool emit_all(struct zuf_sb_info *sbi, struct dir_context *ctx,
+		     void *buffer, u32 used, int *err)
+{
+	struct zufs_dir_entry *entry;
+	u32 at = 0, next;
+
+	while (at < used) {
+		entry = dir_entry(buffer, at, used, &next);
+		if (!entry) {
+			zuf_bad_reply(sbi, "directory entry");
+			*err = -EIO;
+			return false;
+		}
+		if (!dir_emit(ctx, entry->zstr.name, entry->zstr.len,
+			      le64_to_cpu(entry->ino), entry->type))
+			return false;
+		ctx->pos = entry->pos;
+		at = next;
+	}
+	return true;
+}
+
+static int read_some(struct inode *dir, struct dir_context *ctx,
+		     struct page **pages, void *buffer, bool *more)
+{
+	struct zufs_ioc_readdir ioc = {
+		.dir_ii = ZUF_I(dir)->zus_ii,
+		.pos = ctx->pos,
+	};
+	size_t out = offsetof(struct zufs_ioc_readdir, pos);
+	struct zuf_op op = {
+		.hdr = &ioc.hdr,
+		.room = sizeof(ioc),
+		.pages = pages,
+		.nr_pages = 1 << ZUF_READDIR_ORDER,
+		.writable = true,
+	};
+	int err;
+
+	ioc.hdr.operation = ZUFS_OP_READDIR;
+	ioc.hdr.in_len = sizeof(ioc);
+	ioc.hdr.len = ZUF_READDIR_SIZE;
+	ioc.hdr.out_start = out;
+	ioc.hdr.out_len = sizeof(ioc) - out;
+	ioc.hdr.out_max = sizeof(ioc) - out;
+	err = zuf_dispatch(ZUF_SB(dir->i_sb), &op);
+	if (err)
+		return err;
+	*more = emit_all(ZUF_SB(dir->i_sb), ctx, buffer, ioc.hdr.len, &err) &&
+		ioc.more && ioc.hdr.len;
+	return err;
+}
+
+static int zuf_iterate(struct file *file, struct dir_context *ctx)
+{
+	struct page *pages[1 << ZUF_READDIR_ORDER];
+	unsigned int i;
+	bool more;
+	void *buffer;
+	int err;
+
+	buffer = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO,
+					  ZUF_READDIR_ORDER);
+	if (!buffer)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(pages); i++)
+		pages[i] = virt_to_page(buffer + i * PAGE_SIZE);
+	do {
+		err = read_some(file_inode(file), ctx, pages, buffer, &more);
+	} while (!err && more && !fatal_signal_pending(current));
+	free_pages((unsigned long)buffer, ZUF_READDIR_ORDER);
+	return err;
+}
+
+static loff_t zuf_dir_llseek(struct file *file, loff_t offset, int whence)
+{
+	return generic_file_llseek_size(file, offset, whence, LLONG_MAX,
+					i_size_read(file_inode(file)));
+}
+
+const struct file_operations zuf_dir_operations = {
+	.llseek		= zuf_dir_llseek,
+	.read		= generic_read_dir,
+	.iterate_shared	= zuf_iterate,
+	.fsync		= zuf_fsync,
+};

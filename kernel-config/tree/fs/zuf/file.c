@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Files: what is neither reading, writing nor mapping.
+ */
+
+#include <linux/dax.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/writeback.h>
+#include "zuf.h"
+
+/* ---- changes of the block map ---- */
+
+static void wait_unlocked(struct inode *inode)
+{
+	filemap_invalidate_unlock(inode->i_mapping);
+	schedule();
+	filemap_invalidate_lock(inode->i_mapping);
+}
+
+/**
+ * zuf_break_layouts - wait until nobody does I/O on mapped blocks of a file
+ * @inode: the file, i_rwsem and invalidate_lock held for write; the latter is
+ *	dropped while waiting
+ *
+ * Return: 0 or -ERESTARTSYS.
+ */
+int zuf_break_layouts(struct inode *inode)
+{
+	struct page *page;
+	int err = 0;
+
+	while (!err) {
+		page = dax_layout_busy_page(inode->i_mapping);
+		if (!page)
+			break;
+		err = ___wait_var_event(&page->_refcount,
+					atomic_read(&page->_refcount) == 1,
+					TASK_INTERRUPTIBLE, 0, 0,
+					wait_unlocked(inode));
+	}
+	return err;
+}
+
+static int send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
+{
+	struct zufs_ioc_IO ioc = {
+		.zus_ii = ZUF_I(inode)->zus_ii,
+		.filepos = from,
+		.rw = mode,
+		.last_pos = to,
+	};
+
+	return zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_FALLOCATE, &ioc.hdr,
+			sizeof(ioc), offsetof(struct zufs_ioc_IO, ret_flags));
+}
+
+/* What applications have mapped of the range that changes. */
+static void drop_range(struct inode *inode, u64 mode, loff_t from, loff_t to)
+{
+	loff_t end = to - 1;
+
+	if (mode & (ZUFS_FL_TRUNCATE | FALLOC_FL_COLLAPSE_RANGE |
+		    FALLOC_FL_INSERT_RANGE))
+		end = LLONG_MAX;
+	truncate_pagecache_range(inode, round_down(from, PAGE_SIZE), end);
+}
+
+/**
+ * zuf_change_blocks - have the server change the block map of a file
+ * @inode: the file, i_rwsem held for write
+ * @mode: FALLOC_FL_*, or ZUFS_FL_TRUNCATE to make @from the size
+ * @from: first byte
+ * @to: behind the last
+ *
+ * Faults wait meanwhile, and find the new blocks afterwards.
+ *
+ * Return: 0 or -errno.
+ */
+int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
+{
+	struct address_space *mapping = inode->i_mapping;
+	loff_t old_size = i_size_read(inode);
+	int err;
+
+	filemap_invalidate_lock(mapping);
+	err = zuf_break_layouts(inode);
+	if (err)
+		goto out;
+	/* Stores through mappings go to the old blocks: stop them first. */
+	unmap_mapping_range(mapping, round_down(from, PAGE_SIZE), 0, 1);
+	err = filemap_write_and_wait_range(mapping, from, LLONG_MAX);
+	if (err)
+		goto out;
+	err = send_change(inode, mode, from, to);
+	if (err)
+		goto out;
+	err = zuf_inode_refresh(inode);
+	if (mode & ~(u64)FALLOC_FL_KEEP_SIZE)
+		drop_range(inode, mode, min(from, old_size), to);
+out:
+	filemap_invalidate_unlock(mapping);
+	return err;
+}
+
+#define ZUF_FALLOC_MODES	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | \
+				 FALLOC_FL_ZERO_RANGE | \
+				 FALLOC_FL_COLLAPSE_RANGE | \
+				 FALLOC_FL_INSERT_RANGE | \
+				 FALLOC_FL_UNSHARE_RANGE)
+
+/* What holds for all file systems. */
+static int check_fallocate(struct inode *inode, int mode, loff_t offset,
+			   loff_t len)
+{
+	loff_t size = i_size_read(inode);
+
+	if (mode & ~ZUF_FALLOC_MODES)
+		return -EOPNOTSUPP;
+	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
+		if (!IS_ALIGNED(offset | len, ZUF_BLOCK_SIZE))
+			return -EINVAL;
+		if (offset >= size)
+			return -EINVAL;
+	}
+	if ((mode & FALLOC_FL_COLLAPSE_RANGE) && offset + len >= size)
+		return -EINVAL;
+	if ((mode & FALLOC_FL_INSERT_RANGE) &&
+	    len > inode->i_sb->s_maxbytes - size)
+		return -EFBIG;
+	if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE |
+		      FALLOC_FL_INSERT_RANGE)) && offset + len > size)
+		return inode_newsize_ok(inode, offset + len);
+	return 0;
+}
+
+/**
+ * zuf_fallocate - fallocate(2)
+ * @file: the file
+ * @mode: FALLOC_FL_*
+ * @offset: first byte
+ * @len: bytes
+ *
+ * Return: 0 or -errno.
+ */
+long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
+{
+	struct inode *inode = file_inode(file);
+	long err;
+
+	if (!S_ISREG(inode->i_mode))
+		return -EOPNOTSUPP;
+	inode_lock(inode);
+	err = check_fallocate(inode, mode, offset, len);
+	if (!err)
+		err = file_modified(file);
+	if (!err)
+		err = zuf_change_blocks(inode, mode, offset, offset + len);
+	inode_unlock(inode);
+	if (!err && ((file->f_flags & O_DSYNC) || IS_SYNC(inode)))
+		err = vfs_fsync_range(file, offset, offset + len - 1, 0);
+	return err;
+}
+
+/* ---- making it persistent ---- */
+
+/**
+ * zuf_fsync - fsync(2) of files and directories
+ * @file: the file
+ * @start: first byte
+ * @end: last byte
+ * @datasync: metadata only as far as needed to read the data
+ *
+ * Return: 0 or -errno.
+ */
+int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
+{
+	struct inode *inode = file_inode(file);
+	int err, err2;
+
+	err = file_write_and_wait_range(file, start, end);
+	if (err)
+		return err;
+	err = zuf_sync(inode, start, end, datasync ? ZUFS_SF_DATASYNC : 0);
+	err2 = file_check_and_advance_wb_err(file);
+	return err ? err : err2;
+}
+
+static int zuf_writepages(struct address_space *mapping,
+			  struct writeback_control *wbc)
+{
+	struct zuf_t1 *t1 = ZUF_SB(mapping->host->i_sb)->t1;
+
+	if (t1->is_memory)
+		return 0;
+	return dax_writeback_mapping_range(mapping, t1->devs[0].dax_dev, wbc);
+}
+
+const struct address_space_operations zuf_aops = {
+	.writepages	= zuf_writepages,
+	.dirty_folio	= noop_dirty_folio,
+};
+
+static int zuf_file_open(struct inode *inode, struct file *file)
+{
+	file->f_mode |= FMODE_CAN_ODIRECT;
+	return generic_file_open(inode, file);
+}
+
+const struct file_operations zuf_file_operations = {
+	.open		= zuf_file_open,
+	.llseek		= generic_file_llseek,
+	.read_iter	= zuf_read_iter,
+	.write_iter	= zuf_write_iter,
+	.splice_read	= copy_splice_read,
+	.splice_write	= iter_file_splice_write,
+	.mmap		= zuf_file_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+	.fsync		= zuf_fsync,
+	.fallocate	= zuf_fallocate,
+	.fop_flags	= FOP_MMAP_SYNC,
+};
+
+const struct inode_operations zuf_file_inode_operations = {
+	.setattr	= zuf_setattr,
+	.getattr	= zuf_getattr,
+	.update_time	= zuf_update_time,
+};

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ZUFS: zero-copy user-mode file systems. Start and end of the kernel half.
+ */
+
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/module.h>
+#include <linux/sysfs.h>
+#include "zuf.h"
+
+static void __init check_layout(void)
+{
+	BUILD_BUG_ON(sizeof(struct zus_inode) != ZUFS_INODE_SIZE);
+	BUILD_BUG_ON(sizeof(struct zufs_ioc_mount) != 104);
+	BUILD_BUG_ON(sizeof(struct zufs_ioc_pmem) != 1856);
+	BUILD_BUG_ON(sizeof(struct zufs_ioc_IO) != 224);
+	BUILD_BUG_ON(offsetof(struct zufs_ioc_IO, iom_e) !=
+		     offsetof(struct zufs_ioc_IO, ziom.iom_e));
+	BUILD_BUG_ON(PAGE_SIZE != ZUF_BLOCK_SIZE);
+}
+
+static int __init zuf_init(void)
+{
+	int err;
+
+	check_layout();
+	err = zuf_inode_cache_init();
+	if (err)
+		return err;
+	err = zuf_channels_start();
+	if (err)
+		goto out_cache;
+	err = sysfs_create_mount_point(fs_kobj, "zuf");
+	if (err)
+		goto out_channels;
+	err = zuf_root_init();
+	if (err)
+		goto out_mount_point;
+	return 0;
+
+out_mount_point:
+	sysfs_remove_mount_point(fs_kobj, "zuf");
+out_channels:
+	zuf_channels_stop();
+out_cache:
+	zuf_inode_cache_exit();
+	return err;
+}
+fs_initcall(zuf_init);

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Names: lookup, and all that adds, removes and moves them.
+ */
+
+#include <linux/fs.h>
+#include <linux/slab.h>
+#include "zuf.h"
+
+static struct dentry *zuf_lookup(struct inode *dir, struct dentry *dentry,
+				 unsigned int flags)
+{
+	struct zufs_ioc_lookup ioc = { .dir_ii = ZUF_I(dir)->zus_ii };
+	struct inode *inode = NULL;
+	int err;
+
+	if (dentry->d_name.len > ZUFS_NAME_LEN)
+		return ERR_PTR(-ENAMETOOLONG);
+	zuf_str_set(&ioc.str, &dentry->d_name);
+	err = zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc.hdr, sizeof(ioc),
+		       offsetof(struct zufs_ioc_lookup, _zi));
+	if (err && err != -ENOENT)
+		return ERR_PTR(err);
+	if (!err)
+		inode = zuf_iget(dir->i_sb, ioc.zus_ii, ioc._zi);
+	return d_splice_alias(inode, dentry);
+}
+
+/* What the new inode shall look like. */
+static void fill_template(struct zus_inode *zi, struct inode *inode,
+			  dev_t rdev, const char *link)
+{
+	s64 now = zuf_time(inode_get_ctime(inode));
+
+	zi->i_mode = cpu_to_le16(inode->i_mode);
+	zi->i_uid = cpu_to_le32(i_uid_read(inode));
+	zi->i_gid = cpu_to_le32(i_gid_read(inode));
+	zi->i_mtime = cpu_to_le64(now);
+	zi->i_ctime = cpu_to_le64(now);
+	zi->i_atime = cpu_to_le64(now);
+	if (S_ISCHR(inode->i_mode) || S_ISBLK(inode->i_mode))
+		zi->i_rdev = cpu_to_le32(new_encode_dev(rdev));
+	if (link) {
+		zi->i_size = cpu_to_le64(strlen(link));
+		if (strlen(link) <= sizeof(zi->i_symlink))
+			memcpy(zi->i_symlink, link, strlen(link));
+	}
+}
+
+/* A symlink too long for the inode goes through the window. */
+static int add_link_page(struct zuf_op *op, const char *link,
+			 struct page **page)
+{
+	size_t len = strlen(link);
+
+	if (len <= sizeof_field(struct zus_inode, i_symlink))
+		return 0;
+	*page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!*page)
+		return -ENOMEM;
+	memcpy(page_address(*page), link, len);
+	op->hdr->len = len;
+	op->pages = page;
+	op->nr_pages = 1;
+	return 0;
+}
+
+static int send_new_inode(struct inode *dir, struct inode *inode,
+			  const struct qstr *name, dev_t rdev, const char *link)
+{
+	struct zufs_ioc_new_inode ioc = { .dir_ii = ZUF_I(dir)->zus_ii };
+	size_t out = offsetof(struct zufs_ioc_new_inode, _zi);
+	struct zuf_op op = { .hdr = &ioc.hdr, .room = sizeof(ioc) };
+	struct page *page = NULL;
+	int err;
+
+	ioc.hdr.operation = ZUFS_OP_NEW_INODE;
+	ioc.hdr.in_len = sizeof(ioc);
+	ioc.hdr.out_start = out;
+	ioc.hdr.out_len = sizeof(ioc) - out;
+	ioc.hdr.out_max = sizeof(ioc) - out;
+	if (name)
+		zuf_str_set(&ioc.str, name);
+	else
+		ioc.flags = ZI_TMPFILE;
+	fill_template(&ioc.zi, inode, rdev, link);
+	if (link) {
+		err = add_link_page(&op, link, &page);
+		if (err)
+			return err;
+	}
+	err = zuf_dispatch(ZUF_SB(dir->i_sb), &op);
+	if (page)
+		__free_page(page);
+	return err ? err : zuf_inode_attach(inode, ioc.zus_ii, ioc._zi);
+}
+
+/*
+ * A new inode, with its name unless @name is NULL. What comes back is locked
+ * and hashed.
+ */
+static struct inode *new_inode_in(struct mnt_idmap *idmap, struct inode *dir,
+				  const struct qstr *name, umode_t mode,
+				  dev_t rdev, const char *link)
+{
+	struct inode *inode;
+	int err;
+
+	if (name && name->len > ZUFS_NAME_LEN)
+		return ERR_PTR(-ENAMETOOLONG);
+	inode = new_inode(dir->i_sb);
+	if (!inode)
+		return ERR_PTR(-ENOMEM);
+	inode_init_owner(idmap, inode, dir, mode);
+	inode->i_rdev = rdev;
+	simple_inode_init_ts(inode);
+
+	err = send_new_inode(dir, inode, name, rdev, link);
+	if (!err && link) {
+		inode->i_link = kstrdup(link, GFP_KERNEL);
+		err = inode->i_link ? 0 : -ENOMEM;
+	}
+	if (!err)
+		err = insert_inode_locked(inode);
+	if (err) {
+		make_bad_inode(inode);
+		iput(inode);
+		return ERR_PTR(err == -EBUSY ? -EIO : err);
+	}
+	zuf_inode_set_ops(inode);
+	zuf_inode_refresh(dir);
+	return inode;
+}
+
+static int zuf_mknod(struct mnt_idmap *idmap, struct inode *dir,
+		     struct dentry *dentry, umode_t mode, dev_t rdev)
+{
+	struct inode *inode = new_inode_in(idmap, dir, &dentry->d_name, mode,
+					   rdev, NULL);
+
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	d_instantiate_new(dentry, inode);
+	return 0;
+}
+
+static int zuf_create(struct mnt_idmap *idmap, struct inode *dir,
+		      struct dentry *dentry, umode_t mode, bool excl)
+{
+	return zuf_mknod(idmap, dir, dentry, mode | S_IFREG, 0);
+}
+
+static int zuf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
+		     struct dentry *dentry, umode_t mode)
+{
+	return zuf_mknod(idmap, dir, dentry, mode | S_IFDIR, 0);
+}
+
+static int zuf_symlink(struct mnt_idmap *idmap, struct inode *dir,
+		       struct dentry *dentry, const char *link)
+{
+	struct inode *inode;
+
+	if (strlen(link) >= ZUFS_MAX_SYMLINK)
+		return -ENAMETOOLONG;
+	inode = new_inode_in(idmap, dir, &dentry->d_name, S_IFLNK | 0777, 0,
+			     link);
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	d_instantiate_new(dentry, inode);
+	return 0;
+}
+
+static int zuf_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
+		       struct file *file, umode_t mode)
+{
+	struct inode *inode = new_inode_in(idmap, dir, NULL, mode, 0, NULL);
+
+	if (IS_ERR(inode))
+		return finish_open_simple(file, PTR_ERR(inode));
+	d_mark_tmpfile(file, inode);
+	d_instantiate_new(file->f_path.dentry, inode);
+	return finish_open_simple(file, 0);
+}
+
+static int send_dentry(struct inode *dir, struct inode *inode,
+		       const struct qstr *name, unsigned int operation)
+{
+	struct zufs_ioc_dentry ioc = {
+		.zus_ii = ZUF_I(inode)->zus_ii,
+		.zus_dir_ii = ZUF_I(dir)->zus_ii,
+		.ino = inode->i_ino,
+	};
+	int err;
+
+	if (name->len > ZUFS_NAME_LEN)
+		return -ENAMETOOLONG;
+	zuf_str_set(&ioc.str, name);
+	err = zuf_call(ZUF_SB(dir->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+	if (err)
+		return err;
+	err = zuf_inode_refresh(inode);
+	return err ? err : zuf_inode_refresh(dir);
+}
+
+static int zuf_link(struct dentry *old, struct inode *dir, struct dentry *dentry)
+{
+	struct inode *inode = d_inode(old);
+	int err;
+
+	err = send_dentry(dir, inode, &dentry->d_name, ZUFS_OP_ADD_DENTRY);
+	if (err)
+		return err;
+	ihold(inode);
+	d_instantiate(dentry, inode);
+	return 0;
+}
+
+static int zuf_unlink(struct inode *dir, struct dentry *dentry)
+{
+	return send_dentry(dir, d_inode(dentry), &dentry->d_name,
+			   ZUFS_OP_REMOVE_DENTRY);
+}
+
+static int zuf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
+		      struct dentry *old, struct inode *new_dir,
+		      struct dentry *new, unsigned int flags)
+{
+	struct inode *inode = d_inode(old);
+	struct inode *target = d_inode(new);
+	struct zufs_ioc_rename ioc = {
+		.old_dir_ii = ZUF_I(old_dir)->zus_ii,
+		.new_dir_ii = ZUF_I(new_dir)->zus_ii,
+		.old_zus_ii = ZUF_I(inode)->zus_ii,
+		.new_zus_ii = target ? ZUF_I(target)->zus_ii : 0,
+		.flags = flags,
+		.time = zuf_time(current_time(inode)),
+	};
+	int err;
+
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
+		return -EINVAL;
+	if (new->d_name.len > ZUFS_NAME_LEN)
+		return -ENAMETOOLONG;
+	zuf_str_set(&ioc.old_d_str, &old->d_name);
+	zuf_str_set(&ioc.new_d_str, &new->d_name);
+	err = zuf_call(ZUF_SB(old_dir->i_sb), ZUFS_OP_RENAME, &ioc.hdr,
+		       sizeof(ioc), 0);
+	if (err)
+		return err;
+
+	err = zuf_inode_refresh(old_dir);
+	if (!err)
+		err = zuf_inode_refresh(new_dir);
+	if (!err)
+		err = zuf_inode_refresh(inode);
+	if (!err && target)
+		err = zuf_inode_refresh(target);
+	return err;
+}
+
+const struct inode_operations zuf_dir_inode_operations = {
+	.lookup		= zuf_lookup,
+	.create		= zuf_create,
+	.link		= zuf_link,
+	.unlink		= zuf_unlink,
+	.symlink	= zuf_symlink,
+	.mkdir		= zuf_mkdir,
+	.rmdir		= zuf_unlink,
+	.mknod		= zuf_mknod,
+	.rename		= zuf_rename,
+	.tmpfile	= zuf_tmpfile,
+	.setattr	= zuf_setattr,
+	.getattr	= zuf_getattr,
+	.update_time	= zuf_update_time,
+};
+
+const struct inode_operations zuf_symlink_inode_operations = {
+	.get_link	= simple_get_link,
+	.setattr	= zuf_setattr,
+	.getattr	= zuf_getattr,
+	.update_time	= zuf_update_time,
+};
+
+const struct inode_operations zuf_special_inode_operations = {
+	.setattr	= zuf_setattr,
+	.getattr	= zuf_getattr,
+	.update_time	= zuf_update_time,
+};

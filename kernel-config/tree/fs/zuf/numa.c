@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * NUMA_MAP: what the server has to know of the machine.
+ */
+
+#include <linux/cpumask.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+#include <linux/uaccess.h>
+#include "zuf.h"
+
+static void fill_node(struct zufs_cpu_set *set, int node)
+{
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		if (cpu_to_node(cpu) == node && cpu < 64 * ARRAY_SIZE(set->bits))
+			set->bits[cpu / 64] |= 1ULL << (cpu % 64);
+}
+
+static void fill_map(struct zufs_ioc_numa_map *map, unsigned int nodes)
+{
+	unsigned int node, cpus, first = 0;
+
+	map->possible_nodes = nodes;
+	map->possible_cpus = num_possible_cpus();
+	map->online_nodes = num_online_nodes();
+	map->online_cpus = num_online_cpus();
+	for (node = 0; node < nodes; node++) {
+		fill_node(&map->cpu_set_per_node[node], node);
+		cpus = bitmap_weight((unsigned long *)
+				     map->cpu_set_per_node[node].bits,
+				     64 * ARRAY_SIZE(map->cpu_set_per_node->bits));
+		map->max_cpu_per_node = max(map->max_cpu_per_node, cpus);
+		if (!node)
+			first = cpus;
+		else if (cpus != first)
+			map->nodes_not_symmetrical = true;
+	}
+}
+
+/**
+ * zuf_numa_map - NUMA_MAP
+ * @arg: one page
+ *
+ * Return: 0, -ENOMEM, -EFAULT, -E2BIG for more nodes than fit in a page.
+ */
+int zuf_numa_map(struct zufs_ioc_numa_map __user *arg)
+{
+	unsigned int nodes = num_possible_nodes();
+	struct zufs_ioc_numa_map *map;
+	size_t size;
+	int err = 0;
+
+	size = struct_size(map, cpu_set_per_node, nodes);
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	map = kzalloc(size, GFP_KERNEL);
+	if (!map)
+		return -ENOMEM;
+	fill_map(map, nodes);
+	if (copy_to_user(arg, map, size))
+		err = -EFAULT;
+	kfree(map);
+	return err;
+}

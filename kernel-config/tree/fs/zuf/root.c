@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * zuf-root: the pseudo file system on /sys/fs/zuf through which a server
+ * talks to the kernel. It shows nothing; each file is an unnamed one, made by
+ * open("/sys/fs/zuf", O_RDWR | O_TMPFILE | O_EXCL), whose first ioctl says
+ * what it is for, for good.
+ */
+
+#include <linux/capability.h>
+#include <linux/fs_context.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "zuf.h"
+
+#define ZUF_ROOT_MAGIC	0x5a554652	/* "ZUFR" */
+
+/**
+ * zuf_set_role - fix what a file is for
+ * @zf: the file
+ * @role: what for
+ *
+ * Return: 0, or -EBUSY when it is for something else, or has this role and
+ * that can not be taken twice.
+ */
+int zuf_set_role(struct zuf_file *zf, enum zuf_role role)
+{
+	guard(mutex)(&zf->lock);
+	if (zf->role == role && role == ZUF_ROLE_MOUNT)
+		return 0;
+	if (zf->role != ZUF_ROLE_NONE)
+		return -EBUSY;
+	zf->role = role;
+	return 0;
+}
+
+static int root_register_fs(struct zuf_file *zf, void __user *arg)
+{
+	struct zufs_ioc_register_fs reg;
+	int err;
+
+	if (copy_from_user(&reg, arg, sizeof(reg)))
+		return -EFAULT;
+	err = zuf_set_role(zf, ZUF_ROLE_MOUNT);
+	return err ? err : zuf_register_type(&reg);
+}
+
+static int root_mount(struct zuf_file *zf, void __user *arg)
+{
+	int err = zuf_set_role(zf, ZUF_ROLE_MOUNT);
+
+	return err ? err : zuf_mount_wait(zf->file, arg);
+}
+
+static int root_wait(struct zuf_file *zf)
+{
+	struct zuf_channel *ch = smp_load_acquire(&zf->channel);
+
+	return ch ? zuf_channel_wait(ch) : -EINVAL;
+}
+
+static int root_break_all(void)
+{
+	zuf_channels_break_all();
+	zuf_mount_break();
+	return 0;
+}
+
+static long root_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct zuf_file *zf = file->private_data;
+	void __user *ptr = (void __user *)arg;
+
+	/* First, since it is the one that has to be fast. */
+	if (cmd == ZU_IOC_WAIT_OPT)
+		return root_wait(zf);
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+
+	switch (cmd) {
+	case ZU_IOC_REGISTER_FS:
+		return root_register_fs(zf, ptr);
+	case ZU_IOC_MOUNT:
+		return root_mount(zf, ptr);
+	case ZU_IOC_NUMA_MAP:
+		return zuf_numa_map(ptr);
+	case ZU_IOC_GRAB_PMEM:
+		return zuf_grab_pmem(zf, ptr);
+	case ZU_IOC_INIT_THREAD:
+		return zuf_channel_init_thread(zf, ptr);
+	case ZU_IOC_BREAK_ALL:
+		return root_break_all();
+	case ZU_IOC_PRIVATE_MOUNT:
+	case ZU_IOC_ALLOC_BUFFER:
+	case ZU_IOC_IOMAP_EXEC:
+		return -EOPNOTSUPP;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int root_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct zuf_file *zf = file->private_data;
+	struct zuf_channel *ch;
+
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	switch (READ_ONCE(zf->role)) {
+	case ZUF_ROLE_THREAD:
+		ch = smp_load_acquire(&zf->channel);
+		return ch ? zuf_channel_mmap(ch, vma) : -ENXIO;
+	case ZUF_ROLE_PMEM:
+		return zuf_grab_mmap(zf, vma);
+	default:
+		return -ENXIO;
+	}
+}
+
+static int root_file_open(struct inode *inode, struct file *file)
+{
+	struct zuf_file *zf = kzalloc(sizeof(*zf), GFP_KERNEL);
+
+	if (!zf)
+		return -ENOMEM;
+	mutex_init(&zf->lock);
+	INIT_LIST_HEAD(&zf->grab);
+	zf->file = file;
+	file->private_data = zf;
+	return 0;
+}
+
+static int root_flush(struct file *file, fl_owner_t id)
+{
+	struct zuf_file *zf = file->private_data;
+	struct zuf_channel *ch = smp_load_acquire(&zf->channel);
+
+	if (ch)
+		zuf_channel_flush(ch, id);
+	return 0;
+}
+
+static int root_release(struct inode *inode, struct file *file)
+{
+	struct zuf_file *zf = file->private_data;
+
+	if (zf->role == ZUF_ROLE_MOUNT)
+		zuf_mount_thread_gone(file);
+	if (zf->role == ZUF_ROLE_PMEM)
+		zuf_grab_release(zf);
+	if (zf->channel)
+		zuf_channel_release(zf->channel);
+	kfree(zf);
+	return 0;
+}
+
+static const struct file_operations root_file_operations = {
+	.owner		= THIS_MODULE,
+	.open		= root_file_open,
+	.flush		= root_flush,
+	.release	= root_release,
+	.unlocked_ioctl	= root_ioctl,
+	.mmap		= root_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+	.llseek		= noop_llseek,
+};
+
+static int root_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
+			struct file *file, umode_t mode)
+{
+	struct inode *inode;
+
+	if (!(file->f_flags & O_EXCL) ||
+	    (file->f_flags & O_ACCMODE) != O_RDWR)
+		return finish_open_simple(file, -EINVAL);
+
+	inode = new_inode(dir->i_sb);
+	if (!inode)
+		return finish_open_simple(file, -ENOMEM);
+	inode->i_ino = get_next_ino();
+	inode_init_owner(idmap, inode, dir, mode);
+	simple_inode_init_ts(inode);
+	inode->i_fop = &root_file_operations;
+	d_tmpfile(file, inode);
+	return finish_open_simple(file, 0);
+}
+
+static const struct inode_operations root_dir_inode_operations = {
+	.lookup		= simple_lookup,
+	.tmpfile	= root_tmpfile,
+};
+
+static const struct super_operations root_super_operations = {
+	.statfs		= simple_statfs,
+	.drop_inode	= generic_delete_inode,
+};
+
+static int root_fill_super(struct super_block *sb, struct fs_context *fc)
+{
+	struct inode *inode;
+
+	sb->s_magic = ZUF_ROOT_MAGIC;
+	sb->s_op = &root_super_operations;
+	sb->s_blocksize = PAGE_SIZE;
+	sb->s_blocksize_bits = PAGE_SHIFT;
+	sb->s_maxbytes = MAX_LFS_FILESIZE;
+
+	inode = new_inode(sb);
+	if (!inode)
+		return -ENOMEM;
+	inode->i_ino = 1;
+	inode->i_mode = S_IFDIR | 0700;
+	set_nlink(inode, 2);
+	simple_inode_init_ts(inode);
+	inode->i_op = &root_dir_inode_operations;
+	inode->i_fop = &simple_dir_operations;
+	sb->s_root = d_make_root(inode);
+	return sb->s_root ? 0 : -ENOMEM;
+}
+
+static int root_get_tree(struct fs_context *fc)
+{
+	return get_tree_single(fc, root_fill_super);
+}
+
+static const struct fs_context_operations root_context_operations = {
+	.get_tree	= root_get_tree,
+};
+
+static int root_init_fs_context(struct fs_context *fc)
+{
+	fc->ops = &root_context_operations;
+	return 0;
+}
+
+static struct file_system_type root_type = {
+	.owner		= THIS_MODULE,
+	.name		= "zuf",
+	.init_fs_context = root_init_fs_context,
+	.kill_sb	= kill_litter_super,
+};
+
+int __init zuf_root_init(void)
+{
+	return register_filesystem(&root_type);
+}
+
+void zuf_root_exit(void)
+{
+	unregister_filesystem(&root_type);
+}

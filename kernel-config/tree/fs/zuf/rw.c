@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Read and write: the application's pages are pinned and mapped in the window
+ * of the ZT, where the server copies from or to them. What does not come from
+ * user space (splice, loop devices, core dumps) goes through pages of ours.
+ */
+
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include "zuf.h"
+
+#define ZUF_BOUNCE_PAGES	64
+
+/**
+ * struct rw_piece - as much of a read or write as fits in the window
+ * @pages: what is mapped
+ * @nr_pages: how many
+ * @offset: first byte in the first page
+ * @len: bytes
+ * @pinned: the pages are the application's
+ */
+struct rw_piece {
+	struct page **pages;
+	unsigned int nr_pages;
+	size_t offset;
+	size_t len;
+	bool pinned;
+};
+
+static int pin_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len)
+{
+	ssize_t got;
+
+	got = iov_iter_extract_pages(iter, &piece->pages, len, ZUF_WINDOW_PAGES,
+				     0, &piece->offset);
+	if (got <= 0)
+		return got ? got : -EFAULT;
+	piece->len = got;
+	piece->nr_pages = DIV_ROUND_UP(piece->offset + got, PAGE_SIZE);
+	piece->pinned = true;
+	return 0;
+}
+
+static void free_bounce(struct rw_piece *piece)
+{
+	unsigned int i;
+
+	for (i = 0; i < piece->nr_pages; i++)
+		__free_page(piece->pages[i]);
+}
+
+static int alloc_bounce(struct rw_piece *piece, size_t len)
+{
+	unsigned int count, i;
+
+	piece->len = min_t(size_t, len, ZUF_BOUNCE_PAGES * PAGE_SIZE);
+	piece->offset = 0;
+	piece->pinned = false;
+	piece->nr_pages = 0;
+	count = DIV_ROUND_UP(piece->len, PAGE_SIZE);
+	for (i = 0; i < count; i++) {
+		/* Zeroed: the server must not see what was there before. */
+		piece->pages[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!piece->pages[i]) {
+			free_bounce(piece);
+			return -ENOMEM;
+		}
+		piece->nr_pages++;
+	}
+	return 0;
+}
+
+/* Copy between our pages and the iterator. Returns the bytes copied. */
+static size_t copy_bounce(struct rw_piece *piece, struct iov_iter *iter,
+			  size_t len, bool write)
+{
+	size_t done = 0, part, copied;
+	unsigned int i;
+
+	for (i = 0; done < len; i++) {
+		part = min_t(size_t, len - done, PAGE_SIZE);
+		if (write)
+			copied = copy_page_from_iter(piece->pages[i], 0, part,
+						     iter);
+		else
+			copied = copy_page_to_iter(piece->pages[i], 0, part,
+						   iter);
+		done += copied;
+		if (copied < part)
+			break;
+	}
+	return done;
+}
+
+static int get_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len,
+		     bool write)
+{
+	int err;
+
+	if (user_backed_iter(iter))
+		return pin_piece(piece, iter, len);
+	err = alloc_bounce(piece, len);
+	if (err || !write)
+		return err;
+	piece->len = copy_bounce(piece, iter, piece->len, true);
+	if (piece->len)
+		return 0;
+	free_bounce(piece);
+	return -EFAULT;
+}
+
+/* Give the pages back. @done bytes were transferred; the iterator follows. */
+static ssize_t put_piece(struct rw_piece *piece, struct iov_iter *iter,
+			 size_t done, bool write)
+{
+	size_t copied;
+
+	if (piece->pinned) {
+		iov_iter_revert(iter, piece->len - done);
+		unpin_user_pages_dirty_lock(piece->pages, piece->nr_pages,
+					    !write);
+		return done;
+	}
+	if (write) {
+		iov_iter_revert(iter, piece->len - done);
+		copied = done;
+	} else {
+		copied = copy_bounce(piece, iter, done, false);
+	}
+	free_bounce(piece);
+	return copied < done && !copied ? -EFAULT : copied;
+}
+
+static u64 rw_flags(struct kiocb *iocb, bool write)
+{
+	u64 flags = write ? ZUFS_RW_WRITE : 0;
+
+	if (iocb->ki_flags & IOCB_APPEND)
+		flags |= ZUFS_RW_APPEND;
+	if (iocb->ki_flags & IOCB_DIRECT)
+		flags |= ZUFS_RW_DIRECT;
+	if (iocb->ki_flags & IOCB_HIPRI)
+		flags |= ZUFS_RW_HIPRI;
+	if (iocb_is_dsync(iocb))
+		flags |= ZUFS_RW_DSYNC;
+	if (iocb->ki_flags & IOCB_SYNC)
+		flags |= ZUFS_RW_SYNC;
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		flags |= ZUFS_RW_NOWAIT;
+	if (iocb->ki_filp->f_mode & FMODE_RANDOM)
+		flags |= ZUFS_RW_RAND;
+	return flags;
+}
+
+/* Mappings of blocks that a write replaced, or of holes that it filled. */
+static void drop_mappings(struct inode *inode, loff_t from, loff_t to)
+{
+	struct address_space *mapping = inode->i_mapping;
+
+	if (mapping_empty(mapping))
+		return;
+	invalidate_inode_pages2_range(mapping, from >> PAGE_SHIFT,
+				      (to - 1) >> PAGE_SHIFT);
+}
+
+/* One round trip. Returns the bytes that the server did. */
+static ssize_t send_piece(struct kiocb *iocb, struct rw_piece *piece,
+			  bool write)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
+	struct zufs_ioc_IO ioc = {
+		.zus_ii = ZUF_I(inode)->zus_ii,
+		.filepos = iocb->ki_pos,
+		.rw = rw_flags(iocb, write),
+		.last_pos = iocb->ki_pos,
+		.ziom.iom_max = ARRAY_SIZE(ioc.iom_e),
+	};
+	size_t out = offsetof(struct zufs_ioc_IO, ret_flags);
+	struct zuf_op op = {
+		.hdr = &ioc.hdr,
+		.room = sizeof(ioc),
+		.pages = piece->pages,
+		.nr_pages = piece->nr_pages,
+		.writable = !write,
+	};
+	int err;
+
+	ioc.hdr.operation = write ? ZUFS_OP_WRITE : ZUFS_OP_READ;
+	ioc.hdr.in_len = sizeof(ioc);
+	ioc.hdr.offset = piece->offset;
+	ioc.hdr.len = piece->len;
+	ioc.hdr.out_start = out;
+	ioc.hdr.out_len = sizeof(ioc) - out;
+	ioc.hdr.out_max = sizeof(ioc) - out;
+	err = zuf_dispatch(sbi, &op);
+	if (err)
+		return err;
+	if (ioc.last_pos < iocb->ki_pos ||
+	    ioc.last_pos - iocb->ki_pos > piece->len) {
+		zuf_bad_reply(sbi, "position after read or write");
+		return -EIO;
+	}
+	if (write && ioc.last_pos > iocb->ki_pos)
+		drop_mappings(inode, iocb->ki_pos, ioc.last_pos);
+	return ioc.last_pos - iocb->ki_pos;
+}
+
+/* The whole, in pieces. @len is bounded by the size of the file for reads. */
+static ssize_t do_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
+		     bool write)
+{
+	struct rw_piece piece = {};
+	ssize_t total = 0, done = 0;
+	size_t part;
+
+	piece.pages = kvmalloc_array(min_t(size_t, ZUF_WINDOW_PAGES,
+					   len / PAGE_SIZE + 2),
+				     sizeof(*piece.pages), GFP_KERNEL);
+	if (!piece.pages)
+		return -ENOMEM;
+	while (len) {
+		part = min_t(size_t, len, ZUF_WINDOW_SIZE - PAGE_SIZE);
+		done = get_piece(&piece, iter, part, write);
+		if (done)
+			break;
+		done = send_piece(iocb, &piece, write);
+		part = piece.len;
+		done = put_piece(&piece, iter, done < 0 ? 0 : done, write) ?: done;
+		if (done <= 0)
+			break;
+		iocb->ki_pos += done;
+		total += done;
+		len -= done;
+		if (done < part || fatal_signal_pending(current))
+			break;
+	}
+	kvfree(piece.pages);
+	return total ? total : done;
+}
+
+/**
+ * zuf_read_iter - read(2) and its kind
+ * @iocb: file and position
+ * @iter: where to
+ *
+ * Return: bytes read, or -errno.
+ */
+ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	size_t len = iov_iter_count(iter);
+	ssize_t ret = 0;
+	loff_t size;
+
+	if (!len)
+		return 0;
+	inode_lock_shared(inode);
+	size = i_size_read(inode);
+	if (iocb->ki_pos < size)
+		ret = do_rw(iocb, iter, min_t(u64, len, size - iocb->ki_pos),
+			    false);
+	inode_unlock_shared(inode);
+	file_accessed(iocb->ki_filp);
+	return ret;
+}
+
+/**
+ * zuf_write_iter - write(2) and its kind
+ * @iocb: file and position
+ * @iter: where from
+ *
+ * Return: bytes written, or -errno.
+ */
+ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	ssize_t ret;
+	int err;
+
+	inode_lock(inode);
+	ret = generic_write_checks(iocb, iter);
+	if (ret <= 0)
+		goto out;
+	ret = file_remove_privs(iocb->ki_filp) ?:
+	      file_update_time(iocb->ki_filp);
+	if (ret)
+		goto out;
+	ret = do_rw(iocb, iter, iov_iter_count(iter), true);
+	err = zuf_inode_refresh(inode);
+	if (err)
+		ret = err;
+out:
+	inode_unlock(inode);
+	return ret > 0 ? generic_write_sync(iocb, ret) : ret;
+}

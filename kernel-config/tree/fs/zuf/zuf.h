@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside of zuf, the kernel half of ZUFS.
+ */
+#ifndef _FS_ZUF_H
+#define _FS_ZUF_H
+
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/vm_local_cpu.h>
+#include <linux/wait.h>
+#include <linux/zufs_api.h>
+
+#define ZUF_BLOCK_SIZE		4096
+#define ZUF_BLOCK_SHIFT		12
+#define ZUF_MAX_TYPES		16
+#define ZUF_WINDOW_SIZE		ZUS_API_MAP_MAX_SIZE
+#define ZUF_WINDOW_PAGES	ZUS_API_MAP_MAX_PAGES
+#define ZUF_MAX_COMMAND		65536
+#define ZUF_DPP_POOL_MASK	7ULL
+
+struct zuf_channel;
+
+/* ---- types.c: mountable types, registered by a server ---- */
+
+/**
+ * struct zuf_fs_type - a mountable type
+ * @fst: what the VFS knows; never freed, taken up again by the next server
+ *	that registers the name
+ * @rfi: as the server gave it
+ * @zus_zfi: cookie of the server
+ * @registered: mountable now
+ */
+struct zuf_fs_type {
+	struct file_system_type fst;
+	struct register_fs_info rfi;
+	u64 zus_zfi;
+	bool registered;
+};
+
+int zuf_register_type(const struct zufs_ioc_register_fs *reg);
+void zuf_unregister_types(void);
+
+/* ---- t1.c: the memory of a mount ---- */
+
+/**
+ * struct zuf_t1_dev - one device, or the memory, of T1
+ * @first: its first block in T1
+ * @blocks: how many
+ * @addr: where the kernel sees it
+ * @dax_dev: NULL for memory
+ * @dax_start: byte on @dax_dev where the device begins
+ * @bdev_file: held open, NULL for memory and for the device of the super block
+ * @bdev: NULL for memory
+ */
+struct zuf_t1_dev {
+	u64 first;
+	u64 blocks;
+	void *addr;
+	struct dax_device *dax_dev;
+	u64 dax_start;
+	struct file *bdev_file;
+	struct block_device *bdev;
+};
+
+/**
+ * struct zuf_t1 - all memory of a mount as one flat range
+ * @blocks: its size
+ * @mdt: device table
+ * @nr_devs: entries of @devs
+ * @is_memory: ordinary memory instead of persistent one
+ * @devs: in table order
+ */
+struct zuf_t1 {
+	u64 blocks;
+	struct md_dev_table mdt;
+	unsigned int nr_devs;
+	bool is_memory;
+	struct zuf_t1_dev devs[];
+};
+
+struct zuf_t1 *zuf_t1_open(struct super_block *sb, struct zuf_fs_type *type,
+			   struct fs_context *fc);
+struct zuf_t1 *zuf_t1_alloc(u64 bytes, struct fs_context *fc);
+void zuf_t1_close(struct zuf_t1 *t1);
+struct zuf_t1_dev *zuf_t1_dev(struct zuf_t1 *t1, u64 block);
+unsigned long zuf_t1_pfn(struct zuf_t1 *t1, struct zuf_t1_dev *dev, u64 block);
+void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len);
+
+/* ---- super.c ---- */
+
+/**
+ * struct zuf_sb_info - one mount
+ * @sb: the super block
+ * @type: its type
+ * @t1: its memory, NULL only while mounting
+ * @sb_id: number that the server names it by
+ * @zus_sbi: cookie of the server, valid once @mounted
+ * @fs_caps: ZUFS_FSC_*
+ * @features: ZUFS_FEATURE_* in force
+ * @mounted: the server knows it
+ * @dead: the server is gone, all that comes is EIO
+ * @shut_down: by ioctl
+ * @evictions: counts inodes on their way out, see zuf_iget()
+ * @list: of all mounts
+ * @grabs: open GRAB_PMEM files
+ */
+struct zuf_sb_info {
+	struct super_block *sb;
+	struct zuf_fs_type *type;
+	struct zuf_t1 *t1;
+	u64 sb_id;
+	u64 zus_sbi;
+	u32 fs_caps;
+	u32 features;
+	bool mounted;
+	bool dead;
+	bool shut_down;
+	atomic64_t evictions;
+	struct list_head list;
+	struct list_head grabs;
+};
+
+static inline struct zuf_sb_info *ZUF_SB(const struct super_block *sb)
+{
+	return sb->s_fs_info;
+}
+
+int zuf_init_fs_context(struct fs_context *fc);
+void zuf_kill_sb(struct super_block *sb);
+struct zuf_sb_info *zuf_find_sbi(u64 sb_id);
+void zuf_bad_reply(struct zuf_sb_info *sbi, const char *what);
+void zuf_server_died(void);
+extern struct mutex zuf_sbi_mutex;
+
+/* ---- mount.c: the mount thread ---- */
+
+int zuf_mount_wait(struct file *file, struct zufs_ioc_mount __user *arg);
+int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
+		   struct zufs_ioc_mount *zim, size_t size);
+void zuf_mount_thread_gone(struct file *file);
+void zuf_mount_break(void);
+
+/* ---- root.c: zuf-root and its files ---- */
+
+enum zuf_role {
+	ZUF_ROLE_NONE = 0,
+	ZUF_ROLE_MOUNT,
+	ZUF_ROLE_THREAD,
+	ZUF_ROLE_PMEM,
+};
+
+/**
+ * struct zuf_file - what a file of zuf-root is
+ * @role: fixed by its first ioctl
+ * @lock: for @role
+ * @channel: of a ZT
+ * @sbi: of a pmem file, NULL when the mount is gone
+ * @grab: in zuf_sb_info.grabs
+ * @file: the file itself
+ */
+struct zuf_file {
+	enum zuf_role role;
+	struct mutex lock;
+	struct zuf_channel *channel;
+	struct zuf_sb_info *sbi;
+	struct list_head grab;
+	struct file *file;
+};
+
+int zuf_root_init(void);
+void zuf_root_exit(void);
+int zuf_set_role(struct zuf_file *zf, enum zuf_role role);
+
+/* ---- grab.c: T1 in the server ---- */
+
+int zuf_grab_pmem(struct zuf_file *zf, struct zufs_ioc_pmem __user *arg);
+int zuf_grab_mmap(struct zuf_file *zf, struct vm_area_struct *vma);
+void zuf_grab_release(struct zuf_file *zf);
+void zuf_grab_revoke(struct zuf_sb_info *sbi);
+
+/* ---- channel.c: hand-over of operations ---- */
+
+/**
+ * struct zuf_op - an operation on its way to a ZT and back
+ * @hdr: the command; what comes back is written over it
+ * @room: size of the memory at @hdr
+ * @pages: pages to map in the window, NULL for none
+ * @nr_pages: how many
+ * @writable: may the server change them
+ * @must_run: do not give up for a signal: the server has to know
+ *
+ * The rest is private to channel.c.
+ */
+struct zuf_op {
+	struct zufs_ioc_hdr *hdr;
+	size_t room;
+	struct page **pages;
+	unsigned int nr_pages;
+	bool writable;
+	bool must_run;
+
+	struct zuf_sb_info *sbi;
+	struct list_head queue;
+	wait_queue_head_t wait;
+	struct zuf_cpu *cpu;
+	struct zuf_channel *channel;
+	bool done;
+	int err;
+	u64 start;
+};
+
+int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op);
+int zuf_channel_init_thread(struct zuf_file *zf,
+			    struct zufs_ioc_init __user *arg);
+int zuf_channel_wait(struct zuf_channel *ch);
+int zuf_channel_mmap(struct zuf_channel *ch, struct vm_area_struct *vma);
+void zuf_channel_flush(struct zuf_channel *ch, fl_owner_t id);
+void zuf_channel_release(struct zuf_channel *ch);
+void zuf_channels_break_all(void);
+bool zuf_current_is_zt(void);
+unsigned int zuf_max_command(void);
+unsigned int zuf_channels_per_cpu(void);
+int zuf_channels_start(void);
+void zuf_channels_stop(void);
+
+/**
+ * zuf_call - send a command of fixed size that carries no pages
+ * @sbi: the mount
+ * @operation: ZUFS_OP_*
+ * @hdr: start of the command
+ * @size: of the command
+ * @out: first byte that the server may change, 0 for none
+ *
+ * Return: 0, the error of the server, or that of the transport.
+ */
+int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
+	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
+int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
+		  struct zufs_ioc_hdr *hdr, size_t size, size_t out);
+
+/* ---- numa.c ---- */
+
+int zuf_numa_map(struct zufs_ioc_numa_map __user *arg);
+
+/* ---- inode.c ---- */
+
+/**
+ * struct zuf_inode_info - an inode
+ * @vfs_inode: the VFS part
+ * @zus_ii: cookie of the server
+ * @zi: the inode proper, in T1, shared with the server
+ * @has_ii: the server knows it by @zus_ii and has to be told when it goes
+ * @mappings: VMAs of it
+ */
+struct zuf_inode_info {
+	u64 zus_ii;
+	struct zus_inode *zi;
+	bool has_ii;
+	atomic_t mappings;
+	struct inode vfs_inode;
+};
+
+static inline struct zuf_inode_info *ZUF_I(const struct inode *inode)
+{
+	return container_of(inode, struct zuf_inode_info, vfs_inode);
+}
+
+int zuf_inode_cache_init(void);
+void zuf_inode_cache_exit(void);
+struct inode *zuf_alloc_inode(struct super_block *sb);
+void zuf_free_inode(struct inode *inode);
+struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp);
+int zuf_inode_attach(struct inode *inode, u64 zus_ii, zu_dpp_t dpp);
+int zuf_inode_refresh(struct inode *inode);
+void zuf_inode_set_ops(struct inode *inode);
+void zuf_evict_inode(struct inode *inode);
+void zuf_store_attrs(struct inode *inode);
+int zuf_send_setattr(struct inode *inode, u32 mask);
+int zuf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		struct iattr *attr);
+int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
+		struct kstat *stat, u32 request_mask, unsigned int flags);
+int zuf_update_time(struct inode *inode, int flags);
+int zuf_sync(struct inode *inode, loff_t start, loff_t end, u64 flags);
+
+static inline s64 zuf_time(struct timespec64 ts)
+{
+	return timespec64_to_ns(&ts);
+}
+
+static inline void zuf_str_set(struct zufs_str *str, const struct qstr *name)
+{
+	str->len = name->len;
+	memcpy(str->name, name->name, name->len);
+}
+
+/* ---- namei.c, dir.c ---- */
+
+extern const struct inode_operations zuf_dir_inode_operations;
+extern const struct inode_operations zuf_symlink_inode_operations;
+extern const struct inode_operations zuf_special_inode_operations;
+extern const struct file_operations zuf_dir_operations;
+
+/* ---- file.c, rw.c, map.c, mmap.c ---- */
+
+extern const struct inode_operations zuf_file_inode_operations;
+extern const struct file_operations zuf_file_operations;
+extern const struct address_space_operations zuf_aops;
+extern const struct iomap_ops zuf_read_iomap_ops;
+extern const struct iomap_ops zuf_write_iomap_ops;
+
+ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter);
+ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter);
+int zuf_file_mmap(struct file *file, struct vm_area_struct *vma);
+int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+int zuf_break_layouts(struct inode *inode);
+int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to);
+long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
+
+#endif /* _FS_ZUF_H */
