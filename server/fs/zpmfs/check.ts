@@ -422,7 +422,6 @@ class Checker {
     const name = `inode ${index}`;
     const count = words[f.X_XATTR_BLOCKS];
     const inline = words[f.X_XATTR_INLINE_BYTES];
-    let stream: Uint8Array;
     if (inline > f.XATTR_INLINE_BYTES) {
       this.bad(`${name}: ${inline} bytes of inline attributes`);
       return 0;
@@ -448,8 +447,7 @@ class Checker {
       block = content[f.XB_NEXT];
     }
     if (block !== 0) this.bad(`${name}: more attribute blocks than it says`);
-    stream = Buffer.concat(parts);
-    this.checkXattrStream(name, stream);
+    this.checkXattrStream(name, Buffer.concat(parts));
     return blocks;
   }
 

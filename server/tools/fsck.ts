@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/** fsck.zpmfs: check a zpmfs that is not mounted. Exit codes as fsck(8). */
+
+import { parseArgs } from 'node:util';
+import { checkFileSystem } from '../fs/zpmfs/check.ts';
+import { runTool } from './arguments.ts';
+import { openFileSystem, ToolError } from './block-devices.ts';
+
+const CLEAN = 0;
+const ERRORS_LEFT = 4;
+const OPERATIONAL_ERROR = 8;
+const USAGE_ERROR = 16;
+/** Problems printed one by one; a broken tree may have millions. */
+const PRINTED_MAX = 100;
+
+const USAGE = `usage: fsck.zpmfs [options] DEVICE...
+
+  -n                  only look, change nothing
+  -q, --quiet         print problems only
+  -h, --help          this text
+`;
+
+function parse(argv: readonly string[]) {
+  return parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      'no-changes': { type: 'boolean', short: 'n' },
+      force: { type: 'boolean', short: 'f' },
+      quiet: { type: 'boolean', short: 'q' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+}
+
+/** Returns the exit code. */
+export function main(argv: readonly string[]): number {
+  return runTool('fsck.zpmfs', () => {
+    let parsed: ReturnType<typeof parse>;
+    try {
+      parsed = parse(argv);
+    } catch (error) {
+      throw new ToolError(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`, USAGE_ERROR);
+    }
+    const { values, positionals } = parsed;
+    if (values.help) {
+      process.stdout.write(USAGE);
+      return CLEAN;
+    }
+    if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, USAGE_ERROR);
+    return check(positionals, values.quiet ?? false);
+  });
+}
+
+function check(files: readonly string[], quiet: boolean): number {
+  using devices = openFileSystem(files, false, OPERATIONAL_ERROR);
+  const result = checkFileSystem(devices);
+  for (const problem of result.problems.slice(0, PRINTED_MAX)) process.stdout.write(`${problem.what}\n`);
+  if (result.problems.length > PRINTED_MAX) {
+    process.stdout.write(`and ${result.problems.length - PRINTED_MAX} more problems\n`);
+  }
+  if (!quiet) {
+    for (const note of result.notes) process.stdout.write(`note: ${note}\n`);
+    const { directories, files: regular, others, usedBlocks } = result.counts;
+    const total = result.superblock?.totalBlocks ?? 0;
+    const verdict = result.problems.length === 0 ? 'clean' : `${result.problems.length} problems`;
+    process.stdout.write(
+      `${files[0]}: ${verdict}, ${directories} directories, ${regular} files, ${others} others, ${usedBlocks}/${total} blocks\n`,
+    );
+  }
+  return result.problems.length === 0 ? CLEAN : ERRORS_LEFT;
+}

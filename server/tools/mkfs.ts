@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/** mkfs.zpmfs: make an empty zpmfs on one or several devices, or in plain files. */
+
+import fs from 'node:fs';
+import { parseArgs } from 'node:util';
+import prettyBytes from 'pretty-bytes';
+import { BLOCK_SIZE } from '../fs/zpmfs/format.ts';
+import { MakeError, makeFileSystem } from '../fs/zpmfs/make.ts';
+import { formatUuid, parseSize, parseUuid, runTool } from './arguments.ts';
+import { nodeOf, type OpenDevice, openDevice, ToolError, usableBlocks, writeAt } from './block-devices.ts';
+
+const FAILED = 1;
+/** Where other file systems and RAID leave their marks: the first and last so many bytes of a device. */
+const WIPED_START = 1 << 20;
+const WIPED_END = 1 << 20;
+
+const USAGE = `usage: mkfs.zpmfs [options] DEVICE...
+
+Several devices make one file system. A DEVICE may be a plain file.
+  -s, --size SIZE     use SIZE (64M, 2G) of the devices; makes or resizes a plain file to it
+  -L, --label LABEL   label, at most 32 bytes
+  -U, --uuid UUID     UUID instead of a random one
+  -q, --quiet         print nothing
+  -f, --force         accepted; old contents are always overwritten
+  -h, --help          this text
+`;
+
+function prepareFile(file: string, size: number | null): void {
+  const exists = fs.existsSync(file);
+  if (exists && !fs.statSync(file).isFile()) return;
+  if (size === null) {
+    if (!exists) throw new ToolError(`${file}: does not exist; --size makes a plain file`, FAILED);
+    return;
+  }
+  fs.closeSync(fs.openSync(file, 'a'));
+  fs.truncateSync(file, size);
+}
+
+function wipe(device: OpenDevice): void {
+  const empty = new Uint8Array(WIPED_START);
+  writeAt(device, 0, empty.subarray(0, Math.min(WIPED_START, device.size)));
+  const end = Math.min(WIPED_END, device.size);
+  writeAt(device, device.size - end, empty.subarray(0, end));
+}
+
+function make(
+  files: readonly string[],
+  size: number | null,
+  label: string,
+  uuid: Uint8Array | null,
+  quiet: boolean,
+): number {
+  if (size !== null && files.length > 1) throw new ToolError('--size goes with one device only', FAILED);
+  for (const file of files) prepareFile(file, size);
+  const devices = files.map((file) => openDevice(file, true, FAILED));
+  try {
+    const sizes = devices.map((device) => ({ blocks: usableBlocks(device), node: nodeOf(device) }));
+    devices.forEach((device, index) => {
+      if (sizes[index].blocks === 0) throw new ToolError(`${device.path}: is smaller than 2 MiB`, FAILED);
+    });
+    if (size !== null && usableBlocks(devices[0]) * BLOCK_SIZE < Math.floor(size / 2 ** 21) * 2 ** 21) {
+      throw new ToolError(`${files[0]}: has ${prettyBytes(devices[0].size, { binary: true })} only`, FAILED);
+    }
+    for (const device of devices) wipe(device);
+    const write = (block: number, bytes: Uint8Array): void => {
+      let start = 0;
+      for (let index = 0; index < devices.length; index++) {
+        if (block < start + sizes[index].blocks) {
+          writeAt(devices[index], (block - start) * BLOCK_SIZE, bytes);
+          return;
+        }
+        start += sizes[index].blocks;
+      }
+    };
+    const options = {
+      label,
+      ...(uuid === null ? {} : { uuid }),
+      ...(size === null ? {} : { totalBlocks: Math.floor(size / BLOCK_SIZE) }),
+    };
+    const made = makeFileSystem(sizes, options, write);
+    for (const device of devices) fs.fsyncSync(device.fd);
+    if (!quiet) {
+      const bytes = prettyBytes(made.totalBlocks * BLOCK_SIZE, { binary: true });
+      process.stdout.write(`zpmfs of ${bytes} on ${files.join(' ')}, UUID ${formatUuid(made.uuid)}\n`);
+    }
+    return 0;
+  } catch (error) {
+    if (error instanceof MakeError) throw new ToolError(error.message, FAILED);
+    throw error;
+  } finally {
+    for (const device of devices) fs.closeSync(device.fd);
+  }
+}
+
+/** Returns the exit code: 0, or 1 when no file system was made. */
+export function main(argv: readonly string[]): number {
+  return runTool('mkfs.zpmfs', () => {
+    let parsed: ReturnType<typeof parse>;
+    try {
+      parsed = parse(argv);
+    } catch (error) {
+      throw new ToolError(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`, FAILED);
+    }
+    const { values, positionals } = parsed;
+    if (values.help) {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, FAILED);
+    if (new Set(positionals).size < positionals.length)
+      throw new ToolError('a device is named twice', FAILED);
+    return make(
+      positionals,
+      values.size === undefined ? null : parseSize(values.size, FAILED),
+      values.label ?? '',
+      values.uuid === undefined ? null : parseUuid(values.uuid, FAILED),
+      values.quiet ?? false,
+    );
+  });
+}
+
+function parse(argv: readonly string[]) {
+  return parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      size: { type: 'string', short: 's' },
+      label: { type: 'string', short: 'L' },
+      uuid: { type: 'string', short: 'U' },
+      quiet: { type: 'boolean', short: 'q' },
+      force: { type: 'boolean', short: 'f' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { main as fsck } from './fsck.ts';
+import { main as mkfs } from './mkfs.ts';
+
+let folder: string;
+let output: string;
+
+beforeEach(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'zpmfs-tools-'));
+  output = '';
+  const take = (text: string | Uint8Array): boolean => {
+    output += String(text);
+    return true;
+  };
+  vi.spyOn(process.stdout, 'write').mockImplementation(take);
+  vi.spyOn(process.stderr, 'write').mockImplementation(take);
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  fs.rmSync(folder, { recursive: true });
+});
+
+const file = (name: string): string => path.join(folder, name);
+
+describe('mkfs.zpmfs and fsck.zpmfs', () => {
+  it('makes a file system in a file, which fsck finds clean', () => {
+    expect(mkfs(['--size', '16M', '--label', 'home', file('a')])).toBe(0);
+    expect(fs.statSync(file('a')).size).toBe(16 << 20);
+    expect(fsck(['-n', file('a')])).toBe(0);
+    expect(output).toContain('clean, 1 directories, 0 files');
+  });
+
+  it('wipes what an older file system left at both ends', () => {
+    fs.writeFileSync(file('a'), Buffer.alloc(8 << 20, 0x5a));
+    expect(mkfs(['-q', '-f', file('a')])).toBe(0);
+    const bytes = fs.readFileSync(file('a'));
+    expect(bytes.subarray(1080, 1082)).toEqual(Buffer.alloc(2));
+    expect(bytes.subarray(-(1 << 20)).every((byte) => byte === 0)).toBe(true);
+    expect(bytes.subarray(65_536, 65_536 + 72).includes(0x5a)).toBe(false);
+    expect(output).toBe('');
+  });
+
+  it('spreads one file system over several devices', () => {
+    for (const name of ['a', 'b', 'c']) fs.writeFileSync(file(name), Buffer.alloc(4 << 20));
+    expect(mkfs([file('a'), file('b'), file('c')])).toBe(0);
+    expect(output).toContain('zpmfs of 12 MiB');
+    expect(fsck(['-n', file('a'), file('c'), file('b')])).toBe(0);
+    expect(fsck(['-n', file('a'), file('b')])).toBe(8);
+    expect(output).toContain('device 2 of its 3 is missing');
+    mkfs(['-q', file('c')]);
+    expect(fsck(['-n', file('a'), file('b'), file('c')])).toBe(8);
+    expect(output).toContain('belongs to another file system');
+  });
+
+  it('says what is wrong, with the exit codes of fsck(8)', () => {
+    expect(fsck([])).toBe(16);
+    expect(fsck(['-n', file('missing')])).toBe(8);
+    expect(output).toContain('missing: no such device or file');
+    expect(mkfs([file('missing')])).toBe(1);
+    expect(mkfs(['--size', 'huge', file('x')])).toBe(1);
+    fs.writeFileSync(file('small'), Buffer.alloc(1000));
+    expect(mkfs([file('small')])).toBe(1);
+    expect(output).toContain('smaller than 2 MiB');
+    mkfs(['-q', '-s', '8M', file('a')]);
+    const fd = fs.openSync(file('a'), 'r+');
+    fs.writeSync(fd, Buffer.from([0xff]), 0, 1, 4096 + 12);
+    fs.closeSync(fd);
+    expect(fsck(['-n', file('a')])).toBe(4);
+    expect(output).toContain('checksum of the superblock is wrong');
+  });
+});
