@@ -9,6 +9,7 @@ import * as exec from './exec.ts';
 import * as image from './image.ts';
 import * as kernel from './kernel.ts';
 import * as logs from './logs.ts';
+import * as run from './run.ts';
 import * as smoke from './smoke.ts';
 import * as ssh from './ssh.ts';
 import * as status from './status.ts';
@@ -18,6 +19,7 @@ import * as xfstests from './xfstests.ts';
 /** Every command: a file beside this one, and a line here. Order is that of `--help`. */
 export const commands: readonly { register(program: Command): void }[] = [
   doctor,
+  run,
   kernel,
   image,
   up,

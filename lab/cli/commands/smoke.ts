@@ -2,7 +2,8 @@
 
 import type { Command } from 'commander';
 import { ExitCode } from '../../errors.ts';
-import { runSmoke, type SmokeStep } from '../../smoke/run.ts';
+import { runSmoke } from '../../smoke/run.ts';
+import { describeStep, smokeSummary } from '../../smoke/summary.ts';
 import { requireLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
 
@@ -19,21 +20,11 @@ export function register(program: Command): void {
         await using vm = lab.vm;
         const report = await context.step('Smoke run', (step) =>
           runSmoke(step, vm, lab.state, (ended) => {
-            if (!context.json) context.print(ended, describe(ended));
+            if (!context.json) context.print(ended, describeStep(ended));
           }),
         );
-        const { steps, filesystem, mount, passed } = report;
-        const failed = steps.filter(({ ok }) => !ok).length;
-        context.print(
-          report,
-          `Smoke run on ${filesystem} at ${mount}: ${passed ? 'passed' : 'FAILED'}, ${steps.length - failed} of ${steps.length} steps passed${passed ? '' : '; the later ones were not run'}.`,
-        );
-        return passed ? ExitCode.ok : ExitCode.testsFailed;
+        context.print(report, smokeSummary(report));
+        return report.passed ? ExitCode.ok : ExitCode.testsFailed;
       }),
     );
-}
-
-function describe({ step, ok, ms, error }: SmokeStep): string {
-  const line = `${ok ? 'pass' : 'FAIL'}  ${step} (${ms} ms)`;
-  return error === undefined ? line : `${line}\n      ${error.replaceAll('\n', '\n      ')}`;
 }
