@@ -20,28 +20,42 @@ export interface GuestImage {
   readonly hit: boolean;
 }
 
-/** Raised when what the build does changes in a way that its inputs do not show. */
-const recipe = '1';
-/** The root directory and the image made from it, while both are there. */
+/** Raised when what a build does changes in a way that its inputs do not show. */
+const packagesRecipe = '1';
+const diskRecipe = '2';
+/** The root directory and what is made from it, while both are there. */
 const spaceNeeded = 2 * 2 ** 30;
 
+const archiveName = 'packages.tar.zst';
 const diskName = 'root.ext4';
 const hostKeyName = 'host-key.pub';
 
-/** The image for these settings, from the cache or built. Needs root while it builds. */
+/**
+ * The image for these settings, from the cache or built. Needs root while it builds. Packages and disk are artefacts of their
+ * own, so that a change to init or to a file of the overlay installs nothing anew.
+ */
 export async function obtainImage(context: LabContext): Promise<GuestImage> {
   const { packageRoot, config, cache } = context;
   const source = join(packageRoot, 'vm-images');
-  const packages = await imagePackages(join(source, 'packages.yaml'), config.image.packages);
+  const names = await imagePackages(join(source, 'packages.yaml'), config.image.packages);
   const release = await guestRelease();
   const node = await pinnedNode(packageRoot);
   const laidOver = await cache.hashFiles(['init', 'customize', 'overlay'].map((name) => join(source, name)));
-  const inputs = [recipe, release, process.arch, config.image.size, node.version, laidOver, ...packages];
+  const packageInputs = [packagesRecipe, release, process.arch, ...names];
+  const diskInputs = [diskRecipe, config.image.size, node.version, laidOver, ...packageInputs];
 
-  const artefact = await cache.obtain('image', inputs, context, async (directory) => {
+  const artefact = await cache.obtain('image', diskInputs, context, async (directory) => {
     await requireSpace(cache.root, spaceNeeded, 'the image');
     await context.runtime.prepare('image-build', context);
-    await build(context, { directory, source, packages, release, node: node.path });
+    const packages = await cache.obtain('image-packages', packageInputs, context, (packagesDirectory) =>
+      installPackages(context, packagesDirectory, release, names),
+    );
+    await makeDisk(context, {
+      directory,
+      source,
+      node: node.path,
+      archive: join(packages.directory, archiveName),
+    });
   });
   return {
     key: artefact.key,
@@ -69,64 +83,25 @@ async function pinnedNode(packageRoot: string): Promise<{ path: string; version:
   }
 }
 
-interface Recipe {
-  readonly directory: string;
-  /** `vm-images/` */
-  readonly source: string;
-  readonly packages: readonly string[];
-  readonly release: string;
-  readonly node: string;
-}
-
-async function build(context: LabContext, recipe: Recipe): Promise<void> {
-  const { directory } = recipe;
-  await stage(recipe);
-  // Beside the artefact, not in it: only root can remove it, and a killed build leaves it behind.
-  const root = join(dirname(directory), `${basename(directory)}.root`);
-  const removeRoot = async (signal: AbortSignal): Promise<void> => {
-    await asRoot({ ...context, signal }, directory, root, ['rm', '-rf', '--one-file-system', root]);
-  };
-  await removeRoot(context.signal);
-  try {
-    await installPackages(context, recipe, root);
-    await makeDisk(context, directory, root);
-  } finally {
-    // Also after Ctrl-C.
-    await removeRoot(new AbortController().signal);
-  }
-}
-
-/** Gather in `<directory>/stage` what goes over the packages, as it is to lie in the guest. */
-async function stage({ directory, source, node }: Recipe): Promise<void> {
-  const staged = join(directory, 'stage');
-  await cp(join(source, 'overlay'), staged, { recursive: true });
-  await mkdir(join(staged, 'usr/local/bin'), { recursive: true });
-  await copyFile(node, join(staged, 'usr/local/bin/node'));
-  await mkdir(join(staged, 'usr/sbin'), { recursive: true });
-  await copyFile(join(source, 'init'), join(staged, 'usr/sbin/zufs-init'));
-  await copyFile(join(source, 'customize'), join(directory, 'customize'));
-  const hostKey = makeKeyPair('zufs-guest');
-  await mkdir(join(staged, 'etc/ssh'), { recursive: true });
-  await writeFile(join(staged, 'etc/ssh/ssh_host_ed25519_key'), hostKey.privateKey, { mode: 0o600 });
-  await writeFile(join(directory, hostKeyName), `${hostKey.publicKey}\n`);
-}
-
-async function installPackages(context: LabContext, recipe: Recipe, root: string): Promise<void> {
-  const { directory, packages, release } = recipe;
-  context.progress.update(`${packages.length} packages of ${release}`);
+async function installPackages(
+  context: LabContext,
+  directory: string,
+  release: string,
+  names: readonly string[],
+): Promise<void> {
+  context.progress.update(`${names.length} packages of ${release}`);
   const options = ['APT::Install-Recommends "false";', ...(await aptProxySettings(context.signal))];
   const sources = await aptSources(release, context.signal);
   const documentation = ['man', 'doc', 'locale', 'info'].map(
     (name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`,
   );
   try {
-    await asRoot(context, directory, root, [
+    await asRoot(context, directory, [
       'mmdebstrap',
-      ...['--mode=root', '--variant=minbase', `--include=${packages.join(',')}`],
+      ...['--mode=root', '--variant=minbase', `--include=${names.join(',')}`],
       ...documentation,
       ...options.map((option) => `--aptopt=${option}`),
-      `--customize-hook=${join(directory, 'customize')}`,
-      ...[release, root, ...sources],
+      ...[release, join(directory, archiveName), ...sources],
     ]);
   } catch (error) {
     if (!(error instanceof CommandFailedError)) throw error;
@@ -140,35 +115,90 @@ async function installPackages(context: LabContext, recipe: Recipe, root: string
   }
 }
 
-async function makeDisk(context: LabContext, directory: string, root: string): Promise<void> {
-  context.progress.update('ext4 image');
-  const disk = join(directory, diskName);
-  // Made by this user, so that it is theirs; root only writes into it.
-  await using file = await open(disk, 'w', 0o644);
-  await file.truncate(parseSize(context.config.image.size));
-  await asRoot(context, directory, root, [
-    'mkfs.ext4',
-    ...['-q', '-F', '-m', '0', '-L', 'zufs-root'],
-    // Every boot starts from this image anew: nothing that a journal would save.
-    ...['-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard'],
-    ...['-d', root, disk],
-  ]);
-  // What the disk was made of; 150 MB that nobody needs again.
-  await rm(join(directory, 'stage'), { recursive: true });
-  await rm(join(directory, 'customize'));
+interface DiskRecipe {
+  readonly directory: string;
+  /** `vm-images/` */
+  readonly source: string;
+  readonly node: string;
+  /** The packages' files. */
+  readonly archive: string;
 }
 
+async function makeDisk(context: LabContext, recipe: DiskRecipe): Promise<void> {
+  const { directory, archive } = recipe;
+  context.progress.update('ext4 image');
+  const staged = await stage(recipe);
+  const disk = join(directory, diskName);
+  {
+    // Made by this user, so that it is theirs; root only writes into it.
+    await using file = await open(disk, 'w', 0o644);
+    await file.truncate(parseSize(context.config.image.size));
+  }
+  // Beside the artefact, not in it: only root can remove it, and a killed build leaves it behind.
+  const root = join(dirname(directory), `${basename(directory)}.root`);
+  const removeRoot = (signal: AbortSignal) =>
+    asRoot({ ...context, signal }, directory, ['rm', '-rf', '--one-file-system', root]);
+  const mounts = [dirname(directory), dirname(archive)];
+  await removeRoot(context.signal);
+  try {
+    await asRoot(context, directory, ['mkdir', root], mounts);
+    await asRoot(
+      context,
+      directory,
+      ['tar', '-C', root, '--numeric-owner', '--xattrs', '--xattrs-include=*', '-xf', archive],
+      mounts,
+    );
+    await asRoot(
+      context,
+      directory,
+      [join(recipe.source, 'customize'), root, staged],
+      [...mounts, recipe.source],
+    );
+    await asRoot(
+      context,
+      directory,
+      [
+        'mkfs.ext4',
+        ...['-q', '-F', '-m', '0', '-L', 'zufs-root'],
+        // Every boot starts from this image anew: nothing that a journal would save.
+        ...['-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard'],
+        ...['-d', root, disk],
+      ],
+      mounts,
+    );
+  } finally {
+    // Also after Ctrl-C.
+    await removeRoot(new AbortController().signal);
+  }
+  // 150 MB that nobody needs again.
+  await rm(staged, { recursive: true });
+}
+
+/** Gather what goes over the packages, as it is to lie in the guest. Gives the directory. */
+async function stage({ directory, source, node }: DiskRecipe): Promise<string> {
+  const staged = join(directory, 'stage');
+  await cp(join(source, 'overlay'), staged, { recursive: true });
+  await mkdir(join(staged, 'usr/local/bin'), { recursive: true });
+  await copyFile(node, join(staged, 'usr/local/bin/node'));
+  await copyFile(join(source, 'init'), join(staged, 'usr/sbin/zufs-init'));
+  const hostKey = makeKeyPair('zufs-guest');
+  await writeFile(join(staged, 'etc/ssh/ssh_host_ed25519_key'), hostKey.privateKey, { mode: 0o600 });
+  await writeFile(join(directory, hostKeyName), `${hostKey.publicKey}\n`);
+  return staged;
+}
+
+/** Run a program as root, seeing the artefact's directory, those of `visible`, and where they lie. */
 async function asRoot(
   context: LabContext,
   directory: string,
-  root: string,
   command: readonly string[],
+  visible: readonly string[] = [dirname(directory)],
 ): Promise<void> {
   await context.runtime.run(command, {
     signal: context.signal,
     progress: context.progress,
     cwd: directory,
-    mounts: [{ path: dirname(root), writable: true }],
+    mounts: visible.map((path) => ({ path, writable: true })),
     tools: 'image-build',
     root: true,
     network: true,
