@@ -13,6 +13,12 @@ export function parseSize(text: string, failureCode: number): number {
   return bytes;
 }
 
+export function formatSize(bytes: number): string {
+  let unit = 0;
+  while (bytes >= 1024 ** (unit + 1) && unit < 4) unit++;
+  return `${Number((bytes / 1024 ** unit).toFixed(2))} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
+}
+
 export function parseUuid(text: string, failureCode: number): Uint8Array {
   const digits = text.replaceAll('-', '');
   if (!/^[0-9a-f]{32}$/i.test(digits)) throw new ToolError(`"${text}" is not a UUID`, failureCode);

@@ -4,10 +4,10 @@
 
 import fs from 'node:fs';
 import { parseArgs } from 'node:util';
-import prettyBytes from 'pretty-bytes';
+import { CONST } from '../abi/layout.ts';
 import { BLOCK_SIZE } from '../fs/zpmfs/format.ts';
 import { MakeError, makeFileSystem } from '../fs/zpmfs/make.ts';
-import { formatUuid, parseSize, parseUuid, runTool } from './arguments.ts';
+import { formatSize, formatUuid, parseSize, parseUuid, runTool } from './arguments.ts';
 import { nodeOf, type OpenDevice, openDevice, ToolError, usableBlocks, writeAt } from './block-devices.ts';
 
 const FAILED = 1;
@@ -18,6 +18,7 @@ const WIPED_END = 1 << 20;
 const USAGE = `usage: mkfs.zpmfs [options] DEVICE...
 
 Several devices make one file system. A DEVICE may be a plain file.
+  -d, --device DEVICE one more device, as if named at the end
   -s, --size SIZE     use SIZE (64M, 2G) of the devices; makes or resizes a plain file to it
   -L, --label LABEL   label, at most 32 bytes
   -U, --uuid UUID     UUID instead of a random one
@@ -51,16 +52,16 @@ function make(
   uuid: Uint8Array | null,
   quiet: boolean,
 ): number {
-  if (size !== null && files.length > 1) throw new ToolError('--size goes with one device only', FAILED);
-  for (const file of files) prepareFile(file, size);
+  for (const file of files) prepareFile(file, files.length === 1 ? size : null);
   const devices = files.map((file) => openDevice(file, true, FAILED));
   try {
     const sizes = devices.map((device) => ({ blocks: usableBlocks(device), node: nodeOf(device) }));
     devices.forEach((device, index) => {
       if (sizes[index].blocks === 0) throw new ToolError(`${device.path}: is smaller than 2 MiB`, FAILED);
     });
-    if (size !== null && usableBlocks(devices[0]) * BLOCK_SIZE < Math.floor(size / 2 ** 21) * 2 ** 21) {
-      throw new ToolError(`${files[0]}: has ${prettyBytes(devices[0].size, { binary: true })} only`, FAILED);
+    const available = sizes.reduce((sum, { blocks }) => sum + blocks, 0) * BLOCK_SIZE;
+    if (size !== null && available < size - (size % CONST.ZUFS_ALLOC_ALIGN)) {
+      throw new ToolError(`${files.join(' ')}: ${formatSize(available)} only`, FAILED);
     }
     for (const device of devices) wipe(device);
     const write = (block: number, bytes: Uint8Array): void => {
@@ -81,7 +82,7 @@ function make(
     const made = makeFileSystem(sizes, options, write);
     for (const device of devices) fs.fsyncSync(device.fd);
     if (!quiet) {
-      const bytes = prettyBytes(made.totalBlocks * BLOCK_SIZE, { binary: true });
+      const bytes = formatSize(made.totalBlocks * BLOCK_SIZE);
       process.stdout.write(`zpmfs of ${bytes} on ${files.join(' ')}, UUID ${formatUuid(made.uuid)}\n`);
     }
     return 0;
@@ -102,11 +103,12 @@ export function main(argv: readonly string[]): number {
     } catch (error) {
       throw new ToolError(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`, FAILED);
     }
-    const { values, positionals } = parsed;
+    const { values } = parsed;
     if (values.help) {
       process.stdout.write(USAGE);
       return 0;
     }
+    const positionals = [...parsed.positionals, ...(values.device ?? [])];
     if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, FAILED);
     if (new Set(positionals).size < positionals.length)
       throw new ToolError('a device is named twice', FAILED);
@@ -125,6 +127,7 @@ function parse(argv: readonly string[]) {
     args: [...argv],
     allowPositionals: true,
     options: {
+      device: { type: 'string', short: 'd', multiple: true },
       size: { type: 'string', short: 's' },
       label: { type: 'string', short: 'L' },
       uuid: { type: 'string', short: 'U' },
