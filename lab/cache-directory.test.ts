@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { ArtefactDirectory, artefactKey } from './cache-directory.ts';
 import { CommandFailedError, InterruptedError, LabError } from './errors.ts';
 import { quietContext } from './runtime/testing/context.ts';
 import { scratchDirectory } from './testing/scratch.ts';
+import { makeWorkDirectory, sweepWorkDirectories } from './work-directory.ts';
 
 const write = (text: string) => (directory: string) => writeFile(join(directory, 'file'), text);
 
@@ -36,6 +37,7 @@ test('a build that fails leaves nothing, and the next one works', async () => {
   });
   await expect(failing).rejects.toThrow('It broke.');
   expect(await readdir(join(root, 'thing'))).toEqual([]);
+  expect(await readdir(join(root, 'tmp'))).toEqual([]);
   expect((await cache.obtain('thing', ['a'], quietContext(), write('whole'))).hit).toBe(false);
 });
 
@@ -53,20 +55,17 @@ test('a build that ends after an abort does not count', async () => {
   );
   await expect(build).rejects.toThrow(InterruptedError);
   expect(await readdir(join(root, 'thing'))).toEqual([]);
+  expect(await readdir(join(root, 'tmp'))).toEqual([]);
 });
 
-test('what a killed build left is not mistaken for the artefact', async () => {
+test('what a killed build left is removed, what is under way is not', async () => {
   const root = await scratchDirectory();
-  const leftover = join(root, 'thing', `${artefactKey('thing', ['a'])}.building`);
-  await mkdir(leftover, { recursive: true });
-  await writeFile(join(leftover, 'stale'), '');
-  const { directory } = await new ArtefactDirectory(root).obtain(
-    'thing',
-    ['a'],
-    quietContext(),
-    write('fresh'),
-  );
-  expect(await readdir(directory)).toEqual(['file']);
+  await using mine = await makeWorkDirectory(root, 'thing-mine');
+  const killed = mine.path.replace('thing-mine', 'thing-killed').replace(String(process.pid), '4194305');
+  await mkdir(killed);
+  await writeFile(join(killed, 'half'), '');
+  await sweepWorkDirectories(root);
+  expect(await readdir(join(root, 'tmp'))).toEqual([basename(mine.path)]);
 });
 
 test('two builds of one artefact: the second waits and finds it', async () => {
@@ -105,6 +104,7 @@ test.each([
   );
   await expect(build).rejects.toThrow(`No disk space: ${root} filled up while building.`);
   expect(await readdir(join(root, 'thing'))).toEqual([]);
+  expect(await readdir(join(root, 'tmp'))).toEqual([]);
 });
 
 test('the hash of files knows names, contents and the executable bit, not where they lie', async () => {

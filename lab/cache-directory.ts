@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { createHash } from 'node:crypto';
-import { access, mkdir, rename, rm, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, mkdir, rename, utimes } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Artefact, ArtefactCache } from './cache.ts';
 import { asDiskFull } from './disk-space.ts';
 import { hashFiles } from './hash-files.ts';
 import { withLock } from './lock.ts';
 import type { TaskContext } from './runtime/runtime.ts';
+import { makeWorkDirectory } from './work-directory.ts';
 
 /** The cache as directories: `<root>/<kind>/<key>/`. */
 export class ArtefactDirectory implements ArtefactCache {
@@ -50,16 +51,15 @@ export class ArtefactDirectory implements ArtefactCache {
     context: TaskContext,
     build: (directory: string) => Promise<void>,
   ): Promise<void> {
-    const workplace = `${directory}.building`;
-    // A process that was killed in mid-build had no chance to remove its own.
-    await rm(workplace, { recursive: true, force: true });
     try {
-      await mkdir(workplace);
-      await build(workplace);
+      await using work = await makeWorkDirectory(
+        this.root,
+        `${basename(dirname(directory))}-${basename(directory)}`,
+      );
+      await build(work.path);
       context.signal.throwIfAborted();
-      await rename(workplace, directory);
+      await rename(work.path, directory);
     } catch (error) {
-      await rm(workplace, { recursive: true, force: true });
       throw asDiskFull(error, this.root);
     }
   }

@@ -12,7 +12,7 @@ export interface Artefact {
 }
 
 /**
- * Artefacts by content: `<cache>/<kind>/<key>/`. An artefact is built in a directory beside its place and moved there in
+ * Artefacts by content: `<cache>/<kind>/<key>/`. An artefact is built in a directory of its own and moved to its place in
  * one rename, so an interrupted build leaves nothing that looks whole; a lock keeps two builds of one key apart.
  */
 export interface ArtefactCache {

@@ -11,6 +11,7 @@ import { defaultCacheRoot, packageRoot, stateRoot } from '../paths.ts';
 import { createDisplay, type Display, type Step } from '../progress/display.ts';
 import { Durations } from '../progress/durations.ts';
 import { chooseRuntime } from '../runtime/detect.ts';
+import { sweepWorkDirectories } from '../work-directory.ts';
 import type { GlobalOptions } from './options.ts';
 
 /**
@@ -22,6 +23,7 @@ export async function runCommand(
   body: (context: LabContext) => Promise<number>,
 ): Promise<void> {
   await withSettings(command, async (settings, display) => {
+    await sweepWorkDirectories(settings.cacheRoot);
     await using runtime = await chooseRuntime(settings);
     const cache = new ArtefactDirectory(settings.cacheRoot);
     const contextOf = (base: SettingsContext, current: Step | undefined): LabContext => ({

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { access, cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { access, cp, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { LabContext } from '../context.ts';
 import { LabError } from '../errors.ts';
 import { hashFiles } from '../hash-files.ts';
+import { makeWorkDirectory } from '../work-directory.ts';
 import { applyPatch, changedPaths, type Patch, readPatches, shortName } from './patches.ts';
 import type { KernelSource } from './source.ts';
 
@@ -47,9 +48,8 @@ const seriesMark = 'fs/zuf/Makefile';
  * A tree that carries our series already gets the user's patches alone.
  */
 export async function stageChanges(source: KernelSource, context: LabContext): Promise<KernelChanges> {
-  await mkdir(context.cacheRoot, { recursive: true });
-  const directory = await mkdtemp(join(context.cacheRoot, 'kernel-changes-'));
-  const remove = () => rm(directory, { recursive: true, force: true });
+  const work = await makeWorkDirectory(context.cacheRoot, 'kernel-changes');
+  const directory = work.path;
   try {
     const paths = new Set<string>();
     const patches: Patch[] = [];
@@ -75,10 +75,10 @@ export async function stageChanges(source: KernelSource, context: LabContext): P
       directory,
       paths: [...paths].sort(),
       identity: await hashFiles([directory]),
-      [Symbol.asyncDispose]: remove,
+      [Symbol.asyncDispose]: () => work[Symbol.asyncDispose](),
     };
   } catch (error) {
-    await remove();
+    await work[Symbol.asyncDispose]();
     throw error;
   }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { access, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { access, mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import type { LabContext } from '../context.ts';
 import { CommandFailedError, LabError } from '../errors.ts';
+import { makeWorkDirectory } from '../work-directory.ts';
 
 /** Debian's linux-source package as installed on this machine, if it is. */
 export async function installedLinuxSource(
@@ -29,7 +30,8 @@ export async function installedLinuxSource(
 export async function downloadLinuxSource(version: string, tree: string, context: LabContext): Promise<void> {
   const name = `linux-source-${version}`;
   await context.runtime.prepare('kernel-build', context);
-  const work = await mkdtemp(join(dirname(tree), 'apt-'));
+  await using directory = await makeWorkDirectory(context.cacheRoot, 'apt');
+  const work = directory.path;
   const run = (command: readonly string[]) =>
     context.runtime.run(command, {
       signal: context.signal,
@@ -40,8 +42,8 @@ export async function downloadLinuxSource(version: string, tree: string, context
       network: true,
     });
   try {
-    for (const directory of ['lists/partial', 'archives/partial'])
-      await mkdir(join(work, directory), { recursive: true });
+    for (const name of ['lists/partial', 'archives/partial'])
+      await mkdir(join(work, name), { recursive: true });
     const apt = [
       'apt-get',
       ...[
@@ -80,7 +82,5 @@ export async function downloadLinuxSource(version: string, tree: string, context
       hint: 'Check kernel.version, or set kernel.source to a directory, a tarball or a git URL.',
       cause: error,
     });
-  } finally {
-    await rm(work, { recursive: true, force: true });
   }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { access, mkdtemp, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { access, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { LabContext } from '../context.ts';
 import { requireSpace } from '../disk-space.ts';
 import { CommandFailedError, LabError } from '../errors.ts';
+import { makeWorkDirectory } from '../work-directory.ts';
 import { downloadLinuxSource, installedLinuxSource } from './debian-source.ts';
 import { git } from './git.ts';
 
@@ -137,7 +138,8 @@ async function fetchCommit(
   tree: string,
   context: LabContext,
 ): Promise<void> {
-  const repository = await mkdtemp(join(dirname(tree), 'fetch-'));
+  await using work = await makeWorkDirectory(context.cacheRoot, 'fetch');
+  const repository = work.path;
   const run = (args: readonly string[]) =>
     git(['-C', repository, ...args], { ...taskOf(context), cwd: repository });
   try {
@@ -152,8 +154,6 @@ async function fetchCommit(
   } catch (error) {
     if (!(error instanceof CommandFailedError) || /No space left/.test(error.outputTail)) throw error;
     throw new LabError(`kernel.source: ${ref} of ${url} cannot be fetched.`, { cause: error });
-  } finally {
-    await rm(repository, { recursive: true, force: true });
   }
 }
 

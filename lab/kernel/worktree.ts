@@ -39,7 +39,8 @@ export async function syncWorktree(
     before = { identity: source.identity, changed: [] };
   } else if (!source.cached) {
     task.progress.update('taking over what changed in the kernel tree');
-    await copyTree(source, tree, changes.paths, runtime, task);
+    // Not what changes touch, or did: these are brought below, with a time of change that make takes notice of.
+    await copyTree(source, tree, [...before.changed, ...changes.paths], runtime, task);
   }
   // Interrupted from here on, the next time has to look at both.
   const touched = [...new Set([...before.changed, ...changes.paths])];
