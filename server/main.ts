@@ -4,6 +4,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { loadFileSystems } from './fs/index.ts';
 import { findAddon } from './native/find.ts';
 import { type AskOptions, parseOptions, type ServeOptions, UsageError } from './options.ts';
 import { ask, ControlError, ControlSocket } from './zt/control.ts';
@@ -37,7 +38,7 @@ async function serve(options: ServeOptions, entry: URL): Promise<number> {
     entry,
     addon: await findAddon(entry),
     root: options.root,
-    fileSystems: options.fs,
+    fileSystems: await loadFileSystems(options.fs),
     channels: options.channels,
     logLevel: options.logLevel,
     log,

@@ -41,6 +41,14 @@ export interface MountMemory {
   readonly nodes: readonly { readonly node: number; readonly offset: number; readonly length: number }[];
 }
 
+/** What there is to know of the server itself. */
+export interface ServerFacts {
+  /** CPU and channel of each ZT, in order of their numbers. */
+  readonly zts: readonly { readonly cpu: number; readonly channel: number }[];
+  /** Counts and latencies of operations: a block a ZT (server/zt/statistics.ts). */
+  readonly statistics: SharedArrayBuffer;
+}
+
 export interface MountRequest {
   readonly addon: Addon;
   readonly memory: MountMemory;
@@ -52,6 +60,15 @@ export interface MountRequest {
   /** Possible CPUs, and the node of each. */
   readonly cpuNodes: readonly number[];
   readonly log: (level: 'error' | 'warn' | 'info' | 'debug', message: string) => void;
+  /** Not there in tests that call `mount` themselves. */
+  readonly server?: ServerFacts;
+}
+
+export interface TickRequest {
+  readonly addon: Addon;
+  readonly memory: MountMemory;
+  readonly shared: SharedArrayBuffer;
+  readonly server: ServerFacts;
 }
 
 export interface MountResult {
@@ -77,6 +94,8 @@ export interface AttachRequest {
   readonly channel: number;
   /** The number of this ZT, 0 .. ztCount-1, unique in the server while it runs. */
   readonly zt: number;
+  /** Not there in tests that call `attach` themselves. */
+  readonly server?: ServerFacts;
 }
 
 /**
@@ -152,7 +171,9 @@ export interface FileSystem {
   attach(request: AttachRequest): MountedFileSystem;
   /**
    * Make an empty file system in zeroed memory, as mkfs does on devices: each ZT tries its handlers on one before the
-   * first mount, so that they are compiled when it comes. Types without devices need none.
+   * first mount, so that they are compiled when it comes. Without it nothing is tried.
    */
   formatScratch?(addon: Addon, memory: MountMemory): void;
+  /** Main thread, once a second while mounted: for what has to be done beside the operations. */
+  tick?(request: TickRequest): void;
 }

@@ -6,6 +6,7 @@ import type { FileSystem } from './filesystem.ts';
 
 const loaders: Readonly<Record<string, () => Promise<FileSystem>>> = {
   nullfs: async () => (await import('./nullfs/nullfs.ts')).nullfs,
+  zstatfs: async () => (await import('./zstatfs/zstatfs.ts')).zstatfs,
 };
 
 export const fileSystemNames: readonly string[] = Object.keys(loaders);

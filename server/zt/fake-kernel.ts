@@ -14,7 +14,7 @@
  */
 
 import { FLAG, MOUNT_OP, zufs_ioc_hdr, zufs_ioc_mount } from '../abi/layout.ts';
-import type { FileSystem, MountMemory, Operation } from '../fs/filesystem.ts';
+import type { FileSystem, MountMemory, Operation, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { buildAddon } from '../native/build.ts';
 import { loadAddon } from '../native/load.ts';
@@ -82,6 +82,9 @@ export class FakeKernel implements Disposable {
   readonly #zts: FakeZt[] = [];
   readonly #mappings: { readonly address: number; readonly length: number }[] = [];
   readonly #table: MountTable;
+  readonly #fileSystem: FileSystem;
+  readonly #registry: MountRegistry;
+  readonly #server: ServerFacts;
   readonly #descriptors = new Map<number, MountDescriptor>();
 
   constructor(options: FakeKernelOptions) {
@@ -99,7 +102,14 @@ export class FakeKernel implements Disposable {
     const log = options.log ?? (() => {});
     const registry = new MountRegistry();
     this.statistics = new SharedArrayBuffer(cpus * STATISTICS_BYTES);
+    this.#fileSystem = options.fileSystem;
+    this.#registry = registry;
+    this.#server = {
+      zts: cpuNodes.slice(0, cpus).map((_, cpu) => ({ cpu, channel: 0 })),
+      statistics: this.statistics,
+    };
     this.#table = new MountTable({
+      server: this.#server,
       addon,
       fileSystems: [options.fileSystem],
       registry,
@@ -127,7 +137,8 @@ export class FakeKernel implements Disposable {
         const descriptor = this.#descriptors.get(slot);
         if (descriptor === undefined) throw new Error(`mount ${slot} was not announced`);
         const { memory, shared } = descriptor;
-        return fileSystem.attach({ addon, memory, slot, shared, cpu: zt, node, channel: 0, zt });
+        const server = this.#server;
+        return fileSystem.attach({ addon, memory, slot, shared, cpu: zt, node, channel: 0, zt, server });
       },
       report: (message) => void this.reports.push(message),
     });
@@ -159,6 +170,16 @@ export class FakeKernel implements Disposable {
       readOnly: options.readOnly ?? false,
     });
     return mount;
+  }
+
+  /** What the main thread of the server does once a second. */
+  tick(): void {
+    const { addon } = this;
+    for (const { slot, generation, memory, shared } of this.#descriptors.values()) {
+      if (!this.#registry.claim(slot, generation)) continue;
+      this.#fileSystem.tick?.({ addon, memory, shared, server: this.#server });
+      this.#registry.release(slot);
+    }
   }
 
   /** For FakeMount. */

@@ -9,6 +9,7 @@ import {
   MountError,
   type MountMemory,
   type MountRequest,
+  type ServerFacts,
 } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { EINVAL, EIO, EOPNOTSUPP } from './dispatch.ts';
@@ -39,6 +40,7 @@ export interface MountTableOptions {
   readonly fileSystems: readonly FileSystem[];
   readonly registry: MountRegistry;
   readonly cpuNodes: readonly number[];
+  readonly server: ServerFacts;
   readonly log: Log;
   /** The memory of the mount with this `sb_id`. Throws `MountError`. */
   readonly grab: (sbId: number) => GrabbedMemory;
@@ -183,7 +185,7 @@ export class MountTable {
   }
 
   #request(slot: number, mount: Omit<Mounted, 'shared'>): MountRequest {
-    const { addon, cpuNodes, log } = this.#options;
+    const { addon, cpuNodes, server, log } = this.#options;
     const name = mount.fileSystem.info.name;
     return {
       addon,
@@ -192,6 +194,7 @@ export class MountTable {
       options: mount.options,
       readOnly: mount.readOnly,
       cpuNodes,
+      server,
       log: (level, message) => log(level, message, { fs: name, slot }),
     };
   }

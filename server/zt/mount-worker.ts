@@ -87,6 +87,7 @@ class MountLoop {
       fileSystems,
       registry: new MountRegistry(data.registry),
       cpuNodes: data.cpuNodes,
+      server: data.server,
       log,
       grab: (sbId) => this.#grab(sbId),
       announce: (descriptor) => this.#announce(descriptor),
@@ -131,8 +132,7 @@ class MountLoop {
   #announce(descriptor: MountDescriptor): void {
     if (!this.#started) this.#startZts();
     for (const zt of this.#data.zts) zt.postMessage(descriptor);
-    const { slot, fileSystem, memory } = descriptor;
-    send({ kind: 'mounted', mount: { slot, fileSystem, bytes: memory.length } });
+    send({ kind: 'mounted', mount: descriptor });
   }
 
   #startZts(): void {

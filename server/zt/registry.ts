@@ -2,7 +2,7 @@
 
 /**
  * Which mounts there are, in shared memory: a generation per slot, 0 for a free one. The mount worker writes it before
- * it answers a mount and after it has unmounted; a ZT compares it at each operation and attaches when it has changed.
+ * it answers a mount and before it unmounts; a ZT compares it at each operation and attaches when it has changed.
  */
 
 /** Slots 0..255; a cookie of an inode is `slot * 2^40 + index`. */
@@ -10,12 +10,17 @@ export const MAX_MOUNTS = 256;
 
 /** Index of the last generation given out, behind those of the slots. */
 const LAST = MAX_MOUNTS;
+/** Index of the first of the claims, one a slot. */
+const CLAIMS = MAX_MOUNTS + 1;
+const WORDS = CLAIMS + MAX_MOUNTS;
+/** What whoever has claimed a mount may take; it is microseconds. */
+const CLAIM_MILLISECONDS = 1000;
 
 export class MountRegistry {
   readonly buffer: SharedArrayBuffer;
   readonly #generations: Int32Array;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(4 * (MAX_MOUNTS + 1))) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(4 * WORDS)) {
     this.buffer = buffer;
     this.#generations = new Int32Array(buffer);
   }
@@ -38,7 +43,22 @@ export class MountRegistry {
     Atomics.store(this.#generations, slot, generation);
   }
 
+  /** Nobody meets the mount any more. Returns when whoever had claimed it has let go. */
   withdraw(slot: number): void {
     Atomics.store(this.#generations, slot, 0);
+    Atomics.wait(this.#generations, CLAIMS + slot, 1, CLAIM_MILLISECONDS);
+  }
+
+  /** Main thread: keep the mount from going away until `release`. False when it is not there. */
+  claim(slot: number, generation: number): boolean {
+    Atomics.store(this.#generations, CLAIMS + slot, 1);
+    if (this.generation(slot) === generation) return true;
+    this.release(slot);
+    return false;
+  }
+
+  release(slot: number): void {
+    Atomics.store(this.#generations, CLAIMS + slot, 0);
+    Atomics.notify(this.#generations, CLAIMS + slot);
   }
 }

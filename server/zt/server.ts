@@ -3,12 +3,14 @@
 /** The main thread of the server: starts the others, ends them, and knows what is mounted. */
 
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { FileSystem, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { loadAddon } from '../native/load.ts';
 import type { Log, LogLevel } from './log.ts';
+import type { MountDescriptor } from './mount-table.ts';
 import { MountRegistry } from './registry.ts';
 import { type OperationTotals, readStatistics, STATISTICS_BYTES } from './statistics.ts';
-import { Control, type MountSummary, type ThreadData, type ThreadMessage } from './threads.ts';
+import { Control, type ThreadData, type ThreadMessage } from './threads.ts';
 import { type NumaMap, ZufFile } from './zuf-root.ts';
 
 /** What stands in the way of starting, in one sentence for the user. */
@@ -21,11 +23,17 @@ export interface ServerOptions {
   readonly entry: URL;
   readonly addon: string;
   readonly root: string;
-  readonly fileSystems: readonly string[];
+  readonly fileSystems: readonly FileSystem[];
   /** ZTs a CPU. */
   readonly channels: number;
   readonly logLevel: LogLevel;
   readonly log: Log;
+}
+
+export interface MountSummary {
+  readonly slot: number;
+  readonly fileSystem: string;
+  readonly bytes: number;
 }
 
 export interface ServerStatus {
@@ -39,17 +47,18 @@ export interface ServerStatus {
 
 /** A thread in an ioctl cannot be ended from outside but by BREAK_ALL; after this long something is wrong. */
 const LEAVE_MILLISECONDS = 1000;
+const TICK_MILLISECONDS = 1000;
 
 export class Server {
   readonly #options: ServerOptions;
   readonly #addon: Addon;
   readonly #control = new Control();
   readonly #registry = new MountRegistry();
-  readonly #statistics: SharedArrayBuffer;
+  readonly #facts: ServerFacts;
   readonly #map: NumaMap;
   readonly #file: ZufFile;
   readonly #workers = new Set<Worker>();
-  readonly #mounts = new Map<number, MountSummary>();
+  readonly #mounts = new Map<number, MountDescriptor>();
   readonly #ztCount: number;
   readonly #started = Date.now();
   #stopping = false;
@@ -61,8 +70,11 @@ export class Server {
     this.#addon = addon;
     this.#file = file;
     this.#map = file.numaMap();
-    this.#ztCount = this.#map.cpus.length * options.channels;
-    this.#statistics = new SharedArrayBuffer(this.#ztCount * STATISTICS_BYTES);
+    const zts = this.#map.cpus.flatMap((cpu) =>
+      Array.from({ length: options.channels }, (_, channel) => ({ cpu, channel })),
+    );
+    this.#ztCount = zts.length;
+    this.#facts = { zts, statistics: new SharedArrayBuffer(zts.length * STATISTICS_BYTES) };
   }
 
   /** Resolves when types are registered and threads are warm. Throws `StartError`. */
@@ -79,7 +91,8 @@ export class Server {
   }
 
   async #startThreads(): Promise<void> {
-    const { addon, root, fileSystems, logLevel, channels } = this.#options;
+    const { addon, root, logLevel } = this.#options;
+    const fileSystems = this.#options.fileSystems.map(({ info }) => info.name);
     const common = {
       addon,
       root,
@@ -87,16 +100,16 @@ export class Server {
       logLevel,
       control: this.#control.buffer,
       registry: this.#registry.buffer,
-      statistics: this.#statistics,
+      server: this.#facts,
     };
     const ports = Array.from({ length: this.#ztCount }, () => new MessageChannel());
     const threads: Promise<void>[] = [];
-    const { cpus, cpuNodes } = this.#map;
+    const { cpuNodes } = this.#map;
     // The mount thread first: what it cannot do nobody has to warm up for.
     const zts = ports.map(({ port1 }) => port1);
     await this.#startThread('mount', { ...common, role: 'mount', cpuNodes, zts }, zts);
     for (let zt = 0; zt < this.#ztCount; zt++) {
-      const cpu = cpus[Math.floor(zt / channels)];
+      const { cpu, channel } = this.#facts.zts[zt];
       const mounts = ports[zt].port2;
       const data: ThreadData = {
         ...common,
@@ -104,12 +117,30 @@ export class Server {
         zt,
         cpu,
         node: cpuNodes[cpu],
-        channel: zt % channels,
+        channel,
         mounts,
       };
-      threads.push(this.#startThread(`zt${cpu}.${zt % channels}`, data, [mounts]));
+      threads.push(this.#startThread(`zt${cpu}.${channel}`, data, [mounts]));
     }
     await Promise.all(threads);
+    const timer = setInterval(() => this.#tick(), TICK_MILLISECONDS);
+    void this.#done.promise.then(() => clearInterval(timer));
+  }
+
+  #tick(): void {
+    for (const { slot, generation, fileSystem: name, memory, shared } of this.#mounts.values()) {
+      const fileSystem = this.#options.fileSystems.find(({ info }) => info.name === name);
+      if (fileSystem?.tick === undefined || !this.#registry.claim(slot, generation)) continue;
+      try {
+        fileSystem.tick({ addon: this.#addon, memory, shared, server: this.#facts });
+      } catch (error) {
+        this.#options.log('error', error instanceof Error ? (error.stack ?? error.message) : String(error), {
+          fs: name,
+        });
+      } finally {
+        this.#registry.release(slot);
+      }
+    }
   }
 
   /** Resolves when the thread has told that it is registered or warm. */
@@ -217,15 +248,19 @@ export class Server {
     return {
       pid: process.pid,
       uptimeSeconds: Math.round((Date.now() - this.#started) / 1000),
-      fileSystems: this.#options.fileSystems,
-      mounts: [...this.#mounts.values()],
+      fileSystems: this.#options.fileSystems.map(({ info }) => info.name),
+      mounts: [...this.#mounts.values()].map(({ slot, fileSystem, memory }) => ({
+        slot,
+        fileSystem,
+        bytes: memory.length,
+      })),
       threads: { wanted: this.#ztCount, serving: this.#control.readyZts },
       stopping: this.#stopping,
     };
   }
 
   get statistics(): OperationTotals[] {
-    return readStatistics(this.#statistics);
+    return readStatistics(this.#facts.statistics);
   }
 
   get addon(): Addon {

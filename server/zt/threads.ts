@@ -3,7 +3,9 @@
 /** What the threads of the server tell each other: at creation, by message, and through one shared array. */
 
 import type { MessagePort } from 'node:worker_threads';
+import type { ServerFacts } from '../fs/filesystem.ts';
 import type { LogLevel } from './log.ts';
+import type { MountDescriptor } from './mount-table.ts';
 
 export interface CommonData {
   /** Absolute path of the compiled addon. */
@@ -16,8 +18,7 @@ export interface CommonData {
   readonly control: SharedArrayBuffer;
   /** See `MountRegistry`. */
   readonly registry: SharedArrayBuffer;
-  /** One block of `STATISTICS_BYTES` a ZT. */
-  readonly statistics: SharedArrayBuffer;
+  readonly server: ServerFacts;
 }
 
 export interface ZtData extends CommonData {
@@ -40,18 +41,12 @@ export interface MountData extends CommonData {
 
 export type ThreadData = ZtData | MountData;
 
-export interface MountSummary {
-  readonly slot: number;
-  readonly fileSystem: string;
-  readonly bytes: number;
-}
-
 /** From a worker to the main thread. */
 export type ThreadMessage =
   | { readonly kind: 'warm' }
   | { readonly kind: 'registered' }
   | { readonly kind: 'cannot-start'; readonly reason: string }
-  | { readonly kind: 'mounted'; readonly mount: MountSummary }
+  | { readonly kind: 'mounted'; readonly mount: MountDescriptor }
   | { readonly kind: 'unmounted'; readonly slot: number };
 
 /** Words that all threads see. A thread that sleeps in the kernel looks at them when it wakes. */

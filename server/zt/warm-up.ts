@@ -22,7 +22,7 @@ export function warmUp(
   const started = Date.now();
   let operations = 0;
   for (const fileSystem of fileSystems) {
-    if (fileSystem.formatScratch === undefined && fileSystem.info.deviceTableOffset !== null) continue;
+    if (fileSystem.formatScratch === undefined) continue;
     operations += warmUpOn(addon, fileSystem);
   }
   return { operations, milliseconds: Date.now() - started };

@@ -51,7 +51,7 @@ function serve(
     const dispatcher = new Dispatcher({
       operation: transport.operation,
       registry: new MountRegistry(data.registry),
-      statistics: new OperationStatistics(addon, data.statistics, data.zt * STATISTICS_BYTES),
+      statistics: new OperationStatistics(addon, data.server.statistics, data.zt * STATISTICS_BYTES),
       attach: new Mounts(data, addon, fileSystems).attach,
       report: (message) => log('error', message),
     });
@@ -102,7 +102,7 @@ class Mounts {
     const fileSystem = this.#fileSystems.find(({ info }) => info.name === descriptor.fileSystem);
     if (fileSystem === undefined) throw new Error(`this thread has no ${descriptor.fileSystem}`);
     const { memory, shared } = descriptor;
-    const { cpu, node, channel, zt } = this.#data;
-    return fileSystem.attach({ addon: this.#addon, memory, slot, shared, cpu, node, channel, zt });
+    const { cpu, node, channel, zt, server } = this.#data;
+    return fileSystem.attach({ addon: this.#addon, memory, slot, shared, cpu, node, channel, zt, server });
   };
 }

@@ -257,4 +257,6 @@ export const nullfs: FileSystem = {
   unmount: () => {},
   remount: () => {},
   attach: (request) => new NullMount(request),
+  /** Zeroed memory is all that `mount` wants. */
+  formatScratch: () => {},
 };
