@@ -61,6 +61,19 @@ describe('zstatfs', () => {
     expect(fs.stat('/metrics.prom').size).toBe(fs.readFile('/metrics.prom').length);
   });
 
+  it('leaves a text alone that a reader may be copying', () => {
+    const { kernel, fs } = start(1);
+    fs.statfs();
+    kernel.tick();
+    const text = Buffer.from(fs.readFile('/operations.json'));
+    const at = Buffer.from(kernel.memory.buffer, kernel.memory.byteOffset, kernel.memory.length).indexOf(text);
+    expect(at).toBeGreaterThan(0);
+    fs.statfs();
+    kernel.tick();
+    expect(Buffer.from(fs.readFile('/operations.json'))).not.toEqual(text);
+    expect(Buffer.from(kernel.memory.subarray(at, at + text.length))).toEqual(text);
+  });
+
   it('has a ring that can be read without a call', () => {
     const { kernel, fs } = start(1);
     const { blocks } = fs.getBlocks('/ring', 0, 17 * 4096);
