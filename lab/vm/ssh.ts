@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
@@ -15,6 +16,12 @@ export interface SshAddress {
   readonly privateKey: string;
   /** The guest's public host key; no other is talked to. */
   readonly hostKey: string;
+}
+
+/** Where and with what environment a program runs. */
+interface LineOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** The connection ended before the program did. */
@@ -48,6 +55,10 @@ const handshakeMs = 30_000;
 const keepaliveMs = 15_000;
 /** A guest that is merely busy answers within this many intervals. */
 const keepaliveCount = 12;
+/** Names the mark that a program of the lab carries in its environment. */
+const markVariable = 'ZUFS_LAB_EXEC';
+/** What ending a program may take. */
+const killMs = 10_000;
 /** A program whose output goes to a callback as well keeps this much of it for the result. */
 const keptCharacters = 2 ** 20;
 
@@ -101,89 +112,139 @@ export class SshConnection implements AsyncDisposable {
 
   /** Run a program to its end and keep its output. Throws `SshClosedError`, or `signal`'s reason. */
   async exec(command: readonly string[], options: GuestExecOptions = {}): Promise<GuestResult> {
-    const channel = await this.#open(guestCommandLine(command, options));
-    const stdout = collect(channel, options.onStdout);
-    const stderr = collect(channel.stderr, options.onStderr);
-    channel.end(options.input ?? '');
-    const exitCode = await this.#finish(channel, options.signal);
+    const program = await this.#run(command, options);
+    const stdout = collect(program.channel, options.onStdout);
+    const stderr = collect(program.channel.stderr, options.onStderr);
+    program.channel.end(options.input ?? '');
+    const exitCode = await program.finished(options.signal);
     return { exitCode, stdout: stdout(), stderr: stderr() };
   }
 
   /** Run a program with its input and output connected to streams, byte for byte; gives its exit code. */
   async stream(command: readonly string[], options: StreamOptions): Promise<number> {
-    const channel = await this.#open(guestCommandLine(command, options));
+    const program = await this.#run(command, options);
+    const { channel } = program;
     channel.pipe(options.stdout, { end: false });
     channel.stderr.pipe(options.stderr, { end: false });
     if (options.stdin === undefined) channel.end();
     else options.stdin.pipe(channel);
     try {
-      return await this.#finish(channel, options.signal);
+      return await program.finished(options.signal);
     } finally {
       options.stdin?.unpipe(channel);
     }
   }
 
-  /** A login shell on a terminal. */
-  async shell(terminal: { columns: number; rows: number; term: string }): Promise<ClientChannel> {
-    return await this.#ssh.requestShell({
-      term: terminal.term,
-      cols: terminal.columns,
-      rows: terminal.rows,
-    });
-  }
-
-  /** Resolves with the exit code of a program or shell. */
-  async finished(channel: ClientChannel, signal?: AbortSignal): Promise<number> {
-    return await this.#finish(channel, signal);
+  /** A login shell on a terminal, until it ends; gives its exit code. `attach` connects it. */
+  async shell(
+    terminal: { columns: number; rows: number; term: string },
+    attach: (channel: ClientChannel) => void,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { columns: cols, rows, term } = terminal;
+    const program = await this.#begin((callback) =>
+      this.#client.shell({ cols, rows, term, width: 0, height: 0 }, callback),
+    );
+    attach(program.channel);
+    return await program.finished(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ssh.dispose();
   }
 
-  async #open(line: string): Promise<ClientChannel> {
+  /** Begin a program with a mark in its environment, by which it is found again when it has to be ended. */
+  async #run(command: readonly string[], options: LineOptions): Promise<Program> {
+    const mark = randomBytes(8).toString('hex');
+    const line = guestCommandLine(command, { ...options, env: { ...options.env, [markVariable]: mark } });
+    return await this.#begin(
+      (callback) => this.#client.exec(line, callback),
+      () => this.#kill(mark),
+    );
+  }
+
+  /**
+   * Kill a program with all that it started. sshd passes no signals on for root, and closing the channel leaves the program
+   * running, so it is looked for.
+   */
+  async #kill(mark: string): Promise<void> {
+    // Kernel threads and processes that are just ending have no environment to read: grep's exit code 2 for them is no matter.
+    const search = `grep -lsz '^${markVariable}=${mark}$' /proc/[0-9]*/environ`;
+    const limit = AbortSignal.timeout(killMs);
+    const { stdout } = await this.exec(['sh', '-c', search], { signal: limit });
+    const pids = [...stdout.matchAll(/^\/proc\/(\d+)\//gm)].map((match) => match[1]);
+    if (pids.length > 0) await this.exec(['kill', '-KILL', ...pids], { signal: limit });
+  }
+
+  async #begin(
+    request: (callback: ClientCallback) => void,
+    kill: () => Promise<void> = async () => undefined,
+  ): Promise<Program> {
     if (this.#closed !== undefined) throw new SshClosedError(this.#closed);
     return await new Promise((resolve, reject) => {
       const onClose = (): void => reject(new SshClosedError(this.#closed));
       this.#client.once('close', onClose);
-      this.#client.exec(line, (error, channel) => {
+      request((error, channel) => {
         this.#client.off('close', onClose);
-        if (error === undefined) resolve(channel);
+        // In this very turn: a short program's exit code may lie in the same packet as the channel's opening.
+        if (error === undefined) resolve(new Program(channel, kill, () => this.#closed));
         else reject(this.#closed === undefined ? error : new SshClosedError(this.#closed));
       });
     });
   }
+}
 
-  async #finish(channel: ClientChannel, signal: AbortSignal | undefined): Promise<number> {
-    return await new Promise<number>((resolve, reject) => {
+/** A program in the guest, from the opening of its channel on. */
+class Program {
+  readonly channel: ClientChannel;
+  readonly #kill: () => Promise<void>;
+  readonly #ended: Promise<number>;
+
+  constructor(channel: ClientChannel, kill: () => Promise<void>, whyClosed: () => unknown) {
+    this.channel = channel;
+    this.#kill = kill;
+    this.#ended = new Promise((resolve, reject) => {
       let exitCode: number | undefined;
-      const onAbort = (): void => {
-        // Closing the channel would leave the program running.
-        channel.signal('KILL');
-        channel.close();
-        settle(() => reject(signal?.reason));
-      };
-      const settle = (how: () => void): void => {
-        signal?.removeEventListener('abort', onAbort);
-        how();
-      };
       channel.on('exit', (code: number | null, signalName?: string) => {
         exitCode = code ?? signalExitCode(signalName);
       });
-      channel.on('error', (error: Error) => settle(() => reject(new SshClosedError(error))));
+      channel.on('error', (error: Error) => reject(new SshClosedError(error)));
       // After `close` every byte of output has been handed on.
       channel.on('close', () =>
-        settle(() => (exitCode === undefined ? reject(new SshClosedError(this.#closed)) : resolve(exitCode))),
+        exitCode === undefined ? reject(new SshClosedError(whyClosed())) : resolve(exitCode),
       );
-      if (signal?.aborted) onAbort();
-      else signal?.addEventListener('abort', onAbort, { once: true });
     });
+    // Whoever waits hears of it; nobody may be waiting yet.
+    this.#ended.catch(() => undefined);
+  }
+
+  /** Its exit code. When `signal` aborts, the program is killed, and this rejects with the signal's reason. */
+  async finished(signal?: AbortSignal): Promise<number> {
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = (): void => {
+      // A guest that does not even get that done is about to be ended as a whole.
+      this.#kill()
+        .catch(() => undefined)
+        .finally(() => {
+          this.channel.close();
+          aborted.reject(signal?.reason);
+        });
+    };
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([this.#ended, aborted.promise]);
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
   }
 }
 
+type ClientCallback = (error: Error | undefined, channel: ClientChannel) => void;
+
 /** What a shell gives for a program that a signal ended: 128 and its number. */
 function signalExitCode(name: string | undefined): number {
-  const number = constants.signals[`SIG${name}` as NodeJS.Signals];
+  const number = constants.signals[(name?.startsWith('SIG') ? name : `SIG${name}`) as NodeJS.Signals];
   return 128 + (number ?? 0);
 }
 
@@ -191,18 +252,18 @@ function signalExitCode(name: string | undefined): number {
  * The one place where arguments become a line: SSH carries a command as text for the guest's shell. Every word is quoted,
  * and `exec` puts the program in the shell's place, so that its signals and exit code are seen as they are.
  */
-export function guestCommandLine(
-  command: readonly string[],
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
-): string {
+export function guestCommandLine(command: readonly string[], options: LineOptions = {}): string {
   if (command.length === 0) throw new TypeError('no command given');
   const assignments = Object.entries(options.env ?? {}).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new TypeError(`not an environment variable: ${name}`);
     return `${name}=${quote(value)}`;
   });
   const words = command.map(quote).join(' ');
-  const program = ['exec', ...(assignments.length > 0 ? ['env', ...assignments] : []), words].join(' ');
-  return options.cwd === undefined ? program : `cd ${quote(options.cwd)} && ${program}`;
+  return [
+    ...(options.cwd === undefined ? [] : [`cd ${quote(options.cwd)} &&`]),
+    ...(assignments.length === 0 ? [] : [`export ${assignments.join(' ')} &&`]),
+    `exec ${words}`,
+  ].join(' ');
 }
 
 function quote(word: string): string {

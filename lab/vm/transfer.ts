@@ -33,7 +33,9 @@ export async function upload(
       buffer: { stdout: false },
       reject: false,
     });
-    await run(ssh, ['tar', '-C', guestPath, ...unpack], signal, packer.stdout);
+    // Taken up in this very turn: execa throws away what nobody reads at once.
+    const packed = packer.stdout.pipe(new PassThrough());
+    await run(ssh, ['tar', '-C', guestPath, ...unpack], signal, packed);
     const result = await packer;
     if (result.exitCode !== 0) throw tarFailed(result.command, result.exitCode ?? null, result.stderr);
   } else {
@@ -99,7 +101,8 @@ async function run(
 }
 
 function tarFailed(command: string, exitCode: number | null, stderr: string): CommandFailedError {
-  const reason = lastLines(stderr, 1);
+  // The first line is the cause; the last says that there was one.
+  const reason = lastLines(stderr).split('\n')[0];
   return new CommandFailedError(`Copying to or from the guest failed${reason === '' ? '' : `: ${reason}`}.`, {
     command: [command],
     exitCode,

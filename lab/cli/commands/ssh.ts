@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
+import type { ClientChannel } from 'ssh2';
 import { LabError } from '../../errors.ts';
 import { requireLab } from '../../vm/running.ts';
 import { vmPaths } from '../../vm/state.ts';
@@ -23,24 +24,24 @@ export function register(program: Command): void {
           });
         }
         await using vm = (await requireLab(context)).vm;
+        const resized = new AbortController();
+        const attach = (channel: ClientChannel): void => {
+          const onResize = (): void => channel.setWindow(stdout.rows, stdout.columns, 0, 0);
+          stdout.on('resize', onResize);
+          resized.signal.addEventListener('abort', () => stdout.off('resize', onResize));
+          stdin.pipe(channel);
+          channel.pipe(stdout, { end: false });
+        };
+        const terminal = { columns: stdout.columns, rows: stdout.rows, term: process.env.TERM ?? 'xterm' };
         return await vm.withConnection(async (connection) => {
-          const channel = await connection.shell({
-            columns: stdout.columns,
-            rows: stdout.rows,
-            term: process.env.TERM ?? 'xterm',
-          });
-          const resized = (): void => channel.setWindow(stdout.rows, stdout.columns, 0, 0);
-          stdout.on('resize', resized);
           // Keys, Ctrl-C included, are the guest's.
           stdin.setRawMode(true);
           try {
-            stdin.pipe(channel);
-            channel.pipe(stdout, { end: false });
-            return await connection.finished(channel, context.signal);
+            return await connection.shell(terminal, attach, context.signal);
           } finally {
             stdin.setRawMode(false);
             stdin.destroy();
-            stdout.off('resize', resized);
+            resized.abort();
           }
         });
       }),
