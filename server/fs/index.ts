@@ -4,7 +4,26 @@
 
 import type { FileSystem } from './filesystem.ts';
 
+const BLOCK_SIZE = 4096;
+
+/** With what a ZT warms up on. */
+async function loadZpmfs(): Promise<FileSystem> {
+  const [{ zpmfs }, { makeFileSystem }] = await Promise.all([
+    import('./zpmfs/zpmfs.ts'),
+    import('./zpmfs/make.ts'),
+  ]);
+  return {
+    ...zpmfs,
+    formatScratch: (addon, { address, length }) => {
+      const memory = new Uint8Array(addon.external(address, length));
+      const devices = [{ blocks: length / BLOCK_SIZE, node: 0 }];
+      makeFileSystem(devices, {}, (block, bytes) => memory.set(bytes, block * BLOCK_SIZE));
+    },
+  };
+}
+
 const loaders: Readonly<Record<string, () => Promise<FileSystem>>> = {
+  zpmfs: loadZpmfs,
   nullfs: async () => (await import('./nullfs/nullfs.ts')).nullfs,
   zstatfs: async () => (await import('./zstatfs/zstatfs.ts')).zstatfs,
 };
