@@ -7,6 +7,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
 import { defaultCacheRoot } from '../../paths.ts';
 import { installPackages } from '../apt.ts';
 import { type Engine, findEngine } from '../engine.ts';
@@ -93,5 +94,15 @@ async function stopDaemon(daemon: ChildProcess, directory: string): Promise<void
       await ended;
     }
   }
+  await unmountBelow(directory);
   await rm(directory, { recursive: true, force: true });
+}
+
+/** dockerd leaves the network namespace of containers on the host's network mounted. */
+async function unmountBelow(directory: string): Promise<void> {
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '');
+  for (const mount of mounts.filter((path) => path.startsWith(`${directory}/`)).reverse())
+    await execa('umount', [mount]);
 }
