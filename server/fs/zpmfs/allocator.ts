@@ -12,6 +12,7 @@ import {
   H_RESERVE_BLOCKS,
   REF_MAX,
   REF_METADATA,
+  REF_SURE,
   type SharedState,
 } from './shared.ts';
 
@@ -140,6 +141,11 @@ export class Allocator {
       if (count === 0 || count >= REF_MAX) return false;
       if (Atomics.compareExchange(refs, block, count, count + 1) === count) return true;
     }
+  }
+
+  /** Whether `share` is sure to succeed now and for the next few thousand times. */
+  mayShare(block: number): boolean {
+    return Atomics.load(this.shared.refs, block) < REF_SURE;
   }
 
   references(block: number): number {

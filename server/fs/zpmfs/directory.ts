@@ -26,6 +26,7 @@ import {
   I_DIR_ROOT,
   I_SIZE,
   TWO_32,
+  X_XATTR_BLOCKS,
 } from './format.ts';
 import type { Journal } from './journal.ts';
 import type { Pmem } from './pmem.ts';
@@ -430,7 +431,7 @@ export class Directory {
   clear(ib: number, iw: number): void {
     this.journal.set(ib, iw + I_DIR_ROOT, 0);
     this.journal.set(ib, iw + I_DIR_ROOT + 1, 0);
-    this.journal.set64(ib, iw + I_BLOCKS, 0);
+    this.journal.set64(ib, iw + I_BLOCKS, this.journal.get(ib, iw + X_XATTR_BLOCKS));
     this.journal.set64(ib, iw + I_SIZE, 0);
   }
 

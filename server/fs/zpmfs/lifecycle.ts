@@ -30,9 +30,6 @@ import {
   X_STATE,
   X_XATTR_BLOCK,
   X_XATTR_BLOCKS,
-  XATTR_MAGIC,
-  XB_MAGIC,
-  XB_NEXT,
 } from './format.ts';
 import { slotWord } from './inodes.ts';
 import {
@@ -45,6 +42,7 @@ import {
   H_RESERVE_BLOCKS,
   H_USABLE_BLOCKS,
 } from './shared.ts';
+import { releaseXattrChain } from './xattr.ts';
 
 /** The end of inodes, what the kernel changed in them, and what the file system says about itself. */
 export class Lifecycle {
@@ -93,21 +91,10 @@ export class Lifecycle {
       const block = Math.floor(dpp / BLOCK_SIZE);
       if (pmem.inRange(block)) allocator.release(block);
     }
-    this.releaseXattrs(pmem.load(ib, iw + X_XATTR_BLOCK), pmem.load(ib, iw + X_XATTR_BLOCKS));
+    releaseXattrChain(core, pmem.load(ib, iw + X_XATTR_BLOCK), pmem.load(ib, iw + X_XATTR_BLOCKS));
     shared.unlockExclusive(index);
     core.inodes.release(index);
     return 0;
-  }
-
-  private releaseXattrs(first: number, count: number): void {
-    const { pmem, allocator } = this.core;
-    let block = first;
-    for (let index = 0; index < count && pmem.inRange(block); index++) {
-      if (pmem.load(block, XB_MAGIC) !== XATTR_MAGIC) return;
-      const next = pmem.load(block, XB_NEXT);
-      allocator.release(block);
-      block = next;
-    }
   }
 
   /** The kernel forgets an inode that lives on: what it stored there last becomes durable. */

@@ -19,6 +19,8 @@ export const GROUP_SHIFT = 9;
 export const REF_METADATA = 0xffff;
 /** Data blocks shared more often than this get copied instead. */
 export const REF_MAX = 0xfff0;
+/** Below this a whole transaction of sharing fits. */
+export const REF_SURE = 0xc000;
 
 export const CHUNK_UNUSED = 0;
 export const CHUNK_SMALL = 1;

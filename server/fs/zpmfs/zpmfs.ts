@@ -2,14 +2,16 @@
 
 import { FLAG } from '../../abi/layout.ts';
 import type { AttachRequest, FileSystem, MountedFileSystem, Operation } from '../filesystem.ts';
+import { Attributes } from './attributes.ts';
 import { Core } from './core.ts';
 import { Data } from './data.ts';
-import { EOPNOTSUPP } from './errno.ts';
 import { FS_MAGIC, FS_NAME, MAX_FILE_SIZE, VERSION_MAJOR, VERSION_MINOR } from './format.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { mount, remount, unmount } from './mount.ts';
 import { Namespace } from './namespace.ts';
+import { Share } from './share.ts';
 import { Space } from './space.ts';
+import { Xattrs } from './xattr.ts';
 
 /** zpmfs in one ZT: operations by subject, over one core. */
 export class Zpmfs implements MountedFileSystem {
@@ -18,6 +20,9 @@ export class Zpmfs implements MountedFileSystem {
   private readonly data: Data;
   private readonly space: Space;
   private readonly lifecycle: Lifecycle;
+  private readonly sharing: Share;
+  private readonly attributes: Attributes;
+  private readonly xattrs: Xattrs;
 
   constructor(request: AttachRequest) {
     this.core = new Core(request);
@@ -25,6 +30,9 @@ export class Zpmfs implements MountedFileSystem {
     this.data = new Data(this.core);
     this.space = new Space(this.core, this.data);
     this.lifecycle = new Lifecycle(this.core);
+    this.sharing = new Share(this.core, this.data);
+    this.attributes = new Attributes(this.core);
+    this.xattrs = new Xattrs(this.core);
   }
 
   statfs(op: Operation): number {
@@ -67,12 +75,12 @@ export class Zpmfs implements MountedFileSystem {
     return this.names.readdir(op);
   }
 
-  clone(_op: Operation): number {
-    return -EOPNOTSUPP;
+  clone(op: Operation): number {
+    return this.sharing.clone(op);
   }
 
-  copy(_op: Operation): number {
-    return -EOPNOTSUPP;
+  copy(op: Operation): number {
+    return this.sharing.copy(op);
   }
 
   read(op: Operation): number {
@@ -108,20 +116,20 @@ export class Zpmfs implements MountedFileSystem {
     return this.space.llseek(op);
   }
 
-  ioctl(_op: Operation): number {
-    return -EOPNOTSUPP;
+  ioctl(op: Operation): number {
+    return this.attributes.ioctl(op);
   }
 
-  xattrGet(_op: Operation): number {
-    return -EOPNOTSUPP;
+  xattrGet(op: Operation): number {
+    return this.xattrs.get(op);
   }
 
-  xattrSet(_op: Operation): number {
-    return -EOPNOTSUPP;
+  xattrSet(op: Operation): number {
+    return this.xattrs.set(op);
   }
 
-  xattrList(_op: Operation): number {
-    return -EOPNOTSUPP;
+  xattrList(op: Operation): number {
+    return this.xattrs.list(op);
   }
 
   fiemap(op: Operation): number {

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { zufs_ioc_clone } from '../../abi/layout.ts';
+import type { Operation } from '../filesystem.ts';
+import type { Core } from './core.ts';
+import type { Data } from './data.ts';
+import { EFBIG, EINVAL, ENOSPC } from './errno.ts';
+import {
+  BLOCK_SIZE,
+  I_BLOCKS,
+  MAP_PRESENT,
+  MAP_SHARED,
+  MAP_UNWRITTEN,
+  MAX_FILE_SIZE,
+  TWO_32,
+} from './format.ts';
+import { slotWord } from './inodes.ts';
+
+/** Blocks that one transaction shares at most: entries of two files change for each. */
+const BLOCKS_PER_STEP = 512;
+const ZEROES = 1 << 20;
+
+/** Reflink, and copies inside the file system. */
+export class Share {
+  private readonly core: Core;
+  private readonly data: Data;
+  private readonly zeroes = new Uint8Array(ZEROES);
+  private readonly zeroesAddress: number;
+
+  constructor(core: Core, data: Data) {
+    this.core = core;
+    this.data = data;
+    this.zeroesAddress = core.pmem.addon.addressOf(this.zeroes.buffer);
+  }
+
+  clone(op: Operation): number {
+    return this.both(op, true);
+  }
+
+  copy(op: Operation): number {
+    return this.both(op, false);
+  }
+
+  private both(op: Operation, clone: boolean): number {
+    const core = this.core;
+    const refused = core.refuse(true);
+    if (refused < 0) return refused;
+    const source = core.indexAt(op, zufs_ioc_clone.src_zus_ii);
+    const target = core.indexAt(op, zufs_ioc_clone.dst_zus_ii);
+    const sb = this.data.fileBlockOf(source);
+    if (sb < 0) return sb;
+    const tb = this.data.fileBlockOf(target);
+    if (tb < 0) return tb;
+    const from = core.u64(op, zufs_ioc_clone.pos_in);
+    const to = core.u64(op, zufs_ioc_clone.pos_out);
+    core.shared.lockBoth(source, target);
+    const size = core.size(sb, slotWord(source));
+    let length = core.u64(op, zufs_ioc_clone.len);
+    if (length === 0) length = Math.max(0, size - from);
+    let error = 0;
+    if (to + length > MAX_FILE_SIZE) error = -EFBIG;
+    else if (from + length > size) error = -EINVAL;
+    else if (source === target && from < to + length && to < from + length) error = -EINVAL;
+    else if (length > 0) {
+      error = clone
+        ? this.cloneRange(sb, slotWord(source), tb, slotWord(target), from, to, length, size)
+        : this.copyRange(sb, slotWord(source), tb, slotWord(target), from, to, length);
+    }
+    core.shared.unlockBoth(source, target);
+    return error;
+  }
+
+  private cloneRange(
+    sb: number,
+    sw: number,
+    tb: number,
+    tw: number,
+    from: number,
+    to: number,
+    length: number,
+    sourceSize: number,
+  ): number {
+    if (from % BLOCK_SIZE !== 0 || to % BLOCK_SIZE !== 0) return -EINVAL;
+    // A partial last block can only be shared where it is the last one of both files.
+    const targetSize = this.core.size(tb, tw);
+    if (length % BLOCK_SIZE !== 0 && (from + length !== sourceSize || to + length < targetSize))
+      return -EINVAL;
+    const blocks = Math.ceil(length / BLOCK_SIZE);
+    for (let done = 0; done < blocks; done += BLOCKS_PER_STEP) {
+      const count = Math.min(BLOCKS_PER_STEP, blocks - done);
+      const end = Math.min(to + length, to + (done + count) * BLOCK_SIZE);
+      const error = this.cloneStep(
+        sb,
+        sw,
+        tb,
+        tw,
+        from / BLOCK_SIZE + done,
+        to / BLOCK_SIZE + done,
+        count,
+        end,
+      );
+      if (error < 0) return error;
+    }
+    return 0;
+  }
+
+  /** One transaction: share `count` blocks, and grow the target to `end`. */
+  private cloneStep(
+    sb: number,
+    sw: number,
+    tb: number,
+    tw: number,
+    sourceFirst: number,
+    targetFirst: number,
+    count: number,
+    end: number,
+  ): number {
+    const { mapping, allocator, journal, pmem } = this.core;
+    const size = this.core.size(tb, tw);
+    // Blocks that are shared too often already get copied: as many may be needed.
+    let copies = 1;
+    for (let index = 0; index < count; index++) {
+      const error = mapping.lookup(sb, sw, sourceFirst + index);
+      if (error < 0) return error;
+      if (mapping.block !== 0 && !allocator.mayShare(mapping.block)) copies++;
+    }
+    const promised = copies + mapping.nodesFor(targetFirst, targetFirst + count - 1);
+    if (!allocator.reserve(promised, false)) return -ENOSPC;
+    this.data.beginStep();
+    let error =
+      targetFirst * BLOCK_SIZE > size ? this.data.zeroTail(tb, tw, size, targetFirst * BLOCK_SIZE) : 0;
+    let more = 0;
+    for (let index = 0; index < count && error === 0; index++) {
+      error = mapping.lookup(sb, sw, sourceFirst + index);
+      if (error < 0) break;
+      const isData = mapping.block !== 0 && (mapping.flags & MAP_UNWRITTEN) === 0;
+      const block = isData ? mapping.block : 0;
+      const flags = mapping.flags;
+      error = mapping.lookup(tb, tw, targetFirst + index);
+      if (error < 0) break;
+      const old = mapping.block;
+      if (old === block) continue;
+      if (block === 0) {
+        error = mapping.set(tb, tw, targetFirst + index, 0, 0);
+        more--;
+      } else {
+        let shared = block;
+        let targetFlags = MAP_PRESENT | MAP_SHARED;
+        if (allocator.share(block)) {
+          if ((flags & MAP_SHARED) === 0)
+            error = mapping.set(sb, sw, sourceFirst + index, block, flags | MAP_SHARED);
+        } else {
+          shared = allocator.takeRun(1, 0, targetFirst + index, false);
+          this.data.countTaken(1);
+          pmem.copyBetween(shared, 0, block, 0, BLOCK_SIZE);
+          targetFlags = MAP_PRESENT;
+        }
+        if (error === 0) error = mapping.set(tb, tw, targetFirst + index, shared, targetFlags);
+        if (old === 0) more++;
+      }
+      if (old !== 0) mapping.drop(old);
+    }
+    if (error < 0) {
+      journal.abort();
+      return error;
+    }
+    if (more !== 0) journal.add64(tb, tw + I_BLOCKS, more);
+    this.data.commitStep(tb, tw, end > size ? end : -1, promised);
+    return 0;
+  }
+
+  private copyRange(
+    sb: number,
+    sw: number,
+    tb: number,
+    tw: number,
+    from: number,
+    to: number,
+    length: number,
+  ): number {
+    const { mapping, pmem } = this.core;
+    let done = 0;
+    while (done < length) {
+      const position = from + done;
+      const inBlock = position % BLOCK_SIZE;
+      const fileBlock = Math.floor(position / BLOCK_SIZE);
+      const error = mapping.lookup(sb, sw, fileBlock);
+      if (error < 0) return error;
+      let piece: number;
+      let source: number;
+      if (mapping.block === 0 || (mapping.flags & MAP_UNWRITTEN) !== 0) {
+        const span = mapping.block === 0 ? Math.min(mapping.holeSpan, TWO_32 - fileBlock) : 1;
+        piece = Math.min(span * BLOCK_SIZE - inBlock, ZEROES, length - done);
+        source = this.zeroesAddress;
+      } else {
+        const start = mapping.block;
+        let run = 1;
+        while (run * BLOCK_SIZE - inBlock < Math.min(length - done, ZEROES)) {
+          const next = mapping.lookup(sb, sw, fileBlock + run);
+          if (next < 0) return next;
+          if (mapping.block !== start + run || (mapping.flags & MAP_UNWRITTEN) !== 0) break;
+          run++;
+        }
+        piece = Math.min(run * BLOCK_SIZE - inBlock, length - done);
+        source = pmem.address + start * BLOCK_SIZE + inBlock;
+      }
+      const written = this.data.writeRange(tb, tw, to + done, piece, source);
+      if (written < 0) return written;
+      done += written;
+    }
+    return 0;
+  }
+}
