@@ -20,7 +20,7 @@ import { buildAddon } from '../native/build.ts';
 import { loadAddon } from '../native/load.ts';
 import { COMMAND_BUFFER_SIZE, createOperation, Dispatcher, WINDOW_SIZE } from './dispatch.ts';
 import { Command, type CommandOptions, KernelError, operationName } from './fake-command.ts';
-import { FakeMount } from './fake-mount.ts';
+import { FakeMount, type MountState } from './fake-mount.ts';
 import type { Log } from './log.ts';
 import { type MountDescriptor, MountTable, setU64, u64 } from './mount-table.ts';
 import { MountRegistry } from './registry.ts';
@@ -47,6 +47,16 @@ export interface FakeKernelOptions {
   readonly cpuNodes?: readonly number[];
   readonly addon?: Addon;
   readonly log?: Log;
+  /** Play along with the fake kernel of another thread, over its mount, as its ZTs from number `firstZt` on. */
+  readonly join?: { readonly mount: SharedMount; readonly firstZt: number };
+}
+
+/** A mount as other threads may join it; can be sent to them. */
+export interface SharedMount {
+  readonly registry: SharedArrayBuffer;
+  readonly descriptor: MountDescriptor;
+  readonly devices: readonly FakeDevice[];
+  readonly state: MountState;
 }
 
 export interface FakeMountOptions {
@@ -85,22 +95,31 @@ export class FakeKernel implements Disposable {
   readonly #fileSystem: FileSystem;
   readonly #registry: MountRegistry;
   readonly #server: ServerFacts;
+  readonly #firstZt: number;
+  readonly #joined: SharedMount | null;
+  readonly #devices: readonly FakeDevice[];
   readonly #descriptors = new Map<number, MountDescriptor>();
 
   constructor(options: FakeKernelOptions) {
     this.addon = options.addon ?? loadAddon(buildAddon());
     const { addon } = this;
-    const devices = options.devices ?? [{ node: 0, bytes: options.memory?.length ?? 64 << 20 }];
+    const joined = options.join?.mount;
+    const devices = joined?.devices ??
+      options.devices ?? [{ node: 0, bytes: options.memory?.length ?? 64 << 20 }];
     const length = devices.reduce((sum, device) => sum + device.bytes, 0);
     if (options.memory !== undefined && options.memory.length !== length) {
       throw new RangeError(`devices hold ${length} bytes, the memory ${options.memory.length}`);
     }
-    this.memoryAddress = options.memory?.address ?? this.#map(length);
+    this.memoryAddress = joined?.descriptor.memory.address ?? options.memory?.address ?? this.#map(length);
     this.memory = new Uint8Array(addon.external(this.memoryAddress, length));
     const cpus = options.cpus ?? 1;
     const cpuNodes = options.cpuNodes ?? new Array<number>(cpus).fill(0);
     const log = options.log ?? (() => {});
-    const registry = new MountRegistry();
+    const registry = new MountRegistry(joined?.registry);
+    if (joined !== undefined) this.#descriptors.set(joined.descriptor.slot, joined.descriptor);
+    this.#firstZt = options.join?.firstZt ?? 0;
+    this.#joined = joined ?? null;
+    this.#devices = devices;
     this.statistics = new SharedArrayBuffer(cpus * STATISTICS_BYTES);
     this.#fileSystem = options.fileSystem;
     this.#registry = registry;
@@ -138,7 +157,18 @@ export class FakeKernel implements Disposable {
         if (descriptor === undefined) throw new Error(`mount ${slot} was not announced`);
         const { memory, shared } = descriptor;
         const server = this.#server;
-        return fileSystem.attach({ addon, memory, slot, shared, cpu: zt, node, channel: 0, zt, server });
+        const number = this.#firstZt + zt;
+        return fileSystem.attach({
+          addon,
+          memory,
+          slot,
+          shared,
+          cpu: number,
+          node,
+          channel: 0,
+          zt: number,
+          server,
+        });
       },
       report: (message) => void this.reports.push(message),
     });
@@ -163,13 +193,25 @@ export class FakeKernel implements Disposable {
     setU64(page, zufs_ioc_mount.zmi_sb_id, 1);
     this.#mountCall(page, 'mount');
     const root = { cookie: u64(page, zufs_ioc_mount.zmi_zus_ii), dpp: u64(page, zufs_ioc_mount.zmi__zi) };
-    const mount = new FakeMount(this, {
+    return new FakeMount(this, {
       superBlock: u64(page, zufs_ioc_mount.zmi_zus_sbi),
       root,
       capabilities: page.getUint32(zufs_ioc_mount.zmi_fs_caps, true),
       readOnly: options.readOnly ?? false,
     });
-    return mount;
+  }
+
+  /** For other threads to join. Whoever mounted also unmounts, after they have dropped their caches. */
+  share(mount: FakeMount): SharedMount {
+    const descriptor = this.#descriptors.get(mount.superBlock - 1);
+    if (descriptor === undefined) throw new Error('not mounted');
+    return { registry: this.#registry.buffer, descriptor, devices: this.#devices, state: mount.state };
+  }
+
+  /** The mount that this kernel joined. */
+  get joinedMount(): FakeMount {
+    if (this.#joined === null) throw new Error('this kernel joined no mount');
+    return new FakeMount(this, this.#joined.state);
   }
 
   /** What the main thread of the server does once a second. */

@@ -149,7 +149,7 @@ export interface NewInodeOptions {
   readonly gid?: number;
 }
 
-interface MountState {
+export interface MountState {
   readonly superBlock: number;
   readonly root: { readonly cookie: number; readonly dpp: number };
   readonly capabilities: number;
@@ -171,8 +171,12 @@ export class FakeMount {
   readonly #dentries = new Map<number, Map<string, FakeInode>>();
   #readOnly: boolean;
 
+  /** What the mount answered. */
+  readonly state: MountState;
+
   constructor(kernel: FakeKernel, state: MountState) {
     this.#kernel = kernel;
+    this.state = state;
     this.superBlock = state.superBlock;
     this.capabilities = state.capabilities;
     this.#readOnly = state.readOnly;
