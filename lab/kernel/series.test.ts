@@ -10,7 +10,7 @@ const patch = (name: string, ...paths: string[]) => ({
   diff: paths.map((path) => `--- a/${path}\n+++ b/${path}\n`).join(''),
 });
 
-test('new files come by groups, patches to code in between, patches to build files last', async () => {
+test('new files come by groups, patches to code in between, patches that hook them up last', async () => {
   const hooks = patch('hooks', 'fs/Kconfig', 'fs/Makefile');
   const mm = patch('mm', 'mm/memory.c', 'mm/Makefile');
   const files = [

@@ -8,7 +8,7 @@ import { changedPaths, type Patch } from './patches.ts';
 
 const plan = z.strictObject({
   cover: z.strictObject({ subject: z.string(), body: z.string() }),
-  buildFiles: z.array(z.string()),
+  hooks: z.array(z.string()),
   groups: z.array(
     z.union([
       z.strictObject({ patches: z.literal(true) }),
@@ -40,9 +40,8 @@ export function arrangeSeries(
   patches: readonly Patch[],
 ): SeriesStep[] {
   const left = new Set(files);
-  const onlyBuildFiles = (patch: Patch) =>
-    changedPaths(patch).every((path) => seriesPlan.buildFiles.includes(path));
-  const hooks = patches.filter(onlyBuildFiles);
+  const isHook = (patch: Patch) => changedPaths(patch).every((path) => seriesPlan.hooks.includes(path));
+  const hooks = patches.filter(isHook);
   const steps: SeriesStep[] = [];
   const named = seriesPlan.groups.flatMap((group) => ('files' in group ? group.files : []));
   for (const group of seriesPlan.groups) {
