@@ -161,6 +161,17 @@ describe('files', () => {
   });
 });
 
+describe('datagrams', () => {
+  it('says that nobody listens', () => {
+    expect(() => addon.sendDatagram(join(directory, 'nobody'), 'READY=1')).toThrow(
+      expect.objectContaining({ code: 'ENOENT', syscall: 'sendto' }),
+    );
+    expect(() => addon.sendDatagram('@zufs-test-nobody', 'READY=1')).toThrow(
+      expect.objectContaining({ code: 'ECONNREFUSED' }),
+    );
+  });
+});
+
 describe('threads', () => {
   it('binds the calling thread', async () => {
     const code = `
