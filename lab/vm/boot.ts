@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import getPort from 'get-port';
 import type { LabContext } from '../context.ts';
+import { LabError } from '../errors.ts';
 import type { GuestImage } from '../image/build.ts';
 import { labelOfLab, labelOfRole } from '../runtime/labels.ts';
 import type { Background } from '../runtime/runtime.ts';
@@ -18,12 +19,12 @@ import {
   SshUnreachableError,
 } from './failure.ts';
 import { GuestVm } from './guest.ts';
-import { copyPmemFiles, obtainPmemFiles } from './pmem.ts';
+import { copyPmemFiles, guestPmemDevices, obtainPmemFiles } from './pmem.ts';
 import { type Accelerator, qemuCommand } from './qemu.ts';
 import { HostKeyError, type SshAddress, SshConnection } from './ssh.ts';
 import { keyBlob, makeKeyPair, type SshKeyPair } from './ssh-key.ts';
 import { removeVmFiles, type VmState, vmPaths, writeState } from './state.ts';
-import { devicesAcrossNodes, planTopology, type Topology } from './topology.ts';
+import { devicesAcrossNodes, type PmemDevice, planTopology, type Topology } from './topology.ts';
 
 /** What a VM is booted from. */
 export interface BootArtefacts {
@@ -180,14 +181,20 @@ async function boot(
       machine: options.machineKey ?? '',
       cpus: topology.cpus,
       memory: topology.memory,
-      testDevices: machine.pmemFiles.length === 0 ? [] : devicesAcrossNodes(topology, 0),
-      scratchDevices: machine.pmemFiles.length === 0 ? [] : devicesAcrossNodes(topology, 1),
+      testDevices: [],
+      scratchDevices: [],
     };
     await writeState(context.stateDir, state);
     const watch = new BootWatch(context, background, port);
     const readyAfter = await watch.untilReady();
     const connection = await watch.untilSsh(address);
-    const complete = { ...state, readyAfter };
+    const pmem = await requirePmem(connection, machine, context.signal);
+    const complete = {
+      ...state,
+      readyAfter,
+      testDevices: devicesAcrossNodes(pmem, 0),
+      scratchDevices: devicesAcrossNodes(pmem, 1),
+    };
     await writeState(context.stateDir, complete);
     const { name } = context;
     const vm = new GuestVm({ name, consoleLog: paths.consoleLog, background, address, connection });
@@ -196,6 +203,19 @@ async function boot(
     await background.stop(0);
     throw error;
   }
+}
+
+async function requirePmem(
+  connection: SshConnection,
+  machine: Machine,
+  signal: AbortSignal,
+): Promise<PmemDevice[]> {
+  const devices = await guestPmemDevices(connection, signal);
+  if (devices.length === machine.pmemFiles.length) return devices;
+  throw new LabError(
+    `The VM has ${machine.pmemFiles.length} NVDIMMs, but its guest only ${devices.length} pmem devices.`,
+    { hint: 'Does the kernel have CONFIG_BLK_DEV_PMEM, CONFIG_NVDIMM_PFN and CONFIG_ACPI_NFIT?' },
+  );
 }
 
 async function keepPreviousLog(consoleLog: string): Promise<void> {

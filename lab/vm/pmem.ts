@@ -9,7 +9,8 @@ import type { GuestImage } from '../image/build.ts';
 import { labelOfLab, labelOfRole } from '../runtime/labels.ts';
 import { ConsoleLog, lastLines } from './console.ts';
 import { type Accelerator, qemuCommand } from './qemu.ts';
-import { type NumaNode, type Nvdimm, planTopology, type Topology } from './topology.ts';
+import type { SshConnection } from './ssh.ts';
+import { type NumaNode, type Nvdimm, type PmemDevice, planTopology, type Topology } from './topology.ts';
 
 /** Raised when what is prepared changes in a way that sizes do not show. */
 const recipe = 'fsdax, map=mem, 1';
@@ -53,6 +54,15 @@ export async function copyPmemFiles(
     copies.push(target(index));
   }
   return copies;
+}
+
+/** The guest's pmem devices, in the order of their numbers. */
+export async function guestPmemDevices(ssh: SshConnection, signal: AbortSignal): Promise<PmemDevice[]> {
+  const { stdout } = await ssh.exec(['sh', '-c', 'grep -H . /sys/block/pmem*/device/numa_node'], { signal });
+  return [...stdout.matchAll(/^\/sys\/block\/pmem(\d+)\/device\/numa_node:(\d+)$/gm)]
+    .map(([, number, node]) => ({ number: Number(number), node: Number(node) }))
+    .sort((a, b) => a.number - b.number)
+    .map(({ number, node }) => ({ path: `/dev/pmem${number}`, node }));
 }
 
 function fileName(nvdimm: Nvdimm): string {

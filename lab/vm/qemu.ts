@@ -140,6 +140,8 @@ function kernelCommandLine(machine: QemuMachine): string {
   return [
     ...['root=/dev/vda', 'rootfstype=ext4', 'rw', 'init=/sbin/zufs-init'],
     ...['console=ttyS0', 'earlyprintk=ttyS0', 'panic=-1', 'net.ifnames=0'],
+    // Probing for a keyboard and for three more serial lines takes most of a second under emulation.
+    ...['initcall_blacklist=i8042_init', '8250.nr_uarts=1'],
     // Only where every instruction is translated: TCG keys its translations by virtual address, so that randomised
     // libraries are translated anew at each exec, and mitigations protect nobody.
     ...(machine.accelerator === 'tcg' ? ['norandmaps', 'nokaslr', 'mitigations=off'] : []),

@@ -56,7 +56,7 @@ const stateSchema = z.object({
   readyAfter: z.number().optional(),
   cpus: z.int(),
   memory: z.number(),
-  /** In the guest: devices of the test and scratch file systems; empty for a machine without pmem. */
+  /** In the guest: devices of the test and scratch file systems; empty for a machine without pmem, and until SSH answers. */
   testDevices: z.array(z.string()),
   scratchDevices: z.array(z.string()),
 });

@@ -51,11 +51,11 @@ test('a node may be of memory alone', () => {
   expect(planTopology(vm({ cpus: 1 })).nodes.map((node) => node.cpus)).toEqual(['0', undefined]);
 });
 
-test('each file system takes one NVDIMM of every node', () => {
-  const topology = planTopology(vm());
-  expect(devicesAcrossNodes(topology, 0)).toEqual(['/dev/pmem0', '/dev/pmem2']);
-  expect(devicesAcrossNodes(topology, 1)).toEqual(['/dev/pmem1', '/dev/pmem3']);
-  expect(devicesAcrossNodes(planTopology(vm({ pmemPerNode: 1 })), 1)).toEqual([]);
+test('each file system takes one device of every node', () => {
+  const devices = [0, 1, 0, 1].map((node, at) => ({ path: `/dev/pmem${at}`, node }));
+  expect(devicesAcrossNodes(devices, 0)).toEqual(['/dev/pmem0', '/dev/pmem1']);
+  expect(devicesAcrossNodes(devices, 1)).toEqual(['/dev/pmem2', '/dev/pmem3']);
+  expect(devicesAcrossNodes(devices, 2)).toEqual([]);
 });
 
 test.each([

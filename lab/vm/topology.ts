@@ -11,7 +11,7 @@ export interface NumaNode {
   readonly memory: number;
 }
 
-/** One emulated NVDIMM. In the guest it is `/dev/pmem<index>`: Linux numbers regions in the order of the NFIT. */
+/** One emulated NVDIMM. Which `/dev/pmem` it becomes, the guest says: QEMU lists them in an order of its own. */
 export interface Nvdimm {
   readonly index: number;
   readonly node: number;
@@ -81,10 +81,17 @@ export function planTopology(settings: LabConfig['vm']): Topology {
   return { cpus: settings.cpus, memory, nodes, nvdimms };
 }
 
-/** The guest's devices of the nth file system: one NVDIMM of every node. */
-export function devicesAcrossNodes(topology: Topology, nth: number): string[] {
-  return topology.nodes.flatMap((node) => {
-    const own = topology.nvdimms.filter((nvdimm) => nvdimm.node === node.id);
-    return nth < own.length ? [`/dev/pmem${own[nth].index}`] : [];
+/** A pmem device of the guest, and its node. */
+export interface PmemDevice {
+  readonly path: string;
+  readonly node: number;
+}
+
+/** The devices of the nth file system: one of every node that has any. */
+export function devicesAcrossNodes(devices: readonly PmemDevice[], nth: number): string[] {
+  const nodes = [...new Set(devices.map(({ node }) => node))].sort((a, b) => a - b);
+  return nodes.flatMap((node) => {
+    const own = devices.filter((device) => device.node === node);
+    return nth < own.length ? [own[nth].path] : [];
   });
 }
