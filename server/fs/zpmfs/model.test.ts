@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { describe, expect, it } from 'vitest';
+import { ModelRun } from './test-model.ts';
+import { checkMemory, createVolume } from './test-volume.ts';
+
+/** ZPMFS_LONG=1 runs for minutes instead of seconds. */
+const long = process.env.ZPMFS_LONG !== undefined;
+const seeds = long ? 40 : 3;
+const steps = long ? 5000 : 500;
+
+describe('random operations against a model', () => {
+  for (let seed = 0; seed < seeds; seed++) {
+    it(`agree, seed ${seed}`, { timeout: 600_000 }, () => {
+      let volume = createVolume(48 << 20, 2);
+      let fs = volume.kernel.mount();
+      let succeeded = 0;
+      const run = new ModelRun(seed, () => fs);
+      for (let step = 1; step <= steps; step++) {
+        volume.kernel.cpu = step % 2;
+        volume.kernel.pageOffset = (step * 37) % 4096;
+        if (run.step() === 'OK') succeeded++;
+        if (step % 100 !== 0) continue;
+        run.compare();
+        // Every other time the server dies instead of unmounting.
+        if (step % 200 === 0) fs.unmount();
+        else volume = volume.reopen();
+        expect(checkMemory(volume), run.history.slice(-100).join('\n')).toEqual([]);
+        fs = volume.kernel.mount();
+        run.compare();
+      }
+      fs.unmount();
+      expect(volume.kernel.reports).toEqual([]);
+      expect(succeeded).toBeGreaterThan(steps / 4);
+    });
+  }
+});
