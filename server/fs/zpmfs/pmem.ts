@@ -16,13 +16,6 @@ export interface Recorder {
   fence(): void;
 }
 
-/** Deliberate mistakes, so that tests can show that the crash tests would find them. */
-export interface Faults {
-  /** Asked before each write-back and fence; true drops it. */
-  dropWriteBack(offset: number, length: number): boolean;
-  dropFence(): boolean;
-}
-
 /**
  * The pmem of a mount. Nothing else in zpmfs stores to it, writes back or fences. Callers pass block numbers that
  * they have checked against `blocks`.
@@ -34,7 +27,8 @@ export class Pmem {
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
   recorder: Recorder | null = null;
-  faults: Faults | null = null;
+  /** Called with every new Pmem, so that a test can record what a mount does too. */
+  static onCreate: ((pmem: Pmem) => void) | null = null;
   /** Something was stored past the caches or written back, and no fence followed yet. */
   pending = false;
 
@@ -45,6 +39,7 @@ export class Pmem {
     const buffer = addon.external(address, this.blocks * BLOCK_SIZE);
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer);
+    Pmem.onCreate?.(this);
   }
 
   /** Whether a block number read from the media can be followed at all. */
@@ -84,14 +79,12 @@ export class Pmem {
   }
 
   writeBack(block: number, offset: number, length: number): void {
-    if (this.faults?.dropWriteBack(block * BLOCK_SIZE + offset, length)) return;
     this.addon.writeBack(this.address + block * BLOCK_SIZE + offset, length);
     this.pending = true;
     if (this.recorder !== null) this.recorder.writeBack(block * BLOCK_SIZE + offset, length);
   }
 
   fence(): void {
-    if (this.faults?.dropFence()) return;
     this.addon.fence();
     this.pending = false;
     if (this.recorder !== null) this.recorder.fence();

@@ -18,7 +18,7 @@ import { slotWord } from './inodes.ts';
 
 /** Blocks that one transaction shares at most: entries of two files change for each. */
 const BLOCKS_PER_STEP = 512;
-const ZEROES = 1 << 20;
+const ZEROES = 1 << 16;
 
 /** Reflink, and copies inside the file system. */
 export class Share {

@@ -6,6 +6,7 @@ import type { Addon } from '../../native/addon.ts';
 import { buildAddon } from '../../native/build.ts';
 import { loadAddon } from '../../native/load.ts';
 import { FakeKernel } from '../../zt/fake-kernel.ts';
+import type { FileSystem } from '../filesystem.ts';
 import { checkFileSystem, memorySource } from './check.ts';
 import { BLOCK_SIZE } from './format.ts';
 import { type MakeOptions, makeFileSystem } from './make.ts';
@@ -20,13 +21,13 @@ export class Volume {
   readonly log: string[];
   private readonly cpus: number;
 
-  constructor(address: number, length: number, cpus: number) {
+  constructor(address: number, length: number, cpus: number, fileSystem: FileSystem = zpmfs) {
     this.address = address;
     this.cpus = cpus;
     this.bytes = new Uint8Array(addon.external(address, length));
     this.log = [];
     this.kernel = new FakeKernel({
-      fileSystem: zpmfs,
+      fileSystem,
       memory: { address, length },
       cpus,
       addon,

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * For tests: what pmem may hold after a power failure.
+ *
+ * Every store, write-back and fence of the file system is recorded, and what the kernel stores in inodes. At every fence,
+ * images are built of what may have reached the media by then: each cache line that was stored to and not yet made
+ * durable is there in any of the versions it had. Such an image must mount, fsck must find nothing, and its
+ * tree must be that before or that after the operation.
+ */
+
+import { type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
+import type { FileSystem } from '../filesystem.ts';
+import { checkFileSystem, memorySource } from './check.ts';
+import { BLOCK_SIZE } from './format.ts';
+import { makeFileSystem } from './make.ts';
+import { Pmem, type Recorder } from './pmem.ts';
+import { Random } from './test-model.ts';
+import { addon, Volume } from './test-volume.ts';
+import { Zpmfs, zpmfs } from './zpmfs.ts';
+
+const LINE = 64;
+
+export type EventKind = 'store' | 'nonTemporal' | 'writeBack' | 'fence';
+
+export interface MediaEvent {
+  readonly kind: EventKind;
+  /** Which ZT did it: a fence orders what its own CPU wrote back. */
+  readonly zt: number;
+  readonly offset: number;
+  readonly length: number;
+  /** What was stored. */
+  readonly bytes: Uint8Array;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** A recorder that appends to `events` what one ZT does to `memory`. */
+function recorderFor(events: MediaEvent[], memory: Uint8Array, zt: number): Recorder {
+  const add = (kind: EventKind, offset: number, length: number, bytes: Uint8Array): void => {
+    events.push({ kind, zt, offset, length, bytes });
+  };
+  return {
+    store: (offset, length) => add('store', offset, length, memory.slice(offset, offset + length)),
+    nonTemporal: (offset, length) =>
+      add('nonTemporal', offset, length, memory.slice(offset, offset + length)),
+    writeBack: (offset, length) => add('writeBack', offset, length, NOTHING),
+    fence: () => add('fence', 0, 0, NOTHING),
+  };
+}
+
+interface PendingLine {
+  /** What the line held after each store since it was last durable. */
+  versions: Uint8Array[];
+  /** For each ZT the version that its next fence makes durable. */
+  readonly flushed: Map<number, number>;
+}
+
+/** Follows the events and knows what is durable for sure, and what may be. */
+export class Media {
+  readonly durable: Uint8Array;
+  /** What the CPUs see. */
+  readonly current: Uint8Array;
+  private readonly pending = new Map<number, PendingLine>();
+  private readonly random: Random;
+
+  constructor(image: Uint8Array, random: Random) {
+    this.durable = image.slice();
+    this.current = image.slice();
+    this.random = random;
+  }
+
+  apply(event: MediaEvent): void {
+    if (event.kind === 'fence') this.fence(event.zt);
+    else if (event.kind === 'writeBack') this.writeBack(event);
+    else this.store(event);
+  }
+
+  private store(event: MediaEvent): void {
+    const first = Math.floor(event.offset / LINE);
+    const last = Math.floor((event.offset + event.length - 1) / LINE);
+    for (let line = first; line <= last; line++) {
+      const start = line * LINE;
+      const pending = this.pending.get(line) ?? { versions: [], flushed: new Map<number, number>() };
+      this.pending.set(line, pending);
+      const before = this.current.slice(start, start + LINE);
+      const from = Math.max(start, event.offset);
+      const to = Math.min(start + LINE, event.offset + event.length);
+      this.current.set(event.bytes.subarray(from - event.offset, to - event.offset), from);
+      const after = this.current.slice(start, start + LINE);
+      if (to - from > 8) pending.versions.push(this.torn(before, after));
+      pending.versions.push(after);
+      if (event.kind === 'nonTemporal') pending.flushed.set(event.zt, pending.versions.length - 1);
+    }
+  }
+
+  /** Only 8 bytes reach the media as one. */
+  private torn(before: Uint8Array, after: Uint8Array): Uint8Array {
+    const mixed = before.slice();
+    for (let at = 0; at < LINE; at += 8) {
+      if (this.random.next(2) === 0) mixed.set(after.subarray(at, at + 8), at);
+    }
+    return mixed;
+  }
+
+  private writeBack(event: MediaEvent): void {
+    const last = Math.floor((event.offset + event.length - 1) / LINE);
+    for (let line = Math.floor(event.offset / LINE); line <= last; line++) {
+      const pending = this.pending.get(line);
+      pending?.flushed.set(event.zt, pending.versions.length - 1);
+    }
+  }
+
+  private fence(zt: number): void {
+    for (const [line, pending] of this.pending) {
+      const version = pending.flushed.get(zt);
+      if (version === undefined) continue;
+      this.durable.set(pending.versions[version], line * LINE);
+      pending.versions = pending.versions.slice(version + 1);
+      pending.flushed.delete(zt);
+      for (const [other, index] of pending.flushed) {
+        if (index <= version) pending.flushed.delete(other);
+        else pending.flushed.set(other, index - version - 1);
+      }
+      if (pending.versions.length === 0) this.pending.delete(line);
+    }
+  }
+
+  /** Write to `target` what may be on the media now: 'none' or 'all' of what is pending, or a choice for each line. */
+  crash(target: Uint8Array, how: 'none' | 'all' | 'some'): void {
+    target.set(this.durable);
+    if (how === 'none') return;
+    for (const [line, { versions }] of this.pending) {
+      const choice = how === 'all' ? versions.length : this.random.next(versions.length + 1);
+      if (choice > 0) target.set(versions[choice - 1], line * LINE);
+    }
+  }
+
+  get pendingLines(): number {
+    return this.pending.size;
+  }
+}
+
+interface TreeNode {
+  /** All but the contents. */
+  readonly about: string;
+  readonly data: Uint8Array;
+}
+type Tree = Map<string, TreeNode>;
+
+/** Everything an application can see. */
+export function readTree(fs: FakeMount): Tree {
+  const tree: Tree = new Map();
+  const visit = (path: string): void => {
+    const inode = fs.inode(path === '' ? '/' : path);
+    const stat = inode.stat();
+    let about = `${stat.mode} ${stat.nlink} ${stat.uid} ${stat.flags}`;
+    let data: Uint8Array = NOTHING;
+    const type = stat.mode & 0o170000;
+    if (type === 0o020000 || type === 0o060000) about += ` ${stat.rdev}`;
+    if (type === 0o100000) {
+      about += ` ${stat.size}`;
+      data = fs.readFile(inode);
+    }
+    if (type === 0o120000) about += ` ${fs.readlink(inode)}`;
+    for (const name of fs.listxattr(inode).sort()) {
+      about += ` ${name}=${Buffer.from(fs.getxattr(inode, name)).toString('hex')}`;
+    }
+    tree.set(path, { about, data });
+    if (type === 0o040000) for (const name of fs.list(inode)) visit(`${path}/${name}`);
+  };
+  visit('');
+  return tree;
+}
+
+function sameShape(a: Tree, b: Tree): boolean {
+  if (a.size !== b.size) return false;
+  for (const [path, node] of a) if (b.get(path)?.about !== node.about) return false;
+  return true;
+}
+
+/** Contents may be partly written: every byte is that of before or that of after. */
+function dataFits(got: Tree, before: Tree, after: Tree): string | null {
+  for (const [path, { data }] of got) {
+    const old = before.get(path)?.data ?? NOTHING;
+    const now = after.get(path)?.data ?? NOTHING;
+    if (Buffer.compare(data, now) === 0 || Buffer.compare(data, old) === 0) continue;
+    for (let at = 0; at < data.length; at++) {
+      if (data[at] !== (old[at] ?? 0) && data[at] !== (now[at] ?? 0)) {
+        return `${path}: byte ${at} is ${data[at]}, was ${old[at]} and should become ${now[at]}`;
+      }
+    }
+  }
+  return null;
+}
+
+function explain(got: Tree, before: Tree, after: Tree): string {
+  const lines: string[] = [];
+  for (const path of new Set([...got.keys(), ...before.keys(), ...after.keys()])) {
+    const about = [before, got, after].map((tree) => tree.get(path)?.about ?? 'nothing');
+    if (about[0] === about[1] && about[1] === about[2]) continue;
+    lines.push(`${path}: was ${about[0]}; is ${about[1]}; should become ${about[2]}`);
+  }
+  return lines.join('\n');
+}
+
+export interface CrashOptions {
+  readonly bytes?: number;
+  readonly seed?: number;
+  readonly cpus?: number;
+  /** Images with a random choice of pending lines at each fence. */
+  readonly samples?: number;
+  /** Also the images with none and with all of what is pending; yes by default. */
+  readonly extremes?: boolean;
+  /** One image in so many is also crashed during its own recovery. */
+  readonly recoveryEvery?: number;
+  /** Crash only the steps of these names; all by default. */
+  readonly only?: readonly string[];
+  /** A mistake to make: what an operation did to the media, changed. */
+  readonly mutate?: (events: readonly MediaEvent[], operation: string) => readonly MediaEvent[];
+  /** A mistake to make: operations of these names do not use the journal. */
+  readonly bypass?: ReadonlySet<string>;
+}
+
+/** An image that did not hold what it must. */
+export class CrashError extends Error {
+  override readonly name = 'CrashError';
+}
+
+/** A file system whose every step can be crashed. */
+export class CrashRun {
+  fs: FakeMount;
+  /** Images that were looked at. */
+  images = 0;
+  fences = 0;
+  private readonly volume: Volume;
+  private readonly probe: Volume;
+  private readonly events: MediaEvent[] = [];
+  private readonly media: Media;
+  private readonly random: Random;
+  private readonly options: CrashOptions;
+  private readonly threads: Zpmfs[] = [];
+  private tree: Tree;
+
+  constructor(options: CrashOptions = {}) {
+    const bytes = options.bytes ?? 2 << 20;
+    this.options = options;
+    this.random = new Random(options.seed ?? 1);
+    const recording: FileSystem = {
+      ...zpmfs,
+      attach: (request) => {
+        const thread = new Zpmfs(request);
+        thread.core.pmem.recorder = recorderFor(this.events, this.volume.bytes, request.zt + 1);
+        this.threads.push(thread);
+        return thread;
+      },
+    };
+    this.volume = new Volume(addon.mmapAnonymous(bytes), bytes, options.cpus ?? 1, recording);
+    this.probe = new Volume(addon.mmapAnonymous(bytes), bytes, 1);
+    makeFileSystem([{ blocks: bytes / BLOCK_SIZE, node: 0 }], { hashSeed: 1 }, (block, content) => {
+      this.volume.bytes.set(content, block * BLOCK_SIZE);
+    });
+    this.fs = this.volume.kernel.mount();
+    this.media = new Media(this.volume.bytes, this.random);
+    this.tree = readTree(this.fs);
+    this.volume.kernel.onOperation = (when, operation) => {
+      if (when === 'after' || this.looking) return;
+      this.recordKernelStores();
+      const skip = this.options.bypass?.has(operation) ?? false;
+      for (const thread of this.threads) thread.core.journal.bypass = skip;
+    };
+  }
+
+  get kernel(): Volume['kernel'] {
+    return this.volume.kernel;
+  }
+
+  /** The kernel and applications store to pmem as well: whatever differs from what was recorded is theirs. */
+  private recordKernelStores(): void {
+    const seen = this.seen ?? this.volume.bytes.slice();
+    for (const event of this.events.splice(0)) {
+      this.log.push(event);
+      if (event.bytes.length > 0) seen.set(event.bytes, event.offset);
+    }
+    const now = new Uint32Array(this.volume.bytes.buffer);
+    const then = new Uint32Array(seen.buffer);
+    for (let word = 0; word < now.length; word++) {
+      if (now[word] === then[word]) continue;
+      then[word] = now[word];
+      const bytes = this.volume.bytes.slice(word * 4, word * 4 + 4);
+      this.log.push({ kind: 'store', zt: 0, offset: word * 4, length: 4, bytes });
+    }
+    this.seen = seen;
+  }
+
+  /** Only reading: nothing to record. */
+  private looking = false;
+  private seen: Uint8Array | null = null;
+  private readonly log: MediaEvent[] = [];
+
+  /** Do one thing, then crash it everywhere. Errors of the action itself are part of it. */
+  step(name: string, action: (fs: FakeMount) => void): void {
+    this.recordKernelStores();
+    for (const event of this.log.splice(0)) this.media.apply(event);
+    try {
+      action(this.fs);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+    }
+    this.recordKernelStores();
+    const recorded = this.log.splice(0);
+    const before = this.tree;
+    const after = this.lookAround();
+    this.tree = after;
+    const events = this.options.mutate?.(recorded, name) ?? recorded;
+    if (this.options.only?.includes(name) === false) {
+      for (const event of events) this.media.apply(event);
+      return;
+    }
+    for (const event of events) {
+      if (event.kind === 'fence') {
+        this.fences++;
+        if (this.options.extremes ?? true) {
+          this.check(name, 'none', before, after);
+          this.check(name, 'all', before, after);
+        }
+        for (let sample = 0; sample < (this.options.samples ?? 2); sample++)
+          this.check(name, 'some', before, after);
+      }
+      this.media.apply(event);
+    }
+    // Durable when it returns, whatever else is on its way.
+    this.check(name, 'none', after, after);
+    this.check(name, 'some', after, after);
+  }
+
+  /** Do something without crashing it. */
+  quietly(action: (fs: FakeMount) => void): void {
+    action(this.fs);
+    this.recordKernelStores();
+    for (const event of this.log.splice(0)) this.media.apply(event);
+    this.tree = this.lookAround();
+  }
+
+  private lookAround(): Tree {
+    this.looking = true;
+    const tree = readTree(this.fs);
+    this.looking = false;
+    return tree;
+  }
+
+  private check(name: string, how: 'none' | 'all' | 'some', before: Tree, after: Tree): void {
+    this.media.crash(this.probe.bytes, how);
+    this.images++;
+    const every = this.options.recoveryEvery ?? 16;
+    const recovery = this.images % every === 0 ? this.crashInRecovery(name, before, after) : null;
+    if (recovery !== null) this.probe.bytes.set(recovery);
+    this.look(`${name}, crash with ${how} of the pending lines`, before, after);
+  }
+
+  /** Mount, check, compare. */
+  private look(what: string, before: Tree, after: Tree): void {
+    const { probe } = this;
+    let got: Tree;
+    try {
+      const fs = probe.kernel.mount();
+      got = readTree(fs);
+      fs.unmount();
+    } catch (error) {
+      if (error instanceof KernelError)
+        throw new CrashError(`${what}: ${error.message}\n${probe.log.slice(-3).join('\n')}`);
+      throw error;
+    }
+    const problems = checkFileSystem(memorySource(probe.bytes)).problems;
+    if (problems.length > 0) throw new CrashError(`${what}: fsck finds:\n${problems.slice(0, 5).join('\n')}`);
+    if (!sameShape(got, before) && !sameShape(got, after)) {
+      throw new CrashError(`${what}: neither before nor after:\n${explain(got, before, after)}`);
+    }
+    const data = dataFits(got, before, after);
+    if (data !== null) throw new CrashError(`${what}: ${data}`);
+  }
+
+  /** Crash the mount that recovers the probe's image at each of its fences; that must do no harm either. */
+  private crashInRecovery(name: string, before: Tree, after: Tree): Uint8Array {
+    const { probe } = this;
+    const image = probe.bytes.slice();
+    const events: MediaEvent[] = [];
+    const recorder = recorderFor(events, probe.bytes, 0);
+    Pmem.onCreate = (pmem) => {
+      pmem.recorder = recorder;
+    };
+    try {
+      probe.kernel.mount().unmount();
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+    } finally {
+      Pmem.onCreate = null;
+    }
+    const media = new Media(image, this.random);
+    for (const event of events) {
+      if (event.kind === 'fence') {
+        media.crash(probe.bytes, 'some');
+        this.images++;
+        this.look(`${name}, crash in its recovery`, before, after);
+      }
+      media.apply(event);
+    }
+    return image;
+  }
+}
