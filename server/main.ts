@@ -34,6 +34,8 @@ export async function main(arguments_: readonly string[], entry: URL): Promise<n
 async function serve(options: ServeOptions, entry: URL): Promise<number> {
   const log = createLog({ level: options.logLevel, thread: 'main' });
   mountRoot(options.root, log);
+  // Before anything is registered that the other server would have to answer for.
+  await ControlSocket.assertFree(options.control);
   const server = await Server.start({
     entry,
     addon: await findAddon(entry),
@@ -50,8 +52,7 @@ async function serve(options: ServeOptions, entry: URL): Promise<number> {
   announce(server, log);
   const code = await server.done;
   log('info', 'stopped', { code });
-  // Threads that did not leave would keep the process.
-  if (code !== EXIT.OK) setTimeout(() => process.kill(process.pid, 'SIGKILL'), 500).unref();
+  if (server.hung) process.kill(process.pid, 'SIGKILL');
   process.off('SIGTERM', stop);
   process.off('SIGINT', stop);
   return code;

@@ -29,16 +29,20 @@ export class ControlSocket implements AsyncDisposable {
     });
   }
 
+  /** Throws `ControlError` when a live server has `path`. */
+  static async assertFree(path: string): Promise<void> {
+    if (existsSync(path) && (await answers(path)))
+      throw new ControlError(`another server listens on ${path}`);
+  }
+
   /** Listens on `path`, which only the owner may use. Throws `ControlError` when a live server has it. */
   static async listen(
     path: string,
     handlers: Readonly<Record<string, ControlHandler>>,
   ): Promise<ControlSocket> {
-    if (existsSync(path)) {
-      if (await answers(path)) throw new ControlError(`another server listens on ${path}`);
-      // Left behind by a server that was killed.
-      unlinkSync(path);
-    }
+    await ControlSocket.assertFree(path);
+    // Left behind by a server that was killed.
+    if (existsSync(path)) unlinkSync(path);
     const server = createServer((socket) => serve(socket, handlers));
     const control = new ControlSocket(server);
     await new Promise<void>((resolve, reject) => {

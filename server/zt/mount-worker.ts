@@ -45,6 +45,7 @@ export async function mountWorker(
   } finally {
     file.close();
   }
+  send({ kind: 'left' });
 }
 
 class CannotStartError extends Error {}

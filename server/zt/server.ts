@@ -61,8 +61,10 @@ export class Server {
   readonly #mounts = new Map<number, MountDescriptor>();
   readonly #ztCount: number;
   readonly #started = Date.now();
+  #registered = false;
   #stopping = false;
   #failed = false;
+  #hung = false;
   readonly #done = Promise.withResolvers<number>();
 
   private constructor(options: ServerOptions, addon: Addon, file: ZufFile) {
@@ -84,10 +86,20 @@ export class Server {
     try {
       await server.#startThreads();
     } catch (error) {
-      server.#control.leave();
+      await server.#abandon();
       throw error;
     }
     return server;
+  }
+
+  async #abandon(): Promise<void> {
+    this.#failed = true;
+    if (this.#registered) {
+      this.#leave();
+      await this.#done.promise;
+    }
+    // Before that nobody sleeps in the kernel, and BREAK_ALL would hit the server that runs already.
+    else this.#control.leave();
   }
 
   async #startThreads(): Promise<void> {
@@ -108,6 +120,7 @@ export class Server {
     // The mount thread first: what it cannot do nobody has to warm up for.
     const zts = ports.map(({ port1 }) => port1);
     await this.#startThread('mount', { ...common, role: 'mount', cpuNodes, zts }, zts);
+    this.#registered = true;
     for (let zt = 0; zt < this.#ztCount; zt++) {
       const { cpu, channel } = this.#facts.zts[zt];
       const mounts = ports[zt].port2;
@@ -159,6 +172,7 @@ export class Server {
     worker.on('message', (message: ThreadMessage) => {
       if (message.kind === 'warm' || message.kind === 'registered') started.resolve();
       else if (message.kind === 'cannot-start') started.reject(new StartError(message.reason));
+      else if (message.kind === 'left') this.#threadEnded(worker, name, data.role);
       else this.#mountsChanged(message);
     });
     worker.on('error', (error) => {
@@ -169,8 +183,7 @@ export class Server {
     });
     worker.on('exit', () => {
       started.reject(new StartError(`the thread ${name} ended`));
-      this.#workers.delete(worker);
-      this.#threadEnded(name, data.role);
+      this.#threadEnded(worker, name, data.role);
     });
     return started.promise;
   }
@@ -181,7 +194,9 @@ export class Server {
     if (this.#stopping && this.#mounts.size === 0) this.#leave();
   }
 
-  #threadEnded(name: string, role: 'zt' | 'mount'): void {
+  #threadEnded(worker: Worker, name: string, role: 'zt' | 'mount'): void {
+    // First it says that it has left, then it ends.
+    if (!this.#workers.delete(worker)) return;
     if (this.#control.leaving) {
       if (this.#workers.size === 0) this.#finish();
       return;
@@ -195,6 +210,11 @@ export class Server {
   /** Exit code: 0 stopped in order, 1 something failed or was left mounted. */
   get done(): Promise<number> {
     return this.#done.promise;
+  }
+
+  /** Threads did not leave: the process will not end by itself. */
+  get hung(): boolean {
+    return this.#hung;
   }
 
   /**
@@ -232,6 +252,7 @@ export class Server {
     const limit = setTimeout(() => {
       this.#options.log('error', 'threads do not leave', { threads: this.#workers.size });
       this.#failed = true;
+      this.#hung = true;
       this.#finish();
     }, LEAVE_MILLISECONDS);
     void this.#done.promise.then(() => {

@@ -11,7 +11,7 @@ import type { Addon } from '../native/addon.ts';
 export const OPERATIONS = 32;
 /** Bucket b counts latencies of [2^b, 2^(b+1)) nanoseconds. */
 export const BUCKETS = 32;
-/** Every so many operations one is timed: reading the clock costs as much as a small operation does. */
+/** One in so many operations is timed, on average: reading the clock costs as much as a small operation does. */
 export const SAMPLE_EVERY = 16;
 
 const COUNTERS = OPERATIONS * 4;
@@ -32,6 +32,7 @@ export class OperationStatistics {
   readonly #counters: Float64Array;
   readonly #histogram: Uint32Array;
   #untilSample = 1;
+  #random = 0x2545f491;
 
   constructor(addon: Addon, buffer: SharedArrayBuffer, offset = 0) {
     this.#addon = addon;
@@ -42,7 +43,13 @@ export class OperationStatistics {
   /** Returns the time that `end` wants: 0 for an operation that is not timed. */
   begin(): number {
     if (--this.#untilSample !== 0) return 0;
-    this.#untilSample = SAMPLE_EVERY;
+    // Not every sixteenth: applications repeat themselves, and some operations would never be the one.
+    let random = this.#random;
+    random ^= random << 13;
+    random ^= random >>> 17;
+    random ^= random << 5;
+    this.#random = random;
+    this.#untilSample = 1 + (random & (2 * SAMPLE_EVERY - 1));
     return this.#addon.monotonic();
   }
 

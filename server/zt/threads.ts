@@ -47,7 +47,9 @@ export type ThreadMessage =
   | { readonly kind: 'registered' }
   | { readonly kind: 'cannot-start'; readonly reason: string }
   | { readonly kind: 'mounted'; readonly mount: MountDescriptor }
-  | { readonly kind: 'unmounted'; readonly slot: number };
+  | { readonly kind: 'unmounted'; readonly slot: number }
+  /** The thread is out of the kernel for good; what is left is the end of its isolate. */
+  | { readonly kind: 'left' };
 
 /** Words that all threads see. A thread that sleeps in the kernel looks at them when it wakes. */
 export class Control {

@@ -31,8 +31,8 @@ export async function ztWorker(
   parentPort?.postMessage({ kind: 'warm' } satisfies ThreadMessage);
 
   control.waitForStart();
-  if (control.leaving) return;
-  serve(data, addon, fileSystems, control, log);
+  if (!control.leaving) serve(data, addon, fileSystems, control, log);
+  parentPort?.postMessage({ kind: 'left' } satisfies ThreadMessage);
 }
 
 function serve(
