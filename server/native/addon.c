@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -550,6 +551,21 @@ static napi_value addon_size_of(napi_env env, napi_callback_info info)
 	return number(env, (double)bytes);
 }
 
+static napi_value addon_try_lock(napi_env env, napi_callback_info info)
+{
+	napi_value result;
+	double fd;
+	int ret;
+
+	if (!arguments(env, info, 1, &fd))
+		return NULL;
+	ret = flock((int)fd, LOCK_EX | LOCK_NB);
+	if (ret && errno != EWOULDBLOCK)
+		return throw_errno(env, "flock", errno);
+	CHECK(napi_get_boolean(env, !ret, &result));
+	return result;
+}
+
 static napi_value addon_send_datagram(napi_env env, napi_callback_info info)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -612,6 +628,7 @@ static const struct {
 	{ "setIoFlusher", addon_set_io_flusher },
 	{ "blockSignals", addon_block_signals },
 	{ "sizeOf", addon_size_of },
+	{ "tryLock", addon_try_lock },
 	{ "sendDatagram", addon_send_datagram },
 };
 

@@ -148,6 +148,16 @@ describe('files', () => {
     addon.close(fd);
   });
 
+  it('locks a directory for one opener', () => {
+    const first = addon.open(directory, constants.O_RDONLY | constants.O_DIRECTORY, 0);
+    const second = addon.open(directory, constants.O_RDONLY | constants.O_DIRECTORY, 0);
+    expect(addon.tryLock(first)).toBe(true);
+    expect(addon.tryLock(second)).toBe(false);
+    addon.close(first);
+    expect(addon.tryLock(second)).toBe(true);
+    addon.close(second);
+  });
+
   it('says what failed', () => {
     expect(() => addon.open(join(directory, 'absent'), constants.O_RDONLY, 0)).toThrow(
       expect.objectContaining({ code: 'ENOENT', errno: 2, syscall: 'open' }),

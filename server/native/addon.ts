@@ -60,6 +60,8 @@ export interface Addon {
   blockSignals(): void;
   /** Size in bytes of a block device (BLKGETSIZE64) or regular file. */
   sizeOf(fd: number): number;
+  /** flock(2) with LOCK_EX; false when somebody else has the lock. It goes with the open file. */
+  tryLock(fd: number): boolean;
   /** Send a datagram to a Unix socket; a path that starts with @ is an abstract name. */
   sendDatagram(path: string, text: string): void;
   /** What `writeBack` uses on this CPU: clwb, clflushopt or clflush. */

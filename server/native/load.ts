@@ -34,6 +34,7 @@ interface Exports {
   setIoFlusher(): void;
   blockSignals(): void;
   sizeOf(fd: number): number;
+  tryLock(fd: number): boolean;
   sendDatagram(path: string, text: string): void;
 }
 
@@ -181,6 +182,10 @@ class NativeAddon implements Addon {
 
   sizeOf(fd: number): number {
     return this.#native.sizeOf(fd);
+  }
+
+  tryLock(fd: number): boolean {
+    return this.#native.tryLock(fd);
   }
 
   sendDatagram(path: string, text: string): void {

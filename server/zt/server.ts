@@ -2,6 +2,7 @@
 
 /** The main thread of the server: starts the others, ends them, and knows what is mounted. */
 
+import { constants } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { FileSystem, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
@@ -291,8 +292,13 @@ export class Server {
 
 function openRoot(addon: Addon, root: string): ZufFile {
   try {
+    // Held as long as the process lives. Two servers on one zuf-root would break each other's threads.
+    if (!addon.tryLock(addon.open(root, constants.O_RDONLY | constants.O_DIRECTORY, 0))) {
+      throw new StartError(`another server is running on ${root}`);
+    }
     return new ZufFile(addon, root);
   } catch (error) {
+    if (error instanceof StartError) throw error;
     const code = error instanceof Error && 'code' in error ? error.code : '';
     if (code === 'EACCES' || code === 'EPERM')
       throw new StartError(`cannot open ${root}: the server has to run as root`);
