@@ -54,9 +54,17 @@ export interface WatchdogTiming {
   readonly collect: number;
   /** Milliseconds without a running test, and after a test was ended, until `check` is given up. */
   readonly idle: number;
+  /** Milliseconds that copying results to the host may take: megabytes, through an emulated CPU's cipher. */
+  readonly fetch: number;
 }
 
-const defaultTiming: WatchdogTiming = { tick: 500, health: 20_000, collect: 60_000, idle: 300_000 };
+export const defaultTiming: WatchdogTiming = {
+  tick: 500,
+  health: 20_000,
+  collect: 60_000,
+  idle: 300_000,
+  fetch: 120_000,
+};
 
 /** Call `check` once for `tests` and watch over it: every test's limit, the guest's health, and that it moves on at all. */
 export async function attemptTests(options: AttemptOptions): Promise<AttemptResult> {

@@ -21,7 +21,7 @@ beforeEach(async () => {
 afterEach(() => rm(root, { recursive: true }));
 
 /** Milliseconds in place of seconds and minutes. */
-const timing: WatchdogTiming = { tick: 5, health: 10, collect: 500, idle: 400 };
+const timing: WatchdogTiming = { tick: 5, health: 10, collect: 500, idle: 400, fetch: 300 };
 const three = ['generic/001', 'generic/002', 'generic/003'];
 const forever = new Promise<never>(() => undefined);
 
@@ -185,6 +185,28 @@ test('a guest lost in a test: another VM takes the rest, the crash stands', asyn
   });
   expect(second.commands.some((command) => command.includes('generic/002'))).toBe(false);
   expect(exitCodeOf(report.verdict)).toBe(1);
+});
+
+test('a guest that dies while its files are fetched does not hold the run up', async () => {
+  await using second = await FakeGuest.create(async (guest, tests) => {
+    for (const name of tests) guest.pass(name);
+    guest.finish();
+    return 0;
+  });
+  const { report } = await play(
+    async (guest) => {
+      guest.download = () => forever;
+      guest.fail('generic/001');
+      guest.start('generic/002');
+      throw new Error('the connection broke');
+    },
+    { revive: async () => second },
+  );
+  expect(statuses(report)).toEqual({
+    'generic/001': 'failed',
+    'generic/002': 'crashed',
+    'generic/003': 'passed',
+  });
 });
 
 test('a VM that dies before any test is not replaced for ever', async () => {

@@ -3,9 +3,15 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
-import { InterruptedError } from '../lab/errors.ts';
+import { InterruptedError, LabError } from '../lab/errors.ts';
 import type { Vm } from '../lab/vm/vm.ts';
-import { type AttemptResult, attemptTests, type Casualty, type WatchdogTiming } from './attempt.ts';
+import {
+  type AttemptResult,
+  attemptTests,
+  type Casualty,
+  defaultTiming,
+  type WatchdogTiming,
+} from './attempt.ts';
 import type { Bundle } from './bundle.ts';
 import type { PrintedVerdict } from './check-output.ts';
 import type { FileSystemProfile, RunDevices } from './filesystems.ts';
@@ -85,6 +91,7 @@ class Run {
   #vm: Vm;
   /** Fetching of a failed test's files, one after the other beside the next tests. */
   #fetching: Promise<void> = Promise.resolve();
+  #stopFetching = new AbortController();
 
   constructor(options: RunOptions, context: LabContext) {
     this.#options = options;
@@ -183,21 +190,43 @@ class Run {
   #fetchSoon(attempt: number, test: string): void {
     const vm = this.#vm;
     this.#fetching = this.#fetching.then(() =>
-      fetchResults(vm, attempt, this.#options.directory, this.#context, test).catch((error: unknown) => {
+      this.#fetch(vm, attempt, test).catch((error: unknown) => {
         // The files come again at the end of the attempt; if that fails as well, the report says so.
         this.#context.progress.output(`files of ${test}: ${String(error)}`);
       }),
     );
   }
 
+  /** Fetch results, in bounded time: a guest that dies in the middle of it may leave the transfer without an end. */
+  async #fetch(vm: Vm, attempt: number, test?: string): Promise<void> {
+    const limit = (this.#options.timing ?? defaultTiming).fetch;
+    const late = new AbortController();
+    const timer = setTimeout(() => {
+      late.abort(new LabError(`The guest did not hand its results over within ${limit / 1000} s.`));
+    }, limit);
+    const signal = AbortSignal.any([this.#context.signal, this.#stopFetching.signal, late.signal]);
+    const stopped = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
+    const context = { signal, progress: this.#context.progress };
+    try {
+      await Promise.race([fetchResults(vm, attempt, this.#options.directory, context, test), stopped]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Turn what an attempt printed and left behind into outcomes. */
   async #settle(attempt: number, tests: readonly string[], result: AttemptResult): Promise<void> {
-    await this.#fetching;
     const { directory } = this.#options;
     const complete = result.end.kind === 'complete';
+    // From a lost VM nothing more is to be had than what is on its way.
+    if (complete) await this.#fetching;
+    else this.#stopFetching.abort();
+    this.#stopFetching = new AbortController();
     if (complete) {
       try {
-        await fetchResults(this.#vm, attempt, directory, this.#context);
+        await this.#fetch(this.#vm, attempt);
       } catch (error) {
         this.#context.signal.throwIfAborted();
         this.#problems.push(
