@@ -194,6 +194,18 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
     await expectNothingLeft();
   });
 
+  test('a disk that fills up in mid-build is told as such, and the next build works', async () => {
+    const makefile = await readFile(join(linux, 'Makefile'), 'utf8');
+    await writeFile(join(linux, 'Makefile'), `${makefile}$(O)/toy.o: toy.c\n\t@cat toy.c > /dev/full\n`);
+    expect(await refusal()).toBe(
+      `zufs-lab: No disk space: ${cache()} filled up while building. ` +
+        'Free some, or set cacheDir to a larger disk; what was half done has been removed.',
+    );
+    await expectNothingLeft();
+    await writeFile(join(linux, 'Makefile'), makefile);
+    expect(await build()).toMatchObject({ hit: false });
+  });
+
   test('no disk space: one sentence, nothing left, and the cache works once there is room', async (context) => {
     if (process.getuid?.() !== 0) context.skip('a small file system can be mounted by root alone');
     const small = join(directory, 'small');

@@ -31,9 +31,12 @@ export interface DisplayOptions {
 }
 
 export function createDisplay(options: DisplayOptions): Display {
+  // Without a width (some serial consoles report 0) there is nothing to draw in.
   return new StepDisplay(
     options,
-    options.stream.isTTY ? new LiveScreen(options.stream) : new PlainScreen(options.stream),
+    options.stream.isTTY && options.stream.columns > 0
+      ? new LiveScreen(options.stream)
+      : new PlainScreen(options.stream),
   );
 }
 
