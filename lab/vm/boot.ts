@@ -9,6 +9,7 @@ import { LabError } from '../errors.ts';
 import type { GuestImage } from '../image/build.ts';
 import { labelOfLab, labelOfRole } from '../runtime/labels.ts';
 import type { Background } from '../runtime/runtime.ts';
+import { abortable } from './abortable.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { ConsoleLog, lastLines, panicLines, scanConsole } from './console.ts';
 import {
@@ -292,7 +293,8 @@ class BootWatch {
     for (;;) {
       let cause: unknown;
       try {
-        return await withAbort(SshConnection.connect(address, deadline - performance.now()), signal);
+        const connecting = SshConnection.connect(address, deadline - performance.now());
+        return await abortable(connecting, signal, (late) => void late[Symbol.asyncDispose]());
       } catch (error) {
         signal.throwIfAborted();
         cause = error;
@@ -336,24 +338,5 @@ class BootWatch {
       consoleLog: this.#console.path,
       ...(hint === undefined ? {} : { hint }),
     };
-  }
-}
-
-/** `promise`, or `signal`'s reason as soon as it aborts; what comes of the promise later is let go. */
-async function withAbort(promise: Promise<SshConnection>, signal: AbortSignal): Promise<SshConnection> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => {
-    promise.then(
-      (connection) => connection[Symbol.asyncDispose](),
-      () => undefined,
-    );
-    aborted.reject(signal.reason);
-  };
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Background, TaskContext } from '../runtime/runtime.ts';
+import { abortable } from './abortable.ts';
 import { lastLines, panicLines, readConsole, scanConsole } from './console.ts';
 import { ConnectionLostError, GuestPanicError, QemuEndedError, type VmFailure } from './failure.ts';
 import { type SshAddress, SshClosedError, SshConnection, type StreamOptions } from './ssh.ts';
@@ -37,20 +38,20 @@ export class GuestVm implements Vm, AsyncDisposable {
   }
 
   async exec(command: readonly string[], options: GuestExecOptions = {}): Promise<GuestResult> {
-    return await this.#use((ssh) => ssh.exec(command, options));
+    return await this.#use(options.signal, (ssh) => ssh.exec(command, options));
   }
 
   /** As `exec`, with standard input, output and error connected to streams; gives the exit code. */
   async stream(command: readonly string[], options: StreamOptions): Promise<number> {
-    return await this.#use((ssh) => ssh.stream(command, options));
+    return await this.#use(options.signal, (ssh) => ssh.stream(command, options));
   }
 
   async upload(hostPath: string, guestPath: string, context: TaskContext): Promise<void> {
-    await this.#use((ssh) => upload(ssh, hostPath, guestPath, context.signal));
+    await this.#use(context.signal, (ssh) => upload(ssh, hostPath, guestPath, context.signal));
   }
 
   async download(guestPath: string, hostPath: string, context: TaskContext): Promise<void> {
-    await this.#use((ssh) => download(ssh, guestPath, hostPath, context.signal));
+    await this.#use(context.signal, (ssh) => download(ssh, guestPath, hostPath, context.signal));
   }
 
   async health(): Promise<VmHealth> {
@@ -70,8 +71,8 @@ export class GuestVm implements Vm, AsyncDisposable {
   }
 
   /** Call `body` with the connection, for what the methods above do not offer. */
-  async withConnection<T>(body: (ssh: SshConnection) => Promise<T>): Promise<T> {
-    return await this.#use(body);
+  async withConnection<T>(signal: AbortSignal, body: (ssh: SshConnection) => Promise<T>): Promise<T> {
+    return await this.#use(signal, body);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -87,11 +88,12 @@ export class GuestVm implements Vm, AsyncDisposable {
     return await this.#connection;
   }
 
-  async #use<T>(body: (ssh: SshConnection) => Promise<T>): Promise<T> {
+  async #use<T>(signal: AbortSignal | undefined, body: (ssh: SshConnection) => Promise<T>): Promise<T> {
     let ssh: SshConnection;
     try {
-      ssh = await this.#connect();
+      ssh = await abortable(this.#connect(), signal);
     } catch (error) {
+      signal?.throwIfAborted();
       throw await this.#failure(error);
     }
     try {

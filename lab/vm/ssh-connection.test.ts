@@ -109,6 +109,14 @@ test('streams are connected byte for byte', async () => {
   ).toBe(createHash('sha256').update(bytes).digest('hex'));
 });
 
+test('a reader that leaves early does not hold up the end', async () => {
+  const stdout = new PassThrough();
+  stdout.once('data', () => stdout.destroy());
+  const stderr = new PassThrough().resume();
+  const command = ['sh', '-c', 'echo first; sleep 0.3; seq 100000; exit 3'];
+  expect(await ssh.stream(command, { stdout, stderr })).toBe(3);
+});
+
 test('an abort ends the program, not just the wait for it', async () => {
   const directory = await scratchDirectory();
   const abort = new AbortController();
@@ -140,9 +148,14 @@ function alive(pid: number): boolean {
 test('a connection that breaks rejects what runs on it, and all that comes after', async () => {
   const other = await SshConnection.connect(address);
   const running = other.exec(['sleep', '60']);
+  // Nobody reads on at its other end.
+  const full = new PassThrough();
+  const copying = other.stream(['yes'], { stdout: full, stderr: full });
+  await once(full, 'readable');
   const [connection] = [...server.connections].slice(-1);
   setTimeout(() => connection.end(), 100);
   await expect(running).rejects.toThrow(SshClosedError);
+  await expect(copying).rejects.toThrow(SshClosedError);
   expect(other.closed).toBe(true);
   await expect(other.exec(['true'])).rejects.toThrow(SshClosedError);
   expect((await ssh.exec(['true'])).exitCode).toBe(0);

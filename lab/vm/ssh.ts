@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { NodeSSH } from 'node-ssh';
 import type { Client, ClientChannel } from 'ssh2';
+import { abortable } from './abortable.ts';
 import { keyBlob } from './ssh-key.ts';
 import type { GuestExecOptions, GuestResult } from './vm.ts';
 
@@ -71,6 +72,8 @@ export class SshConnection implements AsyncDisposable {
   private constructor(ssh: NodeSSH, client: Client) {
     this.#ssh = ssh;
     this.#client = client;
+    // One listener a running program.
+    client.setMaxListeners(0);
     client.on('error', (error) => {
       this.#closed ??= error;
     });
@@ -124,8 +127,8 @@ export class SshConnection implements AsyncDisposable {
   async stream(command: readonly string[], options: StreamOptions): Promise<number> {
     const program = await this.#run(command, options);
     const { channel } = program;
-    channel.pipe(options.stdout, { end: false });
-    channel.stderr.pipe(options.stderr, { end: false });
+    connect(channel, options.stdout);
+    connect(channel.stderr, options.stderr);
     if (options.stdin === undefined) channel.end();
     else options.stdin.pipe(channel);
     try {
@@ -154,13 +157,17 @@ export class SshConnection implements AsyncDisposable {
   }
 
   /** Begin a program with a mark in its environment, by which it is found again when it has to be ended. */
-  async #run(command: readonly string[], options: LineOptions): Promise<Program> {
+  async #run(
+    command: readonly string[],
+    options: LineOptions & { readonly signal?: AbortSignal },
+  ): Promise<Program> {
     const mark = randomBytes(8).toString('hex');
     const line = guestCommandLine(command, { ...options, env: { ...options.env, [markVariable]: mark } });
-    return await this.#begin(
+    const opening = this.#begin(
       (callback) => this.#client.exec(line, callback),
       () => this.#kill(mark),
     );
+    return await abortable(opening, options.signal, (late) => void late.end());
   }
 
   /**
@@ -187,7 +194,7 @@ export class SshConnection implements AsyncDisposable {
       request((error, channel) => {
         this.#client.off('close', onClose);
         // In this very turn: a short program's exit code may lie in the same packet as the channel's opening.
-        if (error === undefined) resolve(new Program(channel, kill, () => this.#closed));
+        if (error === undefined) resolve(new Program(channel, kill, this.#client));
         else reject(this.#closed === undefined ? error : new SshClosedError(this.#closed));
       });
     });
@@ -200,35 +207,42 @@ class Program {
   readonly #kill: () => Promise<void>;
   readonly #ended: Promise<number>;
 
-  constructor(channel: ClientChannel, kill: () => Promise<void>, whyClosed: () => unknown) {
+  constructor(channel: ClientChannel, kill: () => Promise<void>, client: Client) {
     this.channel = channel;
     this.#kill = kill;
     this.#ended = new Promise((resolve, reject) => {
       let exitCode: number | undefined;
+      const settle = (cause?: unknown): void => {
+        client.off('close', onLost);
+        if (exitCode === undefined) reject(new SshClosedError(cause));
+        else resolve(exitCode);
+      };
+      // A connection that breaks does not close its channels as long as somebody is slow to read from them.
+      const onLost = (): void => settle(new Error('closed by the other side'));
+      client.on('close', onLost);
       channel.on('exit', (code: number | null, signalName?: string) => {
         exitCode = code ?? signalExitCode(signalName);
       });
-      channel.on('error', (error: Error) => reject(new SshClosedError(error)));
+      channel.on('error', settle);
       // After `close` every byte of output has been handed on.
-      channel.on('close', () =>
-        exitCode === undefined ? reject(new SshClosedError(whyClosed())) : resolve(exitCode),
-      );
+      channel.on('close', () => settle());
     });
     // Whoever waits hears of it; nobody may be waiting yet.
     this.#ended.catch(() => undefined);
+  }
+
+  /** Kill it, with all that it started. */
+  async end(): Promise<void> {
+    // A guest that does not even get that done is about to be ended as a whole.
+    await this.#kill().catch(() => undefined);
+    this.channel.close();
   }
 
   /** Its exit code. When `signal` aborts, the program is killed, and this rejects with the signal's reason. */
   async finished(signal?: AbortSignal): Promise<number> {
     const aborted = Promise.withResolvers<never>();
     const onAbort = (): void => {
-      // A guest that does not even get that done is about to be ended as a whole.
-      this.#kill()
-        .catch(() => undefined)
-        .finally(() => {
-          this.channel.close();
-          aborted.reject(signal?.reason);
-        });
+      this.end().finally(() => aborted.reject(signal?.reason));
     };
     if (signal?.aborted) onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -268,6 +282,14 @@ export function guestCommandLine(command: readonly string[], options: LineOption
 
 function quote(word: string): string {
   return /^[A-Za-z0-9_@%+:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Pipe, and read on for nobody once the target is gone: a channel whose output nobody takes never closes. */
+function connect(source: Readable, target: Writable): void {
+  target.on('unpipe', (unpiped) => {
+    if (unpiped === source) source.resume();
+  });
+  source.pipe(target, { end: false });
 }
 
 /** Decode a stream; gives what was kept when called after its end. */

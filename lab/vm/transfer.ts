@@ -35,7 +35,13 @@ export async function upload(
     });
     // Taken up in this very turn: execa throws away what nobody reads at once.
     const packed = packer.stdout.pipe(new PassThrough());
-    await run(ssh, ['tar', '-C', guestPath, ...unpack], signal, packed);
+    try {
+      await run(ssh, ['tar', '-C', guestPath, ...unpack], signal, packed);
+    } catch (error) {
+      // It would wait for a reader.
+      packer.kill();
+      throw error;
+    }
     const result = await packer;
     if (result.exitCode !== 0) throw tarFailed(result.command, result.exitCode ?? null, result.stderr);
   } else {
@@ -60,8 +66,12 @@ export async function download(
     cancelSignal: signal,
     reject: false,
   });
-  await run(ssh, ['tar', ...source], signal, undefined, unpacker.stdin);
-  unpacker.stdin.end();
+  try {
+    await run(ssh, ['tar', ...source], signal, undefined, unpacker.stdin);
+  } finally {
+    unpacker.stdin.end();
+    await unpacker;
+  }
   const result = await unpacker;
   if (result.exitCode !== 0) throw tarFailed(result.command, result.exitCode ?? null, result.stderr);
 }

@@ -33,7 +33,7 @@ export function register(program: Command): void {
           channel.pipe(stdout, { end: false });
         };
         const terminal = { columns: stdout.columns, rows: stdout.rows, term: process.env.TERM ?? 'xterm' };
-        return await vm.withConnection(async (connection) => {
+        return await vm.withConnection(context.signal, async (connection) => {
           // Keys, Ctrl-C included, are the guest's.
           stdin.setRawMode(true);
           try {
