@@ -53,7 +53,7 @@ chmod +x "$root/init"
 
 timeout "${TIMEOUT:-300}" qemu-system-x86_64 \
 	-machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max \
-	-smp 2 -m 2G -nographic -no-reboot \
+	-smp 2,sockets=2 -m 2G -nographic -no-reboot \
 	-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
 	-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1 \
 	-kernel "$image" -initrd "$work/initramfs.gz" \

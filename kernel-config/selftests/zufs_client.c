@@ -336,6 +336,28 @@ static int do_free(struct zufs_ioc_evict_inode *ioc)
 	return 0;
 }
 
+/* A file that the kernel has not heard of before. */
+static struct name *make_ghost(struct mount *m, unsigned int dir,
+			       const struct zufs_str *str)
+{
+	struct name *name = *find_name(&m->inodes[dir], str);
+	unsigned int i;
+
+	if (!name) {
+		for (i = 2; m->inodes[i].used; i++)
+			;
+		m->inodes[i].used = true;
+		add_name(m, dir, i, str);
+		name = *find_name(&m->inodes[dir], str);
+	}
+	/* Whatever was said of it before. */
+	zi_of(m, name->inode)->i_ino = name->inode;
+	zi_of(m, name->inode)->i_mode = S_IFREG | 0600;
+	zi_of(m, name->inode)->i_nlink = 1;
+	zi_of(m, name->inode)->i_size = 0;
+	return name;
+}
+
 static int do_lookup(struct zufs_ioc_lookup *ioc)
 {
 	struct mount *m = mount_of(ioc->dir_ii);
@@ -348,6 +370,9 @@ static int do_lookup(struct zufs_ioc_lookup *ioc)
 		found = m->inodes[dir].parent;
 	} else {
 		name = *find_name(&m->inodes[dir], &ioc->str);
+		if (ioc->str.len > 5 &&
+		    !memcmp(ioc->str.name, "ghost", 5))
+			name = make_ghost(m, dir, &ioc->str);
 		if (!name)
 			return -ENOENT;
 		found = name->inode;

@@ -496,8 +496,12 @@ static int lie(int how, int operation)
 
 static int honest(void)
 {
+	int i;
+
 	control->misbehave = BEHAVE;
-	write_file("/proc/sys/vm/drop_caches", "2", 1);
+	/* What was just used survives the first round. */
+	for (i = 0; i < 3; i++)
+		write_file("/proc/sys/vm/drop_caches", "2", 1);
 	return 0;
 }
 
@@ -529,9 +533,7 @@ static int test_lies_lookup(void)
 	int before;
 
 	for (i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
-		snprintf(path, sizeof(path), MNT "/f%u", i);
-		CHECK(!write_file(path, "x", 1));
-		honest();
+		snprintf(path, sizeof(path), MNT "/ghost%u", i);
 		before = log_lines("server gave a bad reply");
 		lie(lies[i], ZUFS_OP_LOOKUP);
 		errno = 0;
@@ -542,8 +544,11 @@ static int test_lies_lookup(void)
 			return -1;
 		}
 		honest();
-		if (i < 8)
-			CHECK(log_lines("server gave a bad reply") == before + 1);
+		CHECK(log_lines("server gave a bad reply") == before + 1);
+	}
+	for (; i < 20; i++) {
+		snprintf(path, sizeof(path), MNT "/ghost%u", i);
+		CHECK(!stat(path, &st) && st.st_nlink == 1);
 	}
 	/* And it still works. */
 	CHECK(!write_file(MNT "/fine", "x", 1));
@@ -804,7 +809,6 @@ static int wipe(const char *path)
 			wipe(name);
 			rmdir(name);
 		}
-		rewinddir(dir);
 	}
 	closedir(dir);
 	return 0;

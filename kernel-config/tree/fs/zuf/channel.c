@@ -69,9 +69,11 @@ struct zuf_cpu {
  * @broken: never again an operation
  * @zapping: a killed task is taking its pages out of the window
  * @op: the operation that the server has
+ * @scratch: what the server sees in place of pages that were taken away
+ * @stale: pages of the window where it does
  */
 struct zuf_channel {
-	struct vm_local_cpu window;
+	struct zuf_window window;
 	struct zuf_cpu *cpu;
 	int cpu_nr;
 	unsigned int no;
@@ -85,6 +87,8 @@ struct zuf_channel {
 	bool broken;
 	bool zapping;
 	struct zuf_op *op;
+	struct page *scratch;
+	unsigned int stale;
 };
 
 static DEFINE_PER_CPU(struct zuf_cpu, zuf_cpus);
@@ -222,7 +226,7 @@ static void break_channel(struct zuf_channel *ch, bool unmap)
 
 	if (op) {
 		if (unmap && op->nr_pages)
-			vm_local_cpu_zap(&ch->window);
+			zuf_window_zap(&ch->window, ch->scratch);
 		spin_lock(&zc->lock);
 		finish_op(zc, op, -EIO);
 		spin_unlock(&zc->lock);
@@ -232,7 +236,7 @@ static void break_channel(struct zuf_channel *ch, bool unmap)
 }
 
 /* The VMA goes, and with it all that was mapped. */
-static void window_detached(struct vm_local_cpu *window)
+static void window_gone(struct zuf_window *window)
 {
 	break_channel(container_of(window, struct zuf_channel, window), false);
 }
@@ -307,6 +311,7 @@ static bool withdraw_running(struct zuf_op *op)
 	if (file) {
 		ch->op = NULL;
 		ch->zapping = true;
+		ch->stale = op->nr_pages;
 		op->channel = NULL;
 	}
 	spin_unlock(&zc->lock);
@@ -314,7 +319,7 @@ static bool withdraw_running(struct zuf_op *op)
 		return false;
 
 	if (op->nr_pages)
-		vm_local_cpu_zap(&ch->window);
+		zuf_window_zap(&ch->window, ch->scratch);
 	spin_lock(&zc->lock);
 	ch->zapping = false;
 	wake_up(&ch->wait);
@@ -375,6 +380,20 @@ static void wait_for_op(struct zuf_op *op)
 	spin_unlock(&op->cpu->lock);
 }
 
+/* What goes on after a shutdown: letting go, and what is not of the files. */
+static bool after_shut_down(const struct zuf_op *op)
+{
+	switch (op->hdr->operation) {
+	case ZUFS_OP_EVICT_INODE:
+	case ZUFS_OP_PUT_MULTY:
+	case ZUFS_OP_MMAP_CLOSE:
+	case ZUFS_OP_STATFS:
+	case ZUFS_OP_SHOW_OPTIONS:
+		return true;
+	}
+	return false;
+}
+
 /**
  * zuf_dispatch - have the server do an operation
  * @sbi: the mount
@@ -388,9 +407,11 @@ static void wait_for_op(struct zuf_op *op)
  */
 int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 {
+	u64 start, ns;
 	int err;
 
-	if (READ_ONCE(sbi->dead))
+	if (READ_ONCE(sbi->dead) ||
+	    (READ_ONCE(sbi->shut_down) && !after_shut_down(op)))
 		return -EIO;
 	if (WARN_ON_ONCE(op->hdr->in_len > zuf_command_size ||
 			 op->nr_pages > ZUF_WINDOW_PAGES))
@@ -402,7 +423,7 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 	op->done = false;
 	op->err = 0;
 	op->channel = NULL;
-	op->start = ktime_get_ns();
+	start = ktime_get_ns();
 	INIT_LIST_HEAD(&op->queue);
 	init_waitqueue_head(&op->wait);
 
@@ -413,7 +434,9 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 		wait_for_op(op);
 		err = op->err;
 	}
-	trace_zuf_done(op->hdr, err, ktime_get_ns() - op->start);
+	ns = ktime_get_ns() - start;
+	zuf_account(op->hdr->operation, err, ns);
+	trace_zuf_done(op->hdr, err, ns);
 	migrate_enable();
 	return err;
 }
@@ -499,18 +522,6 @@ static int copy_reply(struct zuf_channel *ch, struct zuf_op *op)
 	return err;
 }
 
-static void unmap_window(struct zuf_channel *ch, unsigned int count)
-{
-	int err;
-
-	if (!count)
-		return;
-	err = vm_local_cpu_unmap(&ch->window, 0, count);
-	/* Pushed off its CPU: then not only this CPU has to forget. */
-	if (err == -EXDEV)
-		vm_local_cpu_zap(&ch->window);
-}
-
 /* The ZT is back: finish what it had. */
 static void finish_current(struct zuf_channel *ch)
 {
@@ -525,7 +536,7 @@ static void finish_current(struct zuf_channel *ch)
 	if (!op)
 		return;
 
-	unmap_window(ch, op->nr_pages);
+	zuf_window_unmap(&ch->window, op->nr_pages);
 	err = copy_reply(ch, op);
 
 	spin_lock(&zc->lock);
@@ -575,6 +586,8 @@ static struct zuf_op *take_op(struct zuf_channel *ch, int *err)
 	}
 	spin_unlock(&zc->lock);
 	finish_wait(&ch->wait, &wait);
+	zuf_window_unmap(&ch->window, ch->stale);
+	ch->stale = 0;
 	return op;
 }
 
@@ -587,8 +600,8 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 	if (op->hdr->in_len > ch->max_command)
 		err = -EIO;
 	else if (op->nr_pages)
-		err = vm_local_cpu_map(&ch->window, 0, op->pages, op->nr_pages,
-				       op->writable);
+		err = zuf_window_map(&ch->window, op->pages, op->nr_pages,
+				     op->writable);
 	if (!err)
 		memcpy(ch->buffer, op->hdr, op->hdr->in_len);
 
@@ -600,7 +613,7 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 	}
 	spin_unlock(&zc->lock);
 
-	unmap_window(ch, op->nr_pages);
+	zuf_window_unmap(&ch->window, op->nr_pages);
 	spin_lock(&zc->lock);
 	finish_op(zc, op, -EIO);
 	spin_unlock(&zc->lock);
@@ -631,7 +644,7 @@ int zuf_channel_wait(struct zuf_channel *ch)
 		return -EPERM;
 	finish_current(ch);
 	if (!READ_ONCE(ch->broken)) {
-		if (!READ_ONCE(ch->window.vma))
+		if (!zuf_window_ready(&ch->window))
 			return -ENXIO;
 		if (!on_own_cpu(ch))
 			break_channel(ch, true);
@@ -662,6 +675,14 @@ static int add_channel(struct zuf_channel *ch)
 	return err;
 }
 
+static void free_channel(struct zuf_channel *ch)
+{
+	if (ch->scratch)
+		__free_page(ch->scratch);
+	vfree(ch->buffer);
+	kfree(ch);
+}
+
 /**
  * zuf_channel_init_thread - INIT_THREAD: make a file the channel of a ZT
  * @zf: the file
@@ -688,8 +709,9 @@ int zuf_channel_init_thread(struct zuf_file *zf,
 	if (!ch)
 		return -ENOMEM;
 	ch->buffer = vmalloc_user(init.max_command);
-	if (!ch->buffer) {
-		kfree(ch);
+	ch->scratch = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!ch->buffer || !ch->scratch) {
+		free_channel(ch);
 		return -ENOMEM;
 	}
 	ch->max_command = init.max_command;
@@ -699,17 +721,13 @@ int zuf_channel_init_thread(struct zuf_file *zf,
 	ch->file = zf->file;
 	ch->files = current->files;
 	init_waitqueue_head(&ch->wait);
-	mutex_init(&ch->window.lock);
-	ch->window.owner = current;
-	ch->window.cpu = ch->cpu_nr;
-	ch->window.detached = window_detached;
+	zuf_window_init(&ch->window, zf->file, ch->cpu_nr, window_gone);
 
 	err = zuf_set_role(zf, ZUF_ROLE_THREAD);
 	if (!err)
 		err = add_channel(ch);
 	if (err) {
-		vfree(ch->buffer);
-		kfree(ch);
+		free_channel(ch);
 		return err;
 	}
 	ch->zt = get_task_struct(current);
@@ -736,7 +754,7 @@ int zuf_channel_mmap(struct zuf_channel *ch, struct vm_area_struct *vma)
 	unsigned long size = vma->vm_end - vma->vm_start;
 
 	if (vma->vm_pgoff == 0 && size == ZUF_WINDOW_SIZE)
-		return vm_local_cpu_setup(&ch->window, vma);
+		return zuf_window_setup(&ch->window, vma);
 	if (vma->vm_pgoff == ZUF_WINDOW_PAGES && size == ch->max_command) {
 		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
 		return remap_vmalloc_range(vma, ch->buffer, 0);
@@ -766,8 +784,7 @@ void zuf_channel_release(struct zuf_channel *ch)
 	ch->cpu->channels[ch->no] = NULL;
 	spin_unlock(&ch->cpu->lock);
 	put_task_struct(ch->zt);
-	vfree(ch->buffer);
-	kfree(ch);
+	free_channel(ch);
 }
 
 static void break_cpu(int cpu)

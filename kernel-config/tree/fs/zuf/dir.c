@@ -117,4 +117,6 @@ const struct file_operations zuf_dir_operations = {
 	.read		= generic_read_dir,
 	.iterate_shared	= zuf_iterate,
 	.fsync		= zuf_fsync,
+	.unlocked_ioctl	= zuf_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
 };

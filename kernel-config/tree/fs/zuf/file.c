@@ -211,7 +211,7 @@ static int zuf_file_open(struct inode *inode, struct file *file)
 
 const struct file_operations zuf_file_operations = {
 	.open		= zuf_file_open,
-	.llseek		= generic_file_llseek,
+	.llseek		= zuf_llseek,
 	.read_iter	= zuf_read_iter,
 	.write_iter	= zuf_write_iter,
 	.splice_read	= copy_splice_read,
@@ -220,6 +220,9 @@ const struct file_operations zuf_file_operations = {
 	.get_unmapped_area = thp_get_unmapped_area,
 	.fsync		= zuf_fsync,
 	.fallocate	= zuf_fallocate,
+	.unlocked_ioctl	= zuf_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.remap_file_range = zuf_remap_file_range,
 	.fop_flags	= FOP_MMAP_SYNC,
 };
 
@@ -227,4 +230,10 @@ const struct inode_operations zuf_file_inode_operations = {
 	.setattr	= zuf_setattr,
 	.getattr	= zuf_getattr,
 	.update_time	= zuf_update_time,
+	.listxattr	= zuf_listxattr,
+	.get_inode_acl	= zuf_get_acl,
+	.set_acl	= zuf_set_acl,
+	.fileattr_get	= zuf_fileattr_get,
+	.fileattr_set	= zuf_fileattr_set,
+	.fiemap		= zuf_fiemap,
 };

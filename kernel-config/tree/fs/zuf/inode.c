@@ -7,13 +7,15 @@
 
 #include <linux/dax.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl.h>
 #include <linux/slab.h>
 #include "zuf.h"
 
 static struct kmem_cache *zuf_inode_cache;
 
 /* zus_inode.i_flags that the VFS has under the same number. */
-#define ZUF_SHARED_S_FLAGS	(S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE)
+#define ZUF_SHARED_S_FLAGS	(S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | \
+				 S_DIRSYNC)
 
 struct inode *zuf_alloc_inode(struct super_block *sb)
 {
@@ -271,7 +273,8 @@ void zuf_evict_inode(struct inode *inode)
 	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
 	struct zuf_inode_info *zii = ZUF_I(inode);
 	struct zufs_ioc_evict_inode ioc = { .zus_ii = zii->zus_ii };
-	bool last = !inode->i_nlink && !is_bad_inode(inode);
+	bool last = !inode->i_nlink && !is_bad_inode(inode) &&
+		    !READ_ONCE(sbi->shut_down);
 
 	if (last && IS_DAX(inode)) {
 		filemap_invalidate_lock(inode->i_mapping);
@@ -381,7 +384,11 @@ int zuf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	setattr_copy(idmap, inode, attr);
 	zuf_store_attrs(inode);
 	mask = setattr_mask(attr->ia_valid & ~ATTR_SIZE);
-	return mask ? zuf_send_setattr(inode, mask) : 0;
+	if (mask)
+		err = zuf_send_setattr(inode, mask);
+	if (!err && (attr->ia_valid & ATTR_MODE))
+		err = posix_acl_chmod(idmap, dentry, inode->i_mode);
+	return err;
 }
 
 int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,

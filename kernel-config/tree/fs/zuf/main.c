@@ -37,6 +37,7 @@ static int __init zuf_init(void)
 	err = zuf_root_init();
 	if (err)
 		goto out_mount_point;
+	zuf_debug_start();
 	return 0;
 
 out_mount_point:

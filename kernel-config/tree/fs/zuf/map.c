@@ -6,6 +6,7 @@
 
 #include <linux/dax.h>
 #include <linux/iomap.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 #include "zuf.h"
 
@@ -110,8 +111,20 @@ static unsigned int contiguous(struct zuf_t1 *t1, const u64 *iom,
 	return n;
 }
 
-static void fill_iomap(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
-		       struct iomap *iomap, bool write)
+static bool mapped_elsewhere(struct inode *inode, struct zuf_t1 *t1,
+			     struct zuf_t1_dev *dev, u64 block)
+{
+	struct address_space *mapping;
+
+	if (t1->is_memory)
+		return false;
+	mapping = READ_ONCE(pfn_to_page(zuf_t1_pfn(t1, dev, block))->mapping);
+	return mapping && mapping != inode->i_mapping;
+}
+
+static void fill_iomap(struct inode *inode, struct zuf_t1 *t1,
+		       const struct zufs_ioc_IO *io, struct iomap *iomap,
+		       bool write)
 {
 	unsigned int count = contiguous(t1, io->iom_e, io->ziom.iom_n, write);
 	u64 block = iom_block(io->iom_e[0]);
@@ -132,6 +145,9 @@ static void fill_iomap(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
 	}
 	iomap->bdev = dev->bdev;
 	iomap->dax_dev = dev->dax_dev;
+	/* Mapped through another file as well: fs/dax has to count users. */
+	if (!write && block && mapped_elsewhere(inode, t1, dev, block))
+		iomap->flags |= IOMAP_F_SHARED;
 	/* A fresh block: its metadata is persistent after a sync only. */
 	if (write && (io->ret_flags & ZUFS_RET_NEW))
 		iomap->flags |= IOMAP_F_NEW | IOMAP_F_DIRTY;
@@ -154,7 +170,7 @@ static int begin(struct inode *inode, loff_t pos, loff_t length,
 		send_put(inode, io);
 		return -EIO;
 	}
-	fill_iomap(sbi->t1, io, iomap, write);
+	fill_iomap(inode, sbi->t1, io, iomap, write);
 	iomap->private = io;
 	return 0;
 }

@@ -11,7 +11,23 @@
 #include <linux/pfn_t.h>
 #include "zuf.h"
 
-/* In memory-backed mounts there is no DAX device: pages go in one by one. */
+static vm_fault_t insert_or_allow(struct vm_fault *vmf, unsigned long pfn)
+{
+	if (!(vmf->flags & FAULT_FLAG_ORIG_PTE_VALID) ||
+	    !pte_present(vmf->orig_pte))
+		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+	/* A store to what is mapped: mm makes it writable. */
+	if (pte_pfn(vmf->orig_pte) == pfn)
+		return 0;
+	unmap_mapping_range(vmf->vma->vm_file->f_mapping,
+			    (loff_t)vmf->pgoff << PAGE_SHIFT, PAGE_SIZE, 0);
+	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * In memory-backed mounts there is no DAX device: pages go in one by one, and
+ * read-only at first.
+ */
 static vm_fault_t memory_fault(struct vm_fault *vmf, bool write)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -38,8 +54,7 @@ static vm_fault_t memory_fault(struct vm_fault *vmf, bool write)
 			return vmf_error(err);
 	}
 	block = iomap.addr >> ZUF_BLOCK_SHIFT;
-	ret = vmf_insert_pfn(vmf->vma, vmf->address,
-			     zuf_t1_pfn(t1, &t1->devs[0], block));
+	ret = insert_or_allow(vmf, zuf_t1_pfn(t1, &t1->devs[0], block));
 	ops->iomap_end(inode, pos, PAGE_SIZE, PAGE_SIZE, 0, &iomap);
 	return ret;
 }
@@ -57,6 +72,31 @@ static vm_fault_t dax_fault(struct vm_fault *vmf, unsigned int order, bool write
 	return ret;
 }
 
+/* Something is mapped there, and it is not known to be this file's alone. */
+static bool is_mapped_clean(struct inode *inode, pgoff_t index)
+{
+	struct xarray *xa = &inode->i_mapping->i_pages;
+
+	return xa_load(xa, index) && !xa_get_mark(xa, index, PAGECACHE_TAG_DIRTY);
+}
+
+/*
+ * First store to a block that is mapped for reading. If it is shared with
+ * another file the server allocates a new one, and fs/dax would go on with
+ * the old one: forget that first, and keep readers from bringing it back.
+ */
+static vm_fault_t dax_replace_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	vm_fault_t ret;
+
+	filemap_invalidate_lock(mapping);
+	invalidate_inode_pages2_range(mapping, vmf->pgoff, vmf->pgoff);
+	ret = dax_fault(vmf, order, true);
+	filemap_invalidate_unlock(mapping);
+	return ret;
+}
+
 static vm_fault_t zuf_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -68,12 +108,17 @@ static vm_fault_t zuf_huge_fault(struct vm_fault *vmf, unsigned int order)
 		sb_start_pagefault(inode->i_sb);
 		file_update_time(vmf->vma->vm_file);
 	}
-	filemap_invalidate_lock_shared(inode->i_mapping);
-	if (!ZUF_SB(inode->i_sb)->t1->is_memory)
-		ret = dax_fault(vmf, order, write);
-	else
+	if (ZUF_SB(inode->i_sb)->t1->is_memory) {
+		filemap_invalidate_lock_shared(inode->i_mapping);
 		ret = order ? VM_FAULT_FALLBACK : memory_fault(vmf, write);
-	filemap_invalidate_unlock_shared(inode->i_mapping);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+	} else if (write && is_mapped_clean(inode, vmf->pgoff)) {
+		ret = dax_replace_fault(vmf, order);
+	} else {
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		ret = dax_fault(vmf, order, write);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+	}
 	if (write)
 		sb_end_pagefault(inode->i_sb);
 	return ret;

@@ -4,6 +4,7 @@
  */
 
 #include <linux/fs.h>
+#include <linux/posix_acl.h>
 #include <linux/slab.h>
 #include "zuf.h"
 
@@ -103,6 +104,7 @@ static struct inode *new_inode_in(struct mnt_idmap *idmap, struct inode *dir,
 				  const struct qstr *name, umode_t mode,
 				  dev_t rdev, const char *link)
 {
+	struct posix_acl *acl = NULL, *default_acl = NULL;
 	struct inode *inode;
 	int err;
 
@@ -115,13 +117,20 @@ static struct inode *new_inode_in(struct mnt_idmap *idmap, struct inode *dir,
 	inode->i_rdev = rdev;
 	simple_inode_init_ts(inode);
 
-	err = send_new_inode(dir, inode, name, rdev, link);
+	err = link ? 0 : posix_acl_create(dir, &inode->i_mode, &default_acl,
+					  &acl);
+	if (!err)
+		err = send_new_inode(dir, inode, name, rdev, link);
 	if (!err && link) {
 		inode->i_link = kstrdup(link, GFP_KERNEL);
 		err = inode->i_link ? 0 : -ENOMEM;
 	}
 	if (!err)
 		err = insert_inode_locked(inode);
+	if (!err && !link)
+		err = zuf_init_acls(inode, acl, default_acl);
+	posix_acl_release(acl);
+	posix_acl_release(default_acl);
 	if (err) {
 		make_bad_inode(inode);
 		iput(inode);
@@ -273,6 +282,11 @@ const struct inode_operations zuf_dir_inode_operations = {
 	.setattr	= zuf_setattr,
 	.getattr	= zuf_getattr,
 	.update_time	= zuf_update_time,
+	.listxattr	= zuf_listxattr,
+	.get_inode_acl	= zuf_get_acl,
+	.set_acl	= zuf_set_acl,
+	.fileattr_get	= zuf_fileattr_get,
+	.fileattr_set	= zuf_fileattr_set,
 };
 
 const struct inode_operations zuf_symlink_inode_operations = {
@@ -280,10 +294,16 @@ const struct inode_operations zuf_symlink_inode_operations = {
 	.setattr	= zuf_setattr,
 	.getattr	= zuf_getattr,
 	.update_time	= zuf_update_time,
+	.listxattr	= zuf_listxattr,
 };
 
 const struct inode_operations zuf_special_inode_operations = {
 	.setattr	= zuf_setattr,
 	.getattr	= zuf_getattr,
 	.update_time	= zuf_update_time,
+	.listxattr	= zuf_listxattr,
+	.get_inode_acl	= zuf_get_acl,
+	.set_acl	= zuf_set_acl,
+	.fileattr_get	= zuf_fileattr_get,
+	.fileattr_set	= zuf_fileattr_set,
 };

@@ -196,7 +196,14 @@ static ssize_t send_piece(struct kiocb *iocb, struct rw_piece *piece,
 	ioc.hdr.out_start = out;
 	ioc.hdr.out_len = sizeof(ioc) - out;
 	ioc.hdr.out_max = sizeof(ioc) - out;
+	/* No fault may bring back a block that this replaces. */
+	if (write)
+		filemap_invalidate_lock(inode->i_mapping);
 	err = zuf_dispatch(sbi, &op);
+	if (write && !err)
+		drop_mappings(inode, iocb->ki_pos, iocb->ki_pos + piece->len);
+	if (write)
+		filemap_invalidate_unlock(inode->i_mapping);
 	if (err)
 		return err;
 	if (ioc.last_pos < iocb->ki_pos ||
@@ -204,8 +211,6 @@ static ssize_t send_piece(struct kiocb *iocb, struct rw_piece *piece,
 		zuf_bad_reply(sbi, "position after read or write");
 		return -EIO;
 	}
-	if (write && ioc.last_pos > iocb->ki_pos)
-		drop_mappings(inode, iocb->ki_pos, ioc.last_pos);
 	return ioc.last_pos - iocb->ki_pos;
 }
 

@@ -269,6 +269,8 @@ static struct inode *mount_in_server(struct zuf_sb_info *sbi,
 	sbi->mounted = true;
 	sbi->zus_sbi = zim->zmi.zus_sbi;
 	sbi->fs_caps = zim->zmi.fs_caps;
+	if (sbi->fs_caps & ZUFS_FSC_ACL_ON)
+		sbi->sb->s_flags |= SB_POSIXACL;
 	if (zim->zmi.s_blocksize_bits != ZUF_BLOCK_SHIFT) {
 		zuf_bad_reply(sbi, "block size");
 		root = ERR_PTR(-EIO);
@@ -296,6 +298,8 @@ static void set_super(struct super_block *sb, struct zuf_sb_info *sbi)
 	sb->s_blocksize = ZUF_BLOCK_SIZE;
 	sb->s_blocksize_bits = ZUF_BLOCK_SHIFT;
 	sb->s_op = &zuf_super_operations;
+	sb->s_xattr = zuf_xattr_handlers;
+	sb->s_export_op = &zuf_export_operations;
 }
 
 static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)

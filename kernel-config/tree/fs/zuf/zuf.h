@@ -183,6 +183,33 @@ int zuf_grab_mmap(struct zuf_file *zf, struct vm_area_struct *vma);
 void zuf_grab_release(struct zuf_file *zf);
 void zuf_grab_revoke(struct zuf_sb_info *sbi);
 
+/* ---- window.c: application pages in the server ---- */
+
+/**
+ * struct zuf_window - where a ZT sees the pages of its operation
+ * @local: the mapping, unless it is an ordinary one
+ * @is_local: which of the two, for good
+ * @file: what is mapped
+ * @plain_start: address of the ordinary mapping, 0 for none
+ * @gone: called when the mapping goes
+ */
+struct zuf_window {
+	struct vm_local_cpu local;
+	bool is_local;
+	struct file *file;
+	unsigned long plain_start;
+	void (*gone)(struct zuf_window *window);
+};
+
+void zuf_window_init(struct zuf_window *window, struct file *file, int cpu,
+		     void (*gone)(struct zuf_window *window));
+int zuf_window_setup(struct zuf_window *window, struct vm_area_struct *vma);
+bool zuf_window_ready(struct zuf_window *window);
+int zuf_window_map(struct zuf_window *window, struct page **pages,
+		   unsigned int count, bool writable);
+void zuf_window_unmap(struct zuf_window *window, unsigned int count);
+void zuf_window_zap(struct zuf_window *window, struct page *instead);
+
 /* ---- channel.c: hand-over of operations ---- */
 
 /**
@@ -211,7 +238,6 @@ struct zuf_op {
 	struct zuf_channel *channel;
 	bool done;
 	int err;
-	u64 start;
 };
 
 int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op);
@@ -242,6 +268,11 @@ int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
 	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
 int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
 		  struct zufs_ioc_hdr *hdr, size_t size, size_t out);
+
+/* ---- debug.c ---- */
+
+void zuf_account(unsigned int operation, int err, u64 ns);
+void zuf_debug_start(void);
 
 /* ---- numa.c ---- */
 
@@ -321,5 +352,28 @@ int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 int zuf_break_layouts(struct inode *inode);
 int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to);
 long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
+
+/* ---- xattr.c ---- */
+
+extern const struct xattr_handler * const zuf_xattr_handlers[];
+ssize_t zuf_listxattr(struct dentry *dentry, char *buffer, size_t size);
+struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu);
+int zuf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+		struct posix_acl *acl, int type);
+int zuf_init_acls(struct inode *inode, struct posix_acl *acl,
+		  struct posix_acl *default_acl);
+
+/* ---- seek.c, remap.c, ioctl.c, export.c ---- */
+
+extern const struct export_operations zuf_export_operations;
+loff_t zuf_llseek(struct file *file, loff_t offset, int whence);
+int zuf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
+	       u64 len);
+loff_t zuf_remap_file_range(struct file *in, loff_t pos_in, struct file *out,
+			    loff_t pos_out, loff_t len, unsigned int flags);
+long zuf_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+int zuf_fileattr_get(struct dentry *dentry, struct fileattr *fa);
+int zuf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
+		     struct fileattr *fa);
 
 #endif /* _FS_ZUF_H */

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Clone, dedupe and copy inside one file system.
+ */
+
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/splice.h>
+#include <linux/wait_bit.h>
+#include "zuf.h"
+
+static int send_clone(struct inode *src, loff_t pos_in, struct inode *dst,
+		      loff_t pos_out, u64 len, unsigned int operation)
+{
+	struct zufs_ioc_clone ioc = {
+		.src_zus_ii = ZUF_I(src)->zus_ii,
+		.dst_zus_ii = ZUF_I(dst)->zus_ii,
+		.pos_in = pos_in,
+		.pos_out = pos_out,
+		.len = len,
+		.len_up = round_up(len, ZUF_BLOCK_SIZE),
+	};
+
+	return zuf_call(ZUF_SB(src->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+}
+
+/* Nobody may have I/O under way on mapped blocks of either file. */
+static int lock_both(struct inode *a, struct inode *b)
+{
+	struct page *page;
+	int err;
+
+	for (;;) {
+		lock_two_nondirectories(a, b);
+		filemap_invalidate_lock_two(a->i_mapping, b->i_mapping);
+		page = dax_layout_busy_page(a->i_mapping);
+		if (!page)
+			page = dax_layout_busy_page(b->i_mapping);
+		if (!page)
+			return 0;
+		filemap_invalidate_unlock_two(a->i_mapping, b->i_mapping);
+		unlock_two_nondirectories(a, b);
+		err = wait_var_event_killable(&page->_refcount,
+					      atomic_read(&page->_refcount) == 1);
+		if (err)
+			return err;
+	}
+}
+
+static void unlock_both(struct inode *a, struct inode *b)
+{
+	filemap_invalidate_unlock_two(a->i_mapping, b->i_mapping);
+	unlock_two_nondirectories(a, b);
+}
+
+static int prepare(struct file *in, loff_t pos_in, struct file *out,
+		   loff_t pos_out, loff_t *len, unsigned int flags)
+{
+	if (ZUF_SB(file_inode(in)->i_sb)->t1->is_memory) {
+		if (flags & REMAP_FILE_DEDUP)
+			return -EOPNOTSUPP;
+		return generic_remap_file_range_prep(in, pos_in, out, pos_out,
+						     len, flags);
+	}
+	return dax_remap_file_range_prep(in, pos_in, out, pos_out, len, flags,
+					 &zuf_read_iomap_ops);
+}
+
+/* Both inodes are locked. Returns the bytes done. */
+static loff_t do_remap(struct file *in, loff_t pos_in, struct file *out,
+		       loff_t pos_out, loff_t len, unsigned int flags)
+{
+	struct inode *src = file_inode(in), *dst = file_inode(out);
+	int err;
+
+	err = prepare(in, pos_in, out, pos_out, &len, flags);
+	if (err || !len)
+		return err;
+	/* What is mapped of the source became read-only as it was flushed. */
+	truncate_inode_pages_range(dst->i_mapping,
+				   round_down(pos_out, PAGE_SIZE),
+				   round_up(pos_out + len, PAGE_SIZE) - 1);
+	unmap_mapping_range(src->i_mapping, pos_in, round_up(len, PAGE_SIZE), 0);
+	err = send_clone(src, pos_in, dst, pos_out, len, ZUFS_OP_CLONE);
+	if (!err)
+		err = zuf_inode_refresh(dst);
+	return err ? err : len;
+}
+
+/**
+ * zuf_remap_file_range - FICLONERANGE, FIDEDUPERANGE and their kind
+ * @in: source
+ * @pos_in: position there
+ * @out: destination
+ * @pos_out: position there
+ * @len: bytes, 0 for all
+ * @flags: REMAP_FILE_*
+ *
+ * Return: bytes done, or -errno.
+ */
+loff_t zuf_remap_file_range(struct file *in, loff_t pos_in, struct file *out,
+			    loff_t pos_out, loff_t len, unsigned int flags)
+{
+	struct inode *src = file_inode(in), *dst = file_inode(out);
+	loff_t ret;
+
+	if (flags & ~(REMAP_FILE_DEDUP | REMAP_FILE_ADVISORY))
+		return -EINVAL;
+	ret = lock_both(src, dst);
+	if (ret)
+		return ret;
+	ret = do_remap(in, pos_in, out, pos_out, len, flags);
+	unlock_both(src, dst);
+	if (ret > 0 && ((out->f_flags & O_DSYNC) || IS_SYNC(dst)))
+		ret = vfs_fsync_range(out, pos_out, pos_out + ret - 1, 0) ?: ret;
+	return ret;
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Extended attributes and POSIX ACLs. The server stores name and value; ACLs
+ * go to it in the form that getxattr(2) shows.
+ */
+
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/slab.h>
+#include <linux/xattr.h>
+#include "zuf.h"
+
+#define XATTR_HEAD	offsetof(struct zufs_ioc_xattr, buf)
+#define XATTR_OUT	offsetof(struct zufs_ioc_xattr, user_buf_size)
+
+/* Room for a value or list beside the command's head. */
+static size_t xattr_room(void)
+{
+	return min(zuf_max_command(), U16_MAX) - XATTR_HEAD;
+}
+
+static struct zufs_ioc_xattr *new_command(struct inode *inode,
+					  unsigned int operation, int type,
+					  const char *name, size_t value_len,
+					  size_t room, size_t *total)
+{
+	size_t name_len = name ? strlen(name) + 1 : 0;
+	struct zufs_ioc_xattr *ioc;
+
+	*total = XATTR_HEAD + max(name_len + value_len, room);
+	ioc = kvzalloc(*total, GFP_KERNEL);
+	if (!ioc)
+		return NULL;
+	ioc->hdr.operation = operation;
+	ioc->hdr.in_len = XATTR_HEAD + name_len + value_len;
+	ioc->hdr.out_start = XATTR_OUT;
+	ioc->hdr.out_len = XATTR_HEAD - XATTR_OUT;
+	ioc->hdr.out_max = XATTR_HEAD - XATTR_OUT + room;
+	ioc->zus_ii = ZUF_I(inode)->zus_ii;
+	ioc->type = type;
+	ioc->name_len = name_len;
+	if (name)
+		memcpy(ioc->buf, name, name_len);
+	if (capable(CAP_SYS_ADMIN))
+		ioc->ioc_flags = ZUFS_XATTR_TRUSTED;
+	return ioc;
+}
+
+/* Send, and give what came back to the caller. Frees the command. */
+static ssize_t fetch(struct inode *inode, struct zufs_ioc_xattr *ioc,
+		     size_t total, void *buffer, size_t room)
+{
+	struct zuf_op op = { .hdr = &ioc->hdr, .room = total };
+	ssize_t ret;
+
+	ioc->user_buf_size = room;
+	ret = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
+	if (ret)
+		goto out;
+	ret = ioc->user_buf_size;
+	if (!room) {
+		if (ret > XATTR_SIZE_MAX)
+			ret = -E2BIG;
+	} else if (ret > room || ioc->hdr.out_len < XATTR_HEAD - XATTR_OUT + ret) {
+		zuf_bad_reply(ZUF_SB(inode->i_sb), "size of an attribute");
+		ret = -EIO;
+	} else {
+		memcpy(buffer, ioc->buf, ret);
+	}
+out:
+	kvfree(ioc);
+	return ret;
+}
+
+static ssize_t get_xattr(struct inode *inode, int type, const char *name,
+			 void *buffer, size_t size)
+{
+	size_t room = min(size, xattr_room()), total;
+	struct zufs_ioc_xattr *ioc;
+
+	ioc = new_command(inode, ZUFS_OP_XATTR_GET, type, name, 0, room, &total);
+	if (!ioc)
+		return -ENOMEM;
+	return fetch(inode, ioc, total, buffer, room);
+}
+
+/* No value: remove. */
+static int set_xattr(struct inode *inode, int type, const char *name,
+		     const void *value, size_t size, int flags)
+{
+	size_t name_len = strlen(name) + 1, total;
+	struct zufs_ioc_xattr *ioc;
+	struct zuf_op op = {};
+	int err;
+
+	if (name_len + size > xattr_room())
+		return -E2BIG;
+	ioc = new_command(inode, ZUFS_OP_XATTR_SET, type, name, size, 0, &total);
+	if (!ioc)
+		return -ENOMEM;
+	ioc->flags = flags;
+	ioc->user_buf_size = size;
+	if (size)
+		memcpy(ioc->buf + name_len, value, size);
+	else if (value)
+		ioc->ioc_flags |= ZUFS_XATTR_SET_EMPTY;
+	op.hdr = &ioc->hdr;
+	op.room = total;
+	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
+	kvfree(ioc);
+	return err;
+}
+
+/**
+ * zuf_listxattr - names of all extended attributes
+ * @dentry: of the file
+ * @buffer: where to
+ * @size: room there, 0 to ask how much is needed
+ *
+ * Return: bytes, or -errno.
+ */
+ssize_t zuf_listxattr(struct dentry *dentry, char *buffer, size_t size)
+{
+	struct inode *inode = d_inode(dentry);
+	size_t room = min(size, xattr_room()), total;
+	struct zufs_ioc_xattr *ioc;
+	ssize_t ret;
+
+	ioc = new_command(inode, ZUFS_OP_XATTR_LIST, 0, NULL, 0, room, &total);
+	if (!ioc)
+		return -ENOMEM;
+	ret = fetch(inode, ioc, total, buffer, room);
+	if (ret > 0 && room && buffer[ret - 1]) {
+		zuf_bad_reply(ZUF_SB(inode->i_sb), "list of attributes");
+		return -EIO;
+	}
+	return ret;
+}
+
+static int handler_get(const struct xattr_handler *handler,
+		       struct dentry *dentry, struct inode *inode,
+		       const char *name, void *buffer, size_t size)
+{
+	return get_xattr(inode, handler->flags, name, buffer, size);
+}
+
+static int handler_set(const struct xattr_handler *handler,
+		       struct mnt_idmap *idmap, struct dentry *dentry,
+		       struct inode *inode, const char *name, const void *value,
+		       size_t size, int flags)
+{
+	int err;
+
+	err = set_xattr(inode, handler->flags, name, value, size, flags);
+	if (err)
+		return err;
+	inode_set_ctime_current(inode);
+	zuf_store_attrs(inode);
+	return zuf_send_setattr(inode, STATX_CTIME);
+}
+
+static bool trusted_list(struct dentry *dentry)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
+static const struct xattr_handler zuf_user_handler = {
+	.prefix	= XATTR_USER_PREFIX,
+	.flags	= X_F_USER,
+	.get	= handler_get,
+	.set	= handler_set,
+};
+
+static const struct xattr_handler zuf_trusted_handler = {
+	.prefix	= XATTR_TRUSTED_PREFIX,
+	.flags	= X_F_TRUSTED,
+	.list	= trusted_list,
+	.get	= handler_get,
+	.set	= handler_set,
+};
+
+static const struct xattr_handler zuf_security_handler = {
+	.prefix	= XATTR_SECURITY_PREFIX,
+	.flags	= X_F_SECURITY,
+	.get	= handler_get,
+	.set	= handler_set,
+};
+
+const struct xattr_handler * const zuf_xattr_handlers[] = {
+	&zuf_user_handler,
+	&zuf_trusted_handler,
+	&zuf_security_handler,
+	NULL,
+};
+
+/* ---- ACLs ---- */
+
+static const char *acl_name(int type)
+{
+	return type == ACL_TYPE_ACCESS ? "posix_acl_access" :
+					 "posix_acl_default";
+}
+
+struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu)
+{
+	struct posix_acl *acl = NULL;
+	void *value = NULL;
+	ssize_t size;
+
+	if (rcu)
+		return ERR_PTR(-ECHILD);
+	size = get_xattr(inode, X_F_SYSTEM, acl_name(type), NULL, 0);
+	if (size > 0) {
+		value = kvmalloc(size, GFP_KERNEL);
+		if (!value)
+			return ERR_PTR(-ENOMEM);
+		size = get_xattr(inode, X_F_SYSTEM, acl_name(type), value, size);
+	}
+	if (size > 0)
+		acl = posix_acl_from_xattr(&init_user_ns, value, size);
+	else if (size && size != -ENODATA && size != -EOPNOTSUPP)
+		acl = ERR_PTR(size);
+	kvfree(value);
+	return acl;
+}
+
+static int store_acl(struct inode *inode, struct posix_acl *acl, int type)
+{
+	void *value = NULL;
+	size_t size = 0;
+	int err;
+
+	if (acl) {
+		size = posix_acl_xattr_size(acl->a_count);
+		value = kvmalloc(size, GFP_KERNEL);
+		if (!value)
+			return -ENOMEM;
+		err = posix_acl_to_xattr(&init_user_ns, acl, value, size);
+		if (err < 0)
+			goto out;
+	}
+	err = set_xattr(inode, X_F_SYSTEM, acl_name(type), value, size, 0);
+	if (err == -ENODATA && !acl)
+		err = 0;
+	if (!err)
+		set_cached_acl(inode, type, acl);
+out:
+	kvfree(value);
+	return err;
+}
+
+int zuf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+		struct posix_acl *acl, int type)
+{
+	struct inode *inode = d_inode(dentry);
+	umode_t mode = inode->i_mode;
+	int err;
+
+	if (type == ACL_TYPE_ACCESS && acl) {
+		err = posix_acl_update_mode(idmap, inode, &mode, &acl);
+		if (err)
+			return err;
+	}
+	if (type == ACL_TYPE_DEFAULT && !S_ISDIR(inode->i_mode))
+		return acl ? -EACCES : 0;
+	err = store_acl(inode, acl, type);
+	if (err)
+		return err;
+	inode->i_mode = mode;
+	inode_set_ctime_current(inode);
+	zuf_store_attrs(inode);
+	return zuf_send_setattr(inode, STATX_MODE | STATX_CTIME);
+}
+
+/**
+ * zuf_init_acls - ACLs of a new inode
+ * @inode: the inode
+ * @acl: access ACL, or NULL
+ * @default_acl: default ACL, or NULL
+ *
+ * Return: 0 or -errno.
+ */
+int zuf_init_acls(struct inode *inode, struct posix_acl *acl,
+		  struct posix_acl *default_acl)
+{
+	int err = 0;
+
+	if (default_acl)
+		err = store_acl(inode, default_acl, ACL_TYPE_DEFAULT);
+	else
+		cache_no_acl(inode);
+	if (!err && acl)
+		err = store_acl(inode, acl, ACL_TYPE_ACCESS);
+	return err;
+}
