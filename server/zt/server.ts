@@ -2,7 +2,7 @@
 
 /** The main thread of the server: starts the others, ends them, and knows what is mounted. */
 
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { FileSystem, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
@@ -11,7 +11,7 @@ import type { Log, LogLevel } from './log.ts';
 import type { MountDescriptor } from './mount-table.ts';
 import { MountRegistry } from './registry.ts';
 import { type OperationTotals, readStatistics, STATISTICS_BYTES } from './statistics.ts';
-import { Control, type ThreadData, type ThreadMessage } from './threads.ts';
+import { type CommonData, Control, type ThreadData, type ThreadMessage } from './threads.ts';
 import { type NumaMap, ZufFile } from './zuf-root.ts';
 
 /** What stands in the way of starting, in one sentence for the user. */
@@ -61,6 +61,9 @@ export class Server {
   readonly #workers = new Set<Worker>();
   readonly #mounts = new Map<number, MountDescriptor>();
   readonly #ztCount: number;
+  /** ZTs that ended before the server did, and those that were started again, with the way to tell them of mounts. */
+  readonly #absent = new Set<number>();
+  readonly #lateZts = new Map<number, MessagePort>();
   readonly #started = Date.now();
   #registered = false;
   #stopping = false;
@@ -104,44 +107,55 @@ export class Server {
   }
 
   async #startThreads(): Promise<void> {
-    const { addon, root, logLevel } = this.#options;
-    const fileSystems = this.#options.fileSystems.map(({ info }) => info.name);
-    const common = {
-      addon,
-      root,
-      fileSystems,
-      logLevel,
-      control: this.#control.buffer,
-      registry: this.#registry.buffer,
-      server: this.#facts,
-    };
     const ports = Array.from({ length: this.#ztCount }, () => new MessageChannel());
-    const threads: Promise<void>[] = [];
+    const zts = ports.map(({ port1 }) => port1);
     const { cpuNodes } = this.#map;
     // The mount thread first: what it cannot do nobody has to warm up for.
-    const zts = ports.map(({ port1 }) => port1);
-    await this.#startThread('mount', { ...common, role: 'mount', cpuNodes, zts }, zts);
+    await this.#startThread('mount', { ...this.#common, role: 'mount', cpuNodes, zts }, zts);
     this.#registered = true;
-    for (let zt = 0; zt < this.#ztCount; zt++) {
-      const { cpu, channel } = this.#facts.zts[zt];
-      const mounts = ports[zt].port2;
-      const data: ThreadData = {
-        ...common,
-        role: 'zt',
-        zt,
-        cpu,
-        node: cpuNodes[cpu],
-        channel,
-        mounts,
-      };
-      threads.push(this.#startThread(`zt${cpu}.${channel}`, data, [mounts]));
-    }
+    const threads = ports.map(({ port2 }, zt) => this.#startZt(zt, port2));
     await Promise.all(threads);
     const timer = setInterval(() => this.#tick(), TICK_MILLISECONDS);
     void this.#done.promise.then(() => clearInterval(timer));
   }
 
+  #startZt(zt: number, mounts: MessagePort): Promise<void> {
+    const { cpu, channel } = this.#facts.zts[zt];
+    const node = this.#map.cpuNodes[cpu];
+    const data: ThreadData = { ...this.#common, role: 'zt', zt, cpu, node, channel, mounts };
+    return this.#startThread(`zt${cpu}.${channel}`, data, [mounts]);
+  }
+
+  get #common(): CommonData {
+    return {
+      addon: this.#options.addon,
+      root: this.#options.root,
+      fileSystems: this.#options.fileSystems.map(({ info }) => info.name),
+      logLevel: this.#options.logLevel,
+      control: this.#control.buffer,
+      registry: this.#registry.buffer,
+      server: this.#facts,
+    };
+  }
+
+  /** A CPU that went offline took its ZTs along; other CPUs serve for it until it is back. */
+  #restartZts(): void {
+    if (this.#control.leaving) return;
+    for (const zt of this.#absent) {
+      const { cpu, channel } = this.#facts.zts[zt];
+      if (!isOnline(cpu)) continue;
+      this.#absent.delete(zt);
+      // The mount thread does not know of this one: it hears of mounts from here.
+      const { port1, port2 } = new MessageChannel();
+      for (const descriptor of this.#mounts.values()) port1.postMessage(descriptor);
+      this.#lateZts.set(zt, port1);
+      this.#options.log('info', 'starting a thread again', { cpu, channel });
+      this.#startZt(zt, port2).catch(() => this.#absent.add(zt));
+    }
+  }
+
   #tick(): void {
+    this.#restartZts();
     for (const { slot, generation, fileSystem: name, memory, shared } of this.#mounts.values()) {
       const fileSystem = this.#options.fileSystems.find(({ info }) => info.name === name);
       if (fileSystem?.tick === undefined || !this.#registry.claim(slot, generation)) continue;
@@ -173,7 +187,7 @@ export class Server {
     worker.on('message', (message: ThreadMessage) => {
       if (message.kind === 'warm' || message.kind === 'registered') started.resolve();
       else if (message.kind === 'cannot-start') started.reject(new StartError(message.reason));
-      else if (message.kind === 'left') this.#threadEnded(worker, name, data.role);
+      else if (message.kind === 'left') this.#threadEnded(worker, name, data, true);
       else this.#mountsChanged(message);
     });
     worker.on('error', (error) => {
@@ -184,28 +198,35 @@ export class Server {
     });
     worker.on('exit', () => {
       started.reject(new StartError(`the thread ${name} ended`));
-      this.#threadEnded(worker, name, data.role);
+      this.#threadEnded(worker, name, data, false);
     });
     return started.promise;
   }
 
   #mountsChanged(message: Extract<ThreadMessage, { kind: 'mounted' | 'unmounted' }>): void {
-    if (message.kind === 'mounted') this.#mounts.set(message.mount.slot, message.mount);
-    else this.#mounts.delete(message.slot);
+    if (message.kind === 'mounted') {
+      this.#mounts.set(message.mount.slot, message.mount);
+      for (const port of this.#lateZts.values()) port.postMessage(message.mount);
+    } else this.#mounts.delete(message.slot);
     if (this.#stopping && this.#mounts.size === 0) this.#leave();
   }
 
-  #threadEnded(worker: Worker, name: string, role: 'zt' | 'mount'): void {
-    // First it says that it has left, then it ends.
+  /** `inOrder`: it says that it has left; some time later it is gone. */
+  #threadEnded(worker: Worker, name: string, data: ThreadData, inOrder: boolean): void {
     if (!this.#workers.delete(worker)) return;
     if (this.#control.leaving) {
       if (this.#workers.size === 0) this.#finish();
       return;
     }
-    this.#failed = true;
-    this.#options.log('error', 'thread ended', { thread: name });
+    if (!inOrder) this.#failed = true;
+    this.#options.log(inOrder ? 'warn' : 'error', 'thread ended', { thread: name });
     // Others serve in the place of a ZT; without the mount thread the types are gone.
-    if (role === 'mount') this.#leave();
+    if (data.role === 'zt') {
+      this.#absent.add(data.zt);
+      return;
+    }
+    this.#failed = true;
+    this.#leave();
   }
 
   /** Exit code: 0 stopped in order, 1 something failed or was left mounted. */
@@ -305,5 +326,14 @@ function openRoot(addon: Addon, root: string): ZufFile {
     throw new StartError(
       `cannot open a channel in ${root}: ${error instanceof Error ? error.message : String(error)}`,
     );
+  }
+}
+
+/** True for a CPU without the file too: it is one that cannot go offline. */
+function isOnline(cpu: number): boolean {
+  try {
+    return readFileSync(`/sys/devices/system/cpu/cpu${cpu}/online`, 'utf8').trim() !== '0';
+  } catch {
+    return true;
   }
 }

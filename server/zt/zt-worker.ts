@@ -44,7 +44,10 @@ function serve(
 ): void {
   let ready = false;
   try {
-    addon.bindToCpu(data.cpu);
+    if (!bind(addon, data.cpu)) {
+      log('warn', 'its CPU is offline');
+      return;
+    }
     // Memory that this thread needs must not be reclaimed through a file system that it serves.
     addon.setIoFlusher();
     using transport = new KernelTransport(addon, data.root, data.channel);
@@ -69,6 +72,19 @@ function serve(
   }
 }
 
+function bind(addon: Addon, cpu: number): boolean {
+  try {
+    addon.bindToCpu(cpu);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EINVAL') return false;
+    throw error;
+  }
+}
+
+/** What the word of a mount may take from the main thread to one that was started again. */
+const ANNOUNCEMENT_MILLISECONDS = 2000;
+
 /** Mounts that this thread has been told of and not yet attached to. */
 class Mounts {
   readonly #data: ZtData;
@@ -76,6 +92,7 @@ class Mounts {
   readonly #fileSystems: readonly FileSystem[];
   readonly #registry: MountRegistry;
   readonly #known = new Map<number, MountDescriptor>();
+  readonly #pause = new Int32Array(new SharedArrayBuffer(4));
 
   constructor(data: ZtData, addon: Addon, fileSystems: readonly FileSystem[]) {
     this.#data = data;
@@ -85,24 +102,34 @@ class Mounts {
   }
 
   attach = (slot: number, generation: number): MountedFileSystem => {
-    // The thread sleeps in the kernel, not in its event loop, so it fetches its messages itself.
-    for (let message = receiveMessageOnPort(this.#data.mounts); message !== undefined; ) {
-      const descriptor = message.message as MountDescriptor;
-      this.#known.set(descriptor.slot, descriptor);
-      message = receiveMessageOnPort(this.#data.mounts);
+    const end = Date.now() + ANNOUNCEMENT_MILLISECONDS;
+    let descriptor = this.#fetch(slot);
+    // A thread of the first hour has the message already; one that was started again hears of it a little later.
+    while (descriptor?.generation !== generation && Date.now() < end) {
+      Atomics.wait(this.#pause, 0, 0, 1);
+      descriptor = this.#fetch(slot);
     }
-    const descriptor = this.#known.get(slot);
+    if (descriptor?.generation !== generation)
+      throw new Error(`mount ${slot} was not announced to this thread`);
     for (const known of this.#known.values()) {
       if (this.#registry.generation(known.slot) !== known.generation || known === descriptor) {
         this.#known.delete(known.slot);
       }
     }
-    if (descriptor?.generation !== generation)
-      throw new Error(`mount ${slot} was not announced to this thread`);
     const fileSystem = this.#fileSystems.find(({ info }) => info.name === descriptor.fileSystem);
     if (fileSystem === undefined) throw new Error(`this thread has no ${descriptor.fileSystem}`);
     const { memory, shared } = descriptor;
     const { cpu, node, channel, zt, server } = this.#data;
     return fileSystem.attach({ addon: this.#addon, memory, slot, shared, cpu, node, channel, zt, server });
   };
+
+  /** The thread sleeps in the kernel, not in its event loop, so it fetches its messages itself. */
+  #fetch(slot: number): MountDescriptor | undefined {
+    let message = receiveMessageOnPort(this.#data.mounts);
+    for (; message !== undefined; message = receiveMessageOnPort(this.#data.mounts)) {
+      const descriptor = message.message as MountDescriptor;
+      this.#known.set(descriptor.slot, descriptor);
+    }
+    return this.#known.get(slot);
+  }
 }
