@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type FakeKernel, type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
 import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
+import { hashName } from './directory.ts';
 import { checkMemory, createVolume, type Volume } from './test-volume.ts';
 
 let volume: Volume;
@@ -95,6 +96,26 @@ describe('names', () => {
     expect(fs.list('/')).toEqual(['n'.repeat(255)]);
     expect(fs.lookup(fs.root, 'n'.repeat(255)).stat().ino).toBeGreaterThan(1);
     expect(errnoOf(() => fs.lookup(fs.root, odd))).toBe('ENOENT');
+  });
+
+  it('tells names of one hash apart, also as a place to go on from', () => {
+    start();
+    const seen = new Map<number, string>();
+    const pairs: string[] = [];
+    for (let n = 0; pairs.length < 4; n++) {
+      const bytes = new TextEncoder().encode(`n${n}`);
+      const hash = hashName(bytes, 0, bytes.length, 1);
+      const other = seen.get(hash);
+      if (other !== undefined) pairs.push(other, `n${n}`);
+      seen.set(hash, `n${n}`);
+    }
+    for (const name of pairs) fs.writeFile(`/${name}`, name);
+    for (const name of pairs) expect(fs.readText(`/${name}`)).toBe(name);
+    // Room for one entry at a time.
+    const names = fs.readdir('/', 32).map((entry) => entry.name);
+    expect(names.sort()).toEqual(['.', '..', ...pairs].sort());
+    fs.unlink(`/${pairs[0]}`);
+    expect(fs.readText(`/${pairs[1]}`)).toBe(pairs[1]);
   });
 
   it('renames over files, over empty directories, across parents and in exchange', () => {
