@@ -16,7 +16,7 @@ const listing = z.object({
   ),
 });
 
-/** What is mounted in the guest from pmem, or by zus; not the file systems that every guest has. */
+/** What is mounted in the guest from pmem, or by zus; not the guest's root, nor zuf's own control directory. */
 export async function mountedFileSystems(vm: Vm, signal: AbortSignal): Promise<MountedFileSystem[]> {
   const { exitCode, stdout } = await vm.exec(
     ['findmnt', '--json', '--list', '--real', '--output', 'SOURCE,TARGET,FSTYPE,OPTIONS'],
@@ -26,6 +26,6 @@ export async function mountedFileSystems(vm: Vm, signal: AbortSignal): Promise<M
   if (exitCode !== 0) return [];
   return listing
     .parse(JSON.parse(stdout))
-    .filesystems.filter(({ target }) => target !== '/')
+    .filesystems.filter(({ target, fstype }) => target !== '/' && fstype !== 'zuf')
     .map(({ source, target, fstype, options }) => ({ source, target, type: fstype, options }));
 }
