@@ -115,7 +115,7 @@ export class Core {
 
   /** Stage the operation's time in a time field. */
   stampTime(ib: number, word: number): void {
-    this.journal.set(ib, word, this.clock[0]);
+    this.journal.set(ib, word, this.clock[0] | 0);
     this.journal.set(ib, word + 1, this.clock[1]);
   }
 

@@ -35,6 +35,11 @@ export class Data {
   replaced = false;
   /** Promised blocks that became data in the current transaction. */
   private dataTaken = 0;
+  /**
+   * Where the bytes of the write at hand come from, minus its position; 0: zeroes. Kept here because an address as a
+   * number on its way through a call would become an object on the heap.
+   */
+  private readonly source = new Float64Array(1);
 
   constructor(core: Core) {
     this.core = core;
@@ -118,9 +123,9 @@ export class Data {
     let length = core.windowLength(op);
     if (position >= MAX_FILE_SIZE) return -EFBIG;
     if (position + length > MAX_FILE_SIZE) length = MAX_FILE_SIZE - position;
-    const source = op.windowAddress + core.windowOffset(op);
+    this.source[0] = op.windowAddress + core.windowOffset(op) - position;
     core.shared.lockExclusive(index);
-    const done = length === 0 ? 0 : this.writeRange(ib, iw, position, length, source);
+    const done = length === 0 ? 0 : this.writeRange(ib, iw, position, length);
     core.shared.unlockExclusive(index);
     if (done < 0) return done;
     core.setU64(op, zufs_ioc_IO.last_pos, position + done);
@@ -140,11 +145,16 @@ export class Data {
     return (mapping.flags & MAP_UNWRITTEN) !== 0 ? UNWRITTEN : IN_PLACE;
   }
 
+  /** Say where the bytes for the next `writeRange` come from: `address` is that of the one for `position`. */
+  setSource(address: number, position: number): void {
+    this.source[0] = address - position;
+  }
+
   /**
-   * Write bytes from any memory of the process to a file, whose lock the caller holds. Writes less when there is not
+   * Write bytes from the memory that `setSource` named to a file, whose lock the caller holds. Writes less when there is not
    * room for all. Durable on return. Returns the bytes written, or -ENOSPC, -EUCLEAN.
    */
-  writeRange(ib: number, iw: number, position: number, wanted: number, source: number): number {
+  writeRange(ib: number, iw: number, position: number, wanted: number): number {
     const { mapping, allocator, journal, pmem } = this.core;
     this.replaced = false;
     let length = Math.min(wanted, BLOCKS_PER_STEP * BLOCK_SIZE - (position % BLOCK_SIZE));
@@ -182,7 +192,7 @@ export class Data {
     }
     const end = position + length;
     if (!changes && end <= size) {
-      const error = this.copyInPlace(ib, iw, position, end, source);
+      const error = this.copyInPlace(ib, iw, position, end);
       if (error < 0) return error;
       // The kernel has stored the times.
       pmem.writeBack(ib, iw * 4, 64);
@@ -194,7 +204,7 @@ export class Data {
     mapping.begin();
     this.dataTaken = 0;
     let error = position > size ? this.zeroTail(ib, iw, size, position) : 0;
-    if (error === 0) error = this.fillRange(ib, iw, position, end, source);
+    if (error === 0) error = this.fillRange(ib, iw, position, end);
     if (error < 0) {
       journal.abort();
       return error;
@@ -229,7 +239,7 @@ export class Data {
     allocator.unreserve(promised - this.dataTaken - mapping.nodesTaken);
   }
 
-  private copyInPlace(ib: number, iw: number, position: number, end: number, source: number): number {
+  private copyInPlace(ib: number, iw: number, position: number, end: number): number {
     const { mapping, pmem } = this.core;
     let at = position;
     while (at < end) {
@@ -248,7 +258,7 @@ export class Data {
         piece += BLOCK_SIZE;
       }
       if (piece > end - at) piece = end - at;
-      pmem.copyIn(start, inBlock, source + (at - position), piece);
+      pmem.copyIn(start, inBlock, this.source[0] + at, piece);
       at += piece;
     }
     return 0;
@@ -274,10 +284,10 @@ export class Data {
   }
 
   /**
-   * Put bytes of [position, end) in blocks of every kind and stage the mapping. `source` 0: zeroes instead, and
+   * Put bytes of [position, end) in blocks of every kind and stage the mapping. Without a source: zeroes instead, and
    * existing blocks stay as they are. What of a new block lies outside of the range gets zeroed, or copied.
    */
-  private fillRange(ib: number, iw: number, position: number, end: number, source: number): number {
+  private fillRange(ib: number, iw: number, position: number, end: number): number {
     const { mapping, allocator, journal, pmem } = this.core;
     const last = Math.floor((end - 1) / BLOCK_SIZE);
     let fileBlock = Math.floor(position / BLOCK_SIZE);
@@ -296,13 +306,7 @@ export class Data {
         this.dataTaken += got;
         this.replaced = true;
         const to = Math.min(end, (fileBlock + got) * BLOCK_SIZE);
-        this.fillNew(
-          start,
-          inBlock,
-          to - from,
-          got * BLOCK_SIZE,
-          source === 0 ? 0 : source + (from - position),
-        );
+        this.fillNew(start, inBlock, to - from, got * BLOCK_SIZE, from);
         for (let index = 0; index < got; index++) {
           const error = mapping.set(ib, iw, fileBlock + index, start + index, MAP_PRESENT);
           if (error < 0) return error;
@@ -312,11 +316,10 @@ export class Data {
         continue;
       }
       const to = Math.min(end, (fileBlock + 1) * BLOCK_SIZE);
-      const from0 = source === 0 ? 0 : source + (from - position);
       if (kind === IN_PLACE) {
-        if (source !== 0) pmem.copyIn(old, inBlock, from0, to - from);
+        if (this.source[0] !== 0) pmem.copyIn(old, inBlock, this.source[0] + from, to - from);
       } else if (kind === UNWRITTEN) {
-        this.fillNew(old, inBlock, to - from, BLOCK_SIZE, from0);
+        this.fillNew(old, inBlock, to - from, BLOCK_SIZE, from);
         const error = mapping.set(ib, iw, fileBlock, old, MAP_PRESENT);
         if (error < 0) return error;
         this.replaced = true;
@@ -326,12 +329,12 @@ export class Data {
         this.dataTaken++;
         this.replaced = true;
         if (kind === HOLE) {
-          this.fillNew(block, inBlock, to - from, BLOCK_SIZE, from0);
-        } else if (source === 0) {
+          this.fillNew(block, inBlock, to - from, BLOCK_SIZE, from);
+        } else if (this.source[0] === 0) {
           pmem.copyBetween(block, 0, old, 0, BLOCK_SIZE);
         } else {
           if (inBlock > 0) pmem.copyBetween(block, 0, old, 0, inBlock);
-          pmem.copyIn(block, inBlock, from0, to - from);
+          pmem.copyIn(block, inBlock, this.source[0] + from, to - from);
           const behind = inBlock + (to - from);
           if (behind < BLOCK_SIZE) pmem.copyBetween(block, behind, old, behind, BLOCK_SIZE - behind);
         }
@@ -345,14 +348,14 @@ export class Data {
   }
 
   /** Fill a run of blocks that nobody reads yet: zeroes before and behind the data. */
-  private fillNew(start: number, inBlock: number, length: number, total: number, source: number): void {
+  private fillNew(start: number, inBlock: number, length: number, total: number, from: number): void {
     const pmem = this.core.pmem;
-    if (source === 0) {
+    if (this.source[0] === 0) {
       pmem.zero(start, 0, total);
       return;
     }
     if (inBlock > 0) pmem.zero(start, 0, inBlock);
-    pmem.copyIn(start, inBlock, source, length);
+    pmem.copyIn(start, inBlock, this.source[0] + from, length);
     const behind = inBlock + length;
     if (behind < total) pmem.zero(start, behind, total - behind);
   }
@@ -531,7 +534,8 @@ export class Data {
     journal.begin();
     mapping.begin();
     this.dataTaken = 0;
-    const error = this.fillRange(ib, iw, first * BLOCK_SIZE, (first + count) * BLOCK_SIZE, 0);
+    this.source[0] = 0;
+    const error = this.fillRange(ib, iw, first * BLOCK_SIZE, (first + count) * BLOCK_SIZE);
     if (error < 0) {
       journal.abort();
       return error;

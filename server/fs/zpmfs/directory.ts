@@ -91,8 +91,9 @@ export class Directory {
     this.seed = seed;
   }
 
+  /** As a signed number: larger ones would be objects on the heap. */
   hash(bytes: Uint8Array, start: number, length: number): number {
-    return hashName(bytes, start, length, this.seed);
+    return hashName(bytes, start, length, this.seed) | 0;
   }
 
   /** Find the leaf for a hash. Returns its block, 0 when the directory has no tree yet, or -EUCLEAN. */
@@ -118,7 +119,6 @@ export class Directory {
       this.firstSlot = slot;
       this.levels++;
       this.hashSpan = 2 ** shift;
-      this.hashFirst = Math.floor(hash / this.hashSpan) * this.hashSpan;
       const node = block;
       block = journal.get(node, slot * 2);
       tag = journal.get(node, slot * 2 + 1);
@@ -132,8 +132,8 @@ export class Directory {
       const slots = DIR_ENTRIES >>> this.depth;
       this.firstSlot &= ~(slots - 1);
       this.hashSpan *= slots;
-      this.hashFirst = Math.floor(hash / this.hashSpan) * this.hashSpan;
     }
+    this.hashFirst = Math.floor((hash >>> 0) / this.hashSpan) * this.hashSpan;
     if (journal.get(block, DL_MAGIC) !== DIR_LEAF_MAGIC || journal.get(block, DL_OWNER) !== owner)
       return -EUCLEAN;
     return block;
@@ -159,22 +159,29 @@ export class Directory {
     const hash = this.hash(bytes, start, length);
     const leaf = this.descend(ib, iw, owner, hash);
     if (leaf <= 0) return leaf;
-    const journal = this.journal;
-    for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
-      const words = this.checkRecord(leaf, at);
-      if (words < 0) return words;
-      const ino = journal.get(leaf, at + DR_INO);
-      if (ino !== 0 && journal.get(leaf, at + DR_HASH) === hash) {
-        const shape = journal.get(leaf, at + DR_SHAPE);
-        if (((shape >>> 16) & 0xff) === length && this.nameEquals(leaf, at, bytes, start, length)) {
+    // Straight from the media: nothing is staged while names are looked up.
+    const words = this.pmem.u32;
+    const end = (leaf + 1) * BLOCK_WORDS;
+    for (let at = leaf * BLOCK_WORDS + DL_RECORDS; at < end; ) {
+      const shape = words[at + DR_SHAPE];
+      const recordLength = shape & 0xffff;
+      if (recordLength < DR_MIN_WORDS || at + recordLength > end) return -EUCLEAN;
+      if (
+        (words[at + DR_HASH] | 0) === hash &&
+        words[at + DR_INO] !== 0 &&
+        ((shape >>> 16) & 0xff) === length
+      ) {
+        const record = at - leaf * BLOCK_WORDS;
+        if (recordWords(length) > recordLength) return -EUCLEAN;
+        if (this.nameEquals(leaf, record, bytes, start, length)) {
           this.leaf = leaf;
-          this.record = at;
-          this.ino = ino;
+          this.record = record;
+          this.ino = words[at + DR_INO];
           this.type = shape >>> 24;
           return 1;
         }
       }
-      at += words;
+      at += recordLength;
     }
     return 0;
   }
@@ -363,7 +370,7 @@ export class Directory {
           place = at;
           placeWords = words;
         }
-      } else if (journal.get(leaf, at + DR_HASH) === hash) {
+      } else if ((journal.get(leaf, at + DR_HASH) | 0) === hash) {
         const other = journal.get(leaf, at + DR_TIE) + 1;
         if (other > tie) tie = other;
       }
@@ -379,7 +386,7 @@ export class Directory {
     }
     journal.set(leaf, place + DR_INO, ino);
     journal.set(leaf, place + DR_HASH, hash);
-    journal.set(leaf, place + DR_SHAPE, ((type << 24) | (length << 16) | words) >>> 0);
+    journal.set(leaf, place + DR_SHAPE, (type << 24) | (length << 16) | words);
     journal.set(leaf, place + DR_TIE, tie & 0xffff);
     for (let word = 0; word < (length + 3) >>> 2; word++) {
       let value = 0;
@@ -387,7 +394,7 @@ export class Directory {
         const at = word * 4 + index;
         if (at < length) value |= bytes[start + at] << (index * 8);
       }
-      journal.set(leaf, place + DR_NAME + word, value >>> 0);
+      journal.set(leaf, place + DR_NAME + word, value);
     }
     return 0;
   }

@@ -165,7 +165,7 @@ export class Namespace {
     const generation = (pmem.load(ib, iw + I_GENERATION) + 1) >>> 0;
     core.readClock();
     journal.begin();
-    for (let word = 0; word < 32; word++) journal.set(ib, iw + word, op.u32[template + word]);
+    for (let word = 0; word < 32; word++) journal.set(ib, iw + word, op.i32[template + word]);
     for (let word = 32; word < INODE_WORDS; word++) journal.set(ib, iw + word, 0);
     journal.set(ib, iw + I_NLINK, isTmpfile ? 0 : isDirectory ? 2 : 1);
     if (!isSymlink) journal.set64(ib, iw + I_SIZE, 0);
@@ -184,8 +184,8 @@ export class Namespace {
       pmem.zero(block, size, BLOCK_SIZE - size);
       journal.set64(ib, iw + I_SYMLINK_DPP, block * BLOCK_SIZE);
     }
-    journal.set(ib, iw + X_BIRTH, journal.get(ib, iw + I_CTIME));
-    journal.set(ib, iw + X_BIRTH + 1, journal.get(ib, iw + I_CTIME + 1));
+    journal.set(ib, iw + X_BIRTH, op.i32[template + I_CTIME]);
+    journal.set(ib, iw + X_BIRTH + 1, op.i32[template + I_CTIME + 1]);
     journal.set(ib, iw + X_STATE, INODE_IN_USE);
     if (!isTmpfile) {
       const error = directory.insert(db, dw, dirIndex, op.u8, start, length, index, mode >>> 12);

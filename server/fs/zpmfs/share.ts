@@ -204,7 +204,8 @@ export class Share {
         piece = Math.min(run * BLOCK_SIZE - inBlock, length - done);
         source = pmem.address + start * BLOCK_SIZE + inBlock;
       }
-      const written = this.data.writeRange(tb, tw, to + done, piece, source);
+      this.data.setSource(source, to + done);
+      const written = this.data.writeRange(tb, tw, to + done, piece);
       if (written < 0) return written;
       done += written;
     }
