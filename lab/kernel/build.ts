@@ -9,7 +9,7 @@ import { requireSpace } from '../disk-space.ts';
 import { CommandFailedError, LabError } from '../errors.ts';
 import { withLock } from '../lock.ts';
 import { exists, type KernelChanges, kernelConfigDirectory, stageChanges } from './changes.ts';
-import { configure } from './config.ts';
+import { configurationKey, configure } from './config.ts';
 import { fragmentsFor } from './fragments.ts';
 import { kernelMake } from './make.ts';
 import { directoryState } from './not-source.ts';
@@ -51,16 +51,17 @@ export async function buildKernel(context: LabContext): Promise<Kernel> {
       kernelConfigDirectory(step.packageRoot).fragments,
       step.config.kernel,
     );
+    const compiler = await compilerVersion(step);
     const inputs = [
       recipe,
       flavour,
       source.cached ? source.identity : await directoryState(source.directory),
       changes.identity,
       ...(await contents(fragments)),
-      await compilerVersion(step),
+      compiler,
     ];
     const { key, directory, hit } = await step.cache.obtain('kernel', inputs, step, (artefact) =>
-      buildInto(artefact, { source, changes, fragments }, step),
+      buildInto(artefact, { source, changes, fragments, compiler }, step),
     );
     return {
       key,
@@ -81,6 +82,7 @@ interface Inputs {
   readonly source: KernelSource;
   readonly changes: KernelChanges;
   readonly fragments: readonly string[];
+  readonly compiler: string;
 }
 
 /**
@@ -88,7 +90,7 @@ interface Inputs {
  * build, so that a change to one file costs what make needs for that file.
  */
 async function buildInto(artefact: string, inputs: Inputs, context: LabContext): Promise<void> {
-  const { source, changes, fragments } = inputs;
+  const { source, changes, fragments, compiler } = inputs;
   const { flavour } = context.config.kernel;
   const work = join(context.cacheRoot, 'kernel-work', artefactKey('kernel-work', [source.identity]));
   const tree = join(work, 'tree');
@@ -114,7 +116,7 @@ async function buildInto(artefact: string, inputs: Inputs, context: LabContext):
     await writeFile(underWay, '');
     context.progress.update('configuring');
     try {
-      await configure(make, fragments);
+      await configure(make, fragments, await configurationKey(source, changes, fragments, compiler));
       const count = await ObjectCount.begin(join(work, `objects-${flavour}.count`), objects);
       context.progress.update('compiling');
       await make.run(['bzImage'], count.watch(context));
