@@ -66,7 +66,9 @@ describe('zstatfs', () => {
     fs.statfs();
     kernel.tick();
     const text = Buffer.from(fs.readFile('/operations.json'));
-    const at = Buffer.from(kernel.memory.buffer, kernel.memory.byteOffset, kernel.memory.length).indexOf(text);
+    const at = Buffer.from(kernel.memory.buffer, kernel.memory.byteOffset, kernel.memory.length).indexOf(
+      text,
+    );
     expect(at).toBeGreaterThan(0);
     fs.statfs();
     kernel.tick();
