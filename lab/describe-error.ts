@@ -3,6 +3,22 @@
 import { styleText } from 'node:util';
 import { CommandFailedError, LabError } from './errors.ts';
 
+const systemErrors: Readonly<Record<string, string>> = {
+  ENOSPC: 'No disk space',
+  EDQUOT: 'No disk space',
+  EROFS: 'Read-only file system',
+  EACCES: 'Permission denied',
+};
+
+/** An error of the system that the user can mend, wherever it came up, as an error of the lab; any other as it is. */
+export function asLabError(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof LabError) return error;
+  const { code, path, syscall } = error as NodeJS.ErrnoException;
+  const what = systemErrors[code ?? ''];
+  if (what === undefined || syscall === undefined) return error;
+  return new LabError(`${what}: ${syscall} ${path ?? ''}`.trimEnd().concat('.'), { cause: error });
+}
+
 /** What the command line prints of an error: one or two sentences; with `verbose` the causes and the program's last lines. */
 export function describeError(error: unknown, options: { verbose: boolean }): string {
   const prefix = styleText('red', 'zufs-lab:', { stream: process.stderr });

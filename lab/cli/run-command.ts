@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { ArtefactDirectory } from '../cache-directory.ts';
 import { loadConfig } from '../config/load.ts';
 import type { LabContext, SettingsContext } from '../context.ts';
-import { describeError } from '../describe-error.ts';
+import { asLabError, describeError } from '../describe-error.ts';
 import { ExitCode, InterruptedError, LabError } from '../errors.ts';
 import { defaultCacheRoot, packageRoot, stateRoot } from '../paths.ts';
 import { createDisplay, type Display, type Step } from '../progress/display.ts';
@@ -87,7 +87,7 @@ async function withSettings(
     };
     process.exitCode = await body(context, display);
   } catch (error) {
-    const shown = interrupt.signal.aborted ? new InterruptedError() : error;
+    const shown = interrupt.signal.aborted ? new InterruptedError() : asLabError(error);
     process.stderr.write(describeError(shown, { verbose: options.verbose }));
     process.exitCode = shown instanceof LabError ? shown.exitCode : ExitCode.labFailed;
   }
