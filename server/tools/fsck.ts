@@ -3,11 +3,12 @@
 /** fsck.zpmfs: check a zpmfs that is not mounted. Exit codes as fsck(8). */
 
 import { parseArgs } from 'node:util';
-import { checkFileSystem } from '../fs/zpmfs/check.ts';
+import { type CheckResult, checkFileSystem, type Problem, repairFileSystem } from '../fs/zpmfs/check.ts';
 import { runTool } from './arguments.ts';
 import { openFileSystem, ToolError } from './block-devices.ts';
 
 const CLEAN = 0;
+const ERRORS_MENDED = 1;
 const ERRORS_LEFT = 4;
 const OPERATIONAL_ERROR = 8;
 const USAGE_ERROR = 16;
@@ -16,7 +17,8 @@ const PRINTED_MAX = 100;
 
 const USAGE = `usage: fsck.zpmfs [options] DEVICE...
 
-  -n                  only look, change nothing
+  -n                  only look, change nothing; what happens without -a, -p or -y too
+  -a, -p, -y          mend what can be mended
   -q, --quiet         print problems only
   -h, --help          this text
 `;
@@ -27,6 +29,9 @@ function parse(argv: readonly string[]) {
     allowPositionals: true,
     options: {
       'no-changes': { type: 'boolean', short: 'n' },
+      yes: { type: 'boolean', short: 'y' },
+      automatic: { type: 'boolean', short: 'a' },
+      preen: { type: 'boolean', short: 'p' },
       force: { type: 'boolean', short: 'f' },
       quiet: { type: 'boolean', short: 'q' },
       help: { type: 'boolean', short: 'h' },
@@ -49,25 +54,44 @@ export function main(argv: readonly string[]): number {
       return CLEAN;
     }
     if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, USAGE_ERROR);
-    return check(positionals, values.quiet ?? false);
+    const mend = values.yes ?? values.automatic ?? values.preen ?? false;
+    if (mend && values['no-changes']) throw new ToolError('-n goes with none of -a, -p, -y', USAGE_ERROR);
+    return mend ? repair(positionals, values.quiet ?? false) : check(positionals, values.quiet ?? false);
   });
+}
+
+function print(problems: readonly Problem[], suffix: string): void {
+  for (const problem of problems.slice(0, PRINTED_MAX)) process.stdout.write(`${problem.what}${suffix}\n`);
+  if (problems.length > PRINTED_MAX) {
+    process.stdout.write(`and ${problems.length - PRINTED_MAX} more problems${suffix}\n`);
+  }
+}
+
+function summarize(file: string, result: CheckResult): void {
+  for (const note of result.notes) process.stdout.write(`note: ${note}\n`);
+  const { directories, files: regular, others, usedBlocks } = result.counts;
+  const total = result.superblock?.totalBlocks ?? 0;
+  const verdict = result.problems.length === 0 ? 'clean' : `${result.problems.length} problems`;
+  process.stdout.write(
+    `${file}: ${verdict}, ${directories} directories, ${regular} files, ${others} others, ${usedBlocks}/${total} blocks\n`,
+  );
 }
 
 function check(files: readonly string[], quiet: boolean): number {
   using devices = openFileSystem(files, false, OPERATIONAL_ERROR);
   const result = checkFileSystem(devices);
-  for (const problem of result.problems.slice(0, PRINTED_MAX)) process.stdout.write(`${problem.what}\n`);
-  if (result.problems.length > PRINTED_MAX) {
-    process.stdout.write(`and ${result.problems.length - PRINTED_MAX} more problems\n`);
-  }
-  if (!quiet) {
-    for (const note of result.notes) process.stdout.write(`note: ${note}\n`);
-    const { directories, files: regular, others, usedBlocks } = result.counts;
-    const total = result.superblock?.totalBlocks ?? 0;
-    const verdict = result.problems.length === 0 ? 'clean' : `${result.problems.length} problems`;
-    process.stdout.write(
-      `${files[0]}: ${verdict}, ${directories} directories, ${regular} files, ${others} others, ${usedBlocks}/${total} blocks\n`,
-    );
-  }
+  print(result.problems, '');
+  if (!quiet) summarize(files[0], result);
   return result.problems.length === 0 ? CLEAN : ERRORS_LEFT;
+}
+
+function repair(files: readonly string[], quiet: boolean): number {
+  using devices = openFileSystem(files, true, OPERATIONAL_ERROR);
+  const { result, mended } = repairFileSystem(devices);
+  devices.flush();
+  print(mended, ': mended');
+  print(result.problems, '');
+  if (!quiet) summarize(files[0], result);
+  if (result.problems.length > 0) return ERRORS_LEFT;
+  return mended.length > 0 ? ERRORS_MENDED : CLEAN;
 }

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { main as dump } from './dump.ts';
 import { main as fsck } from './fsck.ts';
 import { main as mkfs } from './mkfs.ts';
 
@@ -73,5 +74,34 @@ describe('mkfs.zpmfs and fsck.zpmfs', () => {
     fs.closeSync(fd);
     expect(fsck(['-n', file('a')])).toBe(4);
     expect(output).toContain('checksum of the superblock is wrong');
+  });
+
+  it('mends what has a simple remedy', () => {
+    mkfs(['-q', '-s', '8M', file('a')]);
+    const rootInode = (3 + 4 * 16 + 1) * 4096 + 256;
+    const fd = fs.openSync(file('a'), 'r+');
+    // The superblock, and the link count of the root.
+    fs.writeSync(fd, Buffer.from([0xff]), 0, 1, 4096 + 12);
+    fs.writeSync(fd, Buffer.from([7]), 0, 1, rootInode + 4);
+    fs.closeSync(fd);
+    expect(fsck(['-y', '-n', file('a')])).toBe(16);
+    expect(fsck(['-y', file('a')])).toBe(1);
+    expect(output).toContain('checksum of the superblock is wrong: mended');
+    expect(output).toContain('inode 1: has 7 links, should have 2: mended');
+    expect(fsck(['-n', file('a')])).toBe(0);
+    expect(fsck(['-a', file('a')])).toBe(0);
+  });
+
+  it('shows what is there, for people and for programs', () => {
+    mkfs(['-q', '-s', '8M', '-L', 'my label', '-U', '01234567-89ab-cdef-0123-456789abcdef', file('a')]);
+    expect(dump([file('a')])).toBe(0);
+    expect(output).toContain('label              my label');
+    output = '';
+    expect(dump(['--json', '--inode', '1', file('a')])).toBe(0);
+    const shown = JSON.parse(output);
+    expect(shown.superblock.uuid).toBe('01234567-89ab-cdef-0123-456789abcdef');
+    expect(shown.superblock.totalBlocks).toBe(2048);
+    expect(shown.inodes[0]).toMatchObject({ number: 1, mode: '040755', links: 2 });
+    expect(dump(['--inode', '77', file('a')])).toBe(1);
   });
 });

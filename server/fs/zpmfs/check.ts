@@ -18,9 +18,18 @@ export interface BlockSource {
   read(block: number): Uint32Array;
 }
 
+/** A word of the media that ought to be another. */
+export interface Patch {
+  readonly block: number;
+  readonly word: number;
+  readonly value: number;
+}
+
 export interface Problem {
   /** What is wrong, in words that name the thing. */
   readonly what: string;
+  /** What mends it; empty when nothing simple does. */
+  readonly fixes: readonly Patch[];
   toString(): string;
 }
 
@@ -39,13 +48,47 @@ export interface CheckResult {
   };
 }
 
-export function memorySource(bytes: Uint8Array): BlockSource {
+export function memorySource(bytes: Uint8Array): WritableSource {
   const blocks = Math.floor(bytes.length / f.BLOCK_SIZE);
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, blocks * f.BLOCK_WORDS);
   return {
     blocks,
     read: (block) => words.subarray(block * f.BLOCK_WORDS, (block + 1) * f.BLOCK_WORDS),
+    write: (block, content) => words.set(content, block * f.BLOCK_WORDS),
   };
+}
+
+/** A source that can be mended. */
+export interface WritableSource extends BlockSource {
+  write(block: number, words: Uint32Array): void;
+}
+
+export interface RepairResult {
+  /** What is left. */
+  readonly result: CheckResult;
+  /** What was wrong and is mended. */
+  readonly mended: readonly Problem[];
+}
+
+const PASSES_MAX = 20;
+
+/** Replay the journal, then mend what has a simple remedy, until a pass finds nothing more to mend. */
+export function repairFileSystem(source: WritableSource): RepairResult {
+  const mended: Problem[] = [];
+  new Checker(source).replayInto(source);
+  for (let pass = 0; ; pass++) {
+    const result = checkFileSystem(source);
+    const mendable = result.problems.filter((problem) => problem.fixes.length > 0);
+    if (mendable.length === 0 || pass === PASSES_MAX) return { result, mended };
+    for (const problem of mendable) {
+      for (const { block, word, value } of problem.fixes) {
+        const words = Uint32Array.from(source.read(block));
+        words[word] = value;
+        source.write(block, words);
+      }
+    }
+    mended.push(...mendable);
+  }
 }
 
 export function checkFileSystem(source: BlockSource): CheckResult {
@@ -67,6 +110,10 @@ class RecoveredSource implements BlockSource {
 
   read(block: number): Uint32Array {
     return this.patched.get(block) ?? this.source.read(block);
+  }
+
+  patches(): Iterable<[number, Uint32Array]> {
+    return this.patched;
   }
 
   patch(block: number, word: number, value: number): void {
@@ -137,8 +184,31 @@ class Checker {
     };
   }
 
-  private bad(what: string): void {
-    this.problems.push({ what, toString: () => what });
+  /** Apply the transactions in the journal, and empty it. */
+  replayInto(target: WritableSource): void {
+    if (!this.checkHeaders()) return;
+    for (const [block, words] of this.source.patches()) target.write(block, words);
+    const { journalFirst, journalSlots } = this.superblock as Superblock;
+    for (let slot = 0; slot < journalSlots; slot++) {
+      const first = journalFirst + slot * f.JOURNAL_SLOT_BLOCKS;
+      const words = Uint32Array.from(target.read(first));
+      if (words[f.J_MAGIC] === 0) continue;
+      words[f.J_MAGIC] = 0;
+      target.write(first, words);
+    }
+  }
+
+  private bad(what: string, fixes: readonly Patch[] = []): void {
+    this.problems.push({ what, fixes, toString: () => what });
+  }
+
+  /** What sets a field of an inode; a 64-bit one when `wide`. */
+  private inodeFix(index: number, field: number, value: number, wide = false): Patch[] {
+    const block = this.inodeTableBlocks[index >>> 4];
+    const word = (index & 15) * f.INODE_WORDS + field;
+    const fix = [{ block, word, value: value >>> 0 }];
+    if (wide) fix.push({ block, word: word + 1, value: Math.floor(value / f.TWO_32) });
+    return fix;
   }
 
   // --- superblock, device tables, journal ---
@@ -157,7 +227,9 @@ class Checker {
     const words = Uint32Array.from(this.source.read(f.SUPER_BLOCK));
     const superblock = decodeSuperblock(words);
     if (typeof superblock === 'string') {
-      this.bad(superblock);
+      const copy = Uint32Array.from(this.source.read(f.SUPER_BACKUP_BLOCK));
+      const isCopyGood = typeof decodeSuperblock(copy) !== 'string';
+      this.bad(superblock, isCopyGood ? patchesOf(f.SUPER_BLOCK, copy) : []);
       return false;
     }
     this.superblock = superblock;
@@ -169,7 +241,7 @@ class Checker {
     const backup = this.source.read(f.SUPER_BACKUP_BLOCK);
     for (let word = 0; word <= f.SB_CHECKSUM; word++) {
       if (backup[word] !== words[word]) {
-        this.bad('the copy of the superblock differs from it');
+        this.bad('the copy of the superblock differs from it', patchesOf(f.SUPER_BACKUP_BLOCK, words));
         break;
       }
     }
@@ -184,7 +256,9 @@ class Checker {
     this.claimFixed(table, superblock);
     const state = words[f.SB_STATE];
     if (state !== f.STATE_CLEAN && state !== f.STATE_IN_USE)
-      this.bad(`superblock has the unknown state ${state}`);
+      this.bad(`superblock has the unknown state ${state}`, [
+        { block: f.SUPER_BLOCK, word: f.SB_STATE, value: f.STATE_IN_USE },
+      ]);
     if (state === f.STATE_IN_USE) this.notes.push('was not unmounted');
     return this.readJournal(superblock, state === f.STATE_CLEAN);
   }
@@ -249,31 +323,32 @@ class Checker {
     return true;
   }
 
-  private claim(block: number, what: string): boolean {
+  private claim(block: number, what: string, fixes: readonly Patch[] = []): boolean {
     if (block <= 0 || block >= this.total) {
-      this.bad(`${what}: block ${block} is outside of the file system`);
+      this.bad(`${what}: block ${block} is outside of the file system`, fixes);
       return false;
     }
     if (this.kind[block] !== FREE) {
-      this.bad(`${what}: block ${block} is in use for something else`);
+      this.bad(`${what}: block ${block} is in use for something else`, fixes);
       return false;
     }
     this.kind[block] = METADATA;
     return true;
   }
 
-  private claimData(block: number, flags: number, what: string): boolean {
+  private claimData(block: number, flags: number, what: string, fixes: readonly Patch[]): boolean {
     if (block <= 0 || block >= this.total) {
-      this.bad(`${what}: block ${block} is outside of the file system`);
+      this.bad(`${what}: block ${block} is outside of the file system`, fixes);
       return false;
     }
     if (this.kind[block] === METADATA) {
-      this.bad(`${what}: block ${block} is in use for something else`);
+      this.bad(`${what}: block ${block} is in use for something else`, fixes);
       return false;
     }
     const isShared = (flags & f.MAP_SHARED) !== 0;
     if (this.kind[block] === DATA && (!isShared || this.exclusive[block] !== 0)) {
-      this.bad(`${what}: block ${block} belongs to another file too`);
+      this.bad(`${what}: block ${block} belongs to another file too`, fixes);
+      return false;
     }
     if (!isShared) this.exclusive[block] = 1;
     this.kind[block] = DATA;
@@ -293,7 +368,7 @@ class Checker {
       return;
     }
     this.inodeTableBlocks = [];
-    this.walkMap(root, height, 0, 'inode table', (at, block, flags) => {
+    this.walkMap(root, height, 0, 'inode table', [], (at, block, flags) => {
       if (at >= blocks) this.bad(`inode table: block ${at} lies behind its end`);
       else if (flags !== f.MAP_PRESENT) this.bad(`inode table: block ${at} has flags ${flags}`);
       else if (this.claim(block, 'inode table')) this.inodeTableBlocks[at] = block;
@@ -328,15 +403,19 @@ class Checker {
   private checkInode(index: number, words: Uint32Array, directories: number[]): void {
     const name = `inode ${index}`;
     if (words[f.X_STATE] !== f.INODE_IN_USE) {
-      this.bad(`${name}: neither free nor in use`);
+      this.bad(`${name}: neither free nor in use`, this.inodeFix(index, f.X_STATE, 0));
       return;
     }
     const mode = words[f.I_FLAGS_MODE] >>> 16;
     if (!f.isValidMode(mode)) {
-      this.bad(`${name}: mode ${mode.toString(8)} is of no type`);
+      this.bad(`${name}: mode ${mode.toString(8)} is of no type`, this.inodeFix(index, f.X_STATE, 0));
       return;
     }
-    if (u64(words, f.I_INO) !== index) this.bad(`${name}: says it is inode ${u64(words, f.I_INO)}`);
+    if (u64(words, f.I_INO) !== index)
+      this.bad(
+        `${name}: says it is inode ${u64(words, f.I_INO)}`,
+        this.inodeFix(index, f.I_INO, index, true),
+      );
     const seen: Seen = {
       index,
       mode,
@@ -353,33 +432,38 @@ class Checker {
     const size = u64(words, f.I_SIZE);
     if (size > f.MAX_FILE_SIZE) this.bad(`${name}: size ${size} is impossible`);
     let blocks = this.checkXattrs(index, words);
-    if (type === f.S_IFREG) blocks += this.checkFile(name, words, size);
+    if (type === f.S_IFREG) blocks += this.checkFile(index, name, words, size);
     else if (type === f.S_IFLNK) blocks += this.checkSymlink(name, words, size);
     else if (type === f.S_IFDIR) directories.push(index);
     else if (size !== 0) this.bad(`${name}: a device, pipe or socket of size ${size}`);
     if (type !== f.S_IFDIR && u64(words, f.I_BLOCKS) !== blocks) {
-      this.bad(`${name}: says it has ${u64(words, f.I_BLOCKS)} blocks, has ${blocks}`);
+      this.bad(
+        `${name}: says it has ${u64(words, f.I_BLOCKS)} blocks, has ${blocks}`,
+        this.inodeFix(index, f.I_BLOCKS, blocks, true),
+      );
     }
   }
 
-  private checkFile(name: string, words: Uint32Array, size: number): number {
+  private checkFile(index: number, name: string, words: Uint32Array, size: number): number {
     const height = words[f.X_MAP_HEIGHT];
     if (height === 0) return 0;
+    const noTree = [...this.inodeFix(index, f.X_MAP_HEIGHT, 0), ...this.inodeFix(index, f.X_MAP_ROOT, 0)];
     if (height > f.MAP_MAX_HEIGHT) {
-      this.bad(`${name}: its tree is ${height} high`);
+      this.bad(`${name}: its tree is ${height} high`, noTree);
       return 0;
     }
     let blocks = 0;
-    this.walkMap(words[f.X_MAP_ROOT], height, 0, name, (at, block, flags) => {
+    this.walkMap(words[f.X_MAP_ROOT], height, 0, name, noTree, (at, block, flags, clear) => {
       if ((flags & ~f.MAP_LEAF_BITS) !== 0 || (flags & f.MAP_PRESENT) === 0) {
-        this.bad(`${name}: block ${at} has flags ${flags}`);
+        this.bad(`${name}: block ${at} has flags ${flags}`, clear);
         return;
       }
       if (at >= f.MAX_FILE_BLOCKS) this.bad(`${name}: block ${at} lies behind the largest possible size`);
       if (at * f.BLOCK_SIZE >= size && (flags & f.MAP_UNWRITTEN) === 0) {
-        this.bad(`${name}: block ${at} lies behind its end and is not marked unwritten`);
+        this.bad(`${name}: block ${at} lies behind its end and is not marked unwritten`, clear);
+        return;
       }
-      if (this.claimData(block, flags, `${name}, block ${at}`)) blocks++;
+      if (this.claimData(block, flags, `${name}, block ${at}`, clear)) blocks++;
     });
     return blocks;
   }
@@ -400,21 +484,26 @@ class Checker {
     level: number,
     first: number,
     name: string,
-    visit: (at: number, block: number, flags: number) => void,
+    cut: readonly Patch[],
+    visit: (at: number, block: number, flags: number, clear: readonly Patch[]) => void,
   ): void {
-    if (!this.claim(node, `${name}, map node`)) return;
+    if (!this.claim(node, `${name}, map node`, cut)) return;
     const words = Uint32Array.from(this.source.read(node));
     const span = f.MAP_ENTRIES ** (level - 1);
     for (let index = 0; index < f.MAP_ENTRIES; index++) {
       const tag = words[index * 2 + 1];
       const child = words[index * 2];
+      const clear = [
+        { block: node, word: index * 2, value: 0 },
+        { block: node, word: index * 2 + 1, value: 0 },
+      ];
       if (tag === 0) {
-        if (child !== 0) this.bad(`${name}: map node ${node} has a half entry`);
+        if (child !== 0) this.bad(`${name}: map node ${node} has a half entry`, clear);
         continue;
       }
-      if (level === 1) visit(first + index, child, tag);
-      else if (tag !== f.MAP_NODE + level - 1) this.bad(`${name}: map node ${node} has a bad entry`);
-      else this.walkMap(child, level - 1, first + index * span, name, visit);
+      if (level === 1) visit(first + index, child, tag, clear);
+      else if (tag !== f.MAP_NODE + level - 1) this.bad(`${name}: map node ${node} has a bad entry`, clear);
+      else this.walkMap(child, level - 1, first + index * span, name, clear, visit);
     }
   }
 
@@ -423,15 +512,21 @@ class Checker {
     const count = words[f.X_XATTR_BLOCKS];
     const inline = words[f.X_XATTR_INLINE_BYTES];
     if (inline > f.XATTR_INLINE_BYTES) {
-      this.bad(`${name}: ${inline} bytes of inline attributes`);
+      this.bad(
+        `${name}: ${inline} bytes of inline attributes`,
+        this.inodeFix(index, f.X_XATTR_INLINE_BYTES, 0),
+      );
       return 0;
     }
+    const dropAll = [f.X_XATTR_BLOCK, f.X_XATTR_BLOCKS, f.X_XATTR_INLINE_BYTES].flatMap((field) =>
+      this.inodeFix(index, field, 0),
+    );
     const parts = [bytesOf(words.slice(f.X_XATTR_INLINE, f.INODE_WORDS)).slice(0, inline)];
     if (count > 0 && inline > 0) this.bad(`${name}: attributes inline and in blocks`);
     let block = words[f.X_XATTR_BLOCK];
     let blocks = 0;
     for (; blocks < count; blocks++) {
-      if (!this.claim(block, `${name}, attributes`)) return blocks;
+      if (!this.claim(block, `${name}, attributes`, dropAll)) return blocks;
       const content = this.source.read(block);
       const used = content[f.XB_BYTES];
       if (
@@ -439,24 +534,24 @@ class Checker {
         content[f.XB_OWNER] !== index ||
         used > f.XATTR_BLOCK_BYTES
       ) {
-        this.bad(`${name}: attribute block ${block} is not one of its own`);
+        this.bad(`${name}: attribute block ${block} is not one of its own`, dropAll);
         return blocks + 1;
       }
       const part = bytesOf(Uint32Array.from(content));
       parts.push(part.slice(f.XB_DATA * 4, f.XB_DATA * 4 + used));
       block = content[f.XB_NEXT];
     }
-    if (block !== 0) this.bad(`${name}: more attribute blocks than it says`);
-    this.checkXattrStream(name, Buffer.concat(parts));
+    if (block !== 0) this.bad(`${name}: more attribute blocks than it says`, dropAll);
+    this.checkXattrStream(name, Buffer.concat(parts), dropAll);
     return blocks;
   }
 
   /** Records: value length (2 bytes), type, name length, name, value. */
-  private checkXattrStream(name: string, stream: Uint8Array): void {
+  private checkXattrStream(name: string, stream: Uint8Array, dropAll: readonly Patch[]): void {
     const names = new Set<string>();
     for (let at = 0; at < stream.length; ) {
       if (at + 4 > stream.length) {
-        this.bad(`${name}: an attribute is cut short`);
+        this.bad(`${name}: an attribute is cut short`, dropAll);
         return;
       }
       const valueLength = stream[at] | (stream[at + 1] << 8);
@@ -464,11 +559,11 @@ class Checker {
       const nameLength = stream[at + 3];
       const next = at + 4 + nameLength + valueLength;
       if (next > stream.length || nameLength === 0 || type < 1 || type > 4) {
-        this.bad(`${name}: an attribute makes no sense`);
+        this.bad(`${name}: an attribute makes no sense`, dropAll);
         return;
       }
       const key = `${type}:${Buffer.from(stream.subarray(at + 4, at + 4 + nameLength)).toString('latin1')}`;
-      if (names.has(key)) this.bad(`${name}: an attribute is there twice`);
+      if (names.has(key)) this.bad(`${name}: an attribute is there twice`, dropAll);
       names.add(key);
       at = next;
     }
@@ -540,11 +635,20 @@ class Checker {
     const own = blocks;
     blocks += words[f.X_XATTR_BLOCKS];
     if (u64(words, f.I_BLOCKS) !== blocks)
-      this.bad(`${name}: says it has ${u64(words, f.I_BLOCKS)} blocks, has ${blocks}`);
+      this.bad(
+        `${name}: says it has ${u64(words, f.I_BLOCKS)} blocks, has ${blocks}`,
+        this.inodeFix(index, f.I_BLOCKS, blocks, true),
+      );
     if (u64(words, f.I_SIZE) !== own * f.BLOCK_SIZE)
-      this.bad(`${name}: size ${u64(words, f.I_SIZE)} with ${own} blocks`);
+      this.bad(
+        `${name}: size ${u64(words, f.I_SIZE)} with ${own} blocks`,
+        this.inodeFix(index, f.I_SIZE, own * f.BLOCK_SIZE, true),
+      );
     if (seen.entries !== seen.entriesStated) {
-      this.bad(`${name}: says it has ${seen.entriesStated} names, has ${seen.entries}`);
+      this.bad(
+        `${name}: says it has ${seen.entriesStated} names, has ${seen.entries}`,
+        this.inodeFix(index, f.X_ENTRIES, seen.entries),
+      );
     }
   }
 
@@ -563,33 +667,41 @@ class Checker {
     const nameLength = (shape >>> 16) & 0xff;
     const bytes = bytesOf(content).subarray((at + f.DR_NAME) * 4, (at + f.DR_NAME) * 4 + nameLength);
     if (nameLength === 0 || f.DR_NAME + ((nameLength + 3) >>> 2) > (shape & 0xffff)) {
-      this.bad(`${name}: leaf ${leaf} has a name that does not fit its record`);
+      this.bad(`${name}: leaf ${leaf} has a name that does not fit its record`, [
+        { block: leaf, word: at + f.DR_INO, value: 0 },
+      ]);
       return;
     }
+    const drop = [{ block: leaf, word: at + f.DR_INO, value: 0 }];
     const entry = `${name}, name ${JSON.stringify(Buffer.from(bytes).toString())}`;
     const key = Buffer.from(bytes).toString('latin1');
     directory.entries++;
-    if (names.has(key)) this.bad(`${entry}: is there twice`);
+    if (names.has(key)) this.bad(`${entry}: is there twice`, drop);
     names.add(key);
     if (bytes.includes(0x2f) || bytes.includes(0) || key === '.' || key === '..')
-      this.bad(`${entry}: is not allowed`);
+      this.bad(`${entry}: is not allowed`, drop);
     const hash = content[at + f.DR_HASH];
     const seed = (this.superblock as Superblock).hashSeed;
-    if (hash !== hashName(bytes, 0, nameLength, seed)) this.bad(`${entry}: has the wrong hash`);
-    if (hash < first || hash >= first + span) this.bad(`${entry}: is in the wrong leaf`);
+    if (hash !== hashName(bytes, 0, nameLength, seed)) this.bad(`${entry}: has the wrong hash`, drop);
+    if (hash < first || hash >= first + span) this.bad(`${entry}: is in the wrong leaf`, drop);
     const tie = hash * 65536 + content[at + f.DR_TIE];
-    if (ties.has(tie)) this.bad(`${entry}: shares its position with another name`);
+    if (ties.has(tie)) this.bad(`${entry}: shares its position with another name`, drop);
     ties.add(tie);
     const target = this.inodes.get(content[at + f.DR_INO]);
     if (target === undefined) {
-      this.bad(`${entry}: points to inode ${content[at + f.DR_INO]}, which is free`);
+      this.bad(`${entry}: points to inode ${content[at + f.DR_INO]}, which is free`, drop);
       return;
     }
-    if (shape >>> 24 !== target.mode >>> 12) this.bad(`${entry}: is of another type than its inode`);
+    if (shape >>> 24 !== target.mode >>> 12) {
+      const value = ((shape & 0xffffff) | ((target.mode >>> 12) << 24)) >>> 0;
+      this.bad(`${entry}: is of another type than its inode`, [
+        { block: leaf, word: at + f.DR_SHAPE, value },
+      ]);
+    }
     target.names++;
     if ((target.mode & f.S_IFMT) === f.S_IFDIR) {
       directory.subdirectories++;
-      if (target.foundIn !== 0) this.bad(`${entry}: the directory has another name already`);
+      if (target.foundIn !== 0) this.bad(`${entry}: the directory has another name already`, drop);
       target.foundIn = directory.index;
     }
   }
@@ -611,19 +723,32 @@ class Checker {
       }
       if (isDirectory) {
         const expected = 2 + seen.subdirectories;
-        if (seen.nlink !== expected) this.bad(`${name}: has ${seen.nlink} links, should have ${expected}`);
+        if (seen.nlink !== expected)
+          this.bad(
+            `${name}: has ${seen.nlink} links, should have ${expected}`,
+            this.inodeFix(seen.index, f.I_NLINK, expected),
+          );
         if (seen.index === rootIndex) {
           if (seen.names !== 0) this.bad('the root directory has a name');
-          if (seen.parent !== rootIndex) this.bad('the root directory has a parent');
+          if (seen.parent !== rootIndex)
+            this.bad(
+              'the root directory has a parent',
+              this.inodeFix(rootIndex, f.I_PARENT, rootIndex, true),
+            );
         } else if (seen.names === 0) {
           this.bad(`${name}: a directory without a name`);
         } else if (seen.parent !== seen.foundIn) {
-          this.bad(`${name}: says it is in directory ${seen.parent}, is in ${seen.foundIn}`);
+          this.bad(
+            `${name}: says it is in directory ${seen.parent}, is in ${seen.foundIn}`,
+            this.inodeFix(seen.index, f.I_PARENT, seen.foundIn, true),
+          );
         } else if (!this.reachesRoot(seen, rootIndex)) {
           this.bad(`${name}: a directory inside itself`);
         }
       } else if (seen.nlink !== seen.names) {
-        this.bad(`${name}: has ${seen.nlink} links, should have ${seen.names}`);
+        // A file without any name is left alone: its contents may be wanted.
+        const fixes = seen.names > 0 ? this.inodeFix(seen.index, f.I_NLINK, seen.names) : [];
+        this.bad(`${name}: has ${seen.nlink} links, should have ${seen.names}`, fixes);
       }
     }
     if (orphans > 0) this.notes.push(`${orphans} inodes without a name are to be removed by the next mount`);
@@ -637,6 +762,11 @@ class Checker {
     }
     return false;
   }
+}
+
+/** What makes the static part of a superblock that of `words`. */
+function patchesOf(block: number, words: Uint32Array): Patch[] {
+  return Array.from({ length: f.SB_CHECKSUM + 1 }, (_, word) => ({ block, word, value: words[word] }));
 }
 
 function u64(words: Uint32Array, at: number): number {

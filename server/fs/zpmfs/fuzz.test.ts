@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
 import { FALLOC } from '../../zt/fake-mount.ts';
-import { checkFileSystem, memorySource } from './check.ts';
+import { checkFileSystem, memorySource, repairFileSystem } from './check.ts';
 import { BLOCK_SIZE, I_DIR_ROOT, I_SIZE, X_MAP_HEIGHT, X_MAP_ROOT, X_XATTR_BLOCK } from './format.ts';
 import { Random } from './test-model.ts';
 import { createVolume, type Volume } from './test-volume.ts';
@@ -88,6 +88,7 @@ function exercise(fs: FakeMount): void {
 function attempt(volume: Volume, what: string): void {
   const { kernel } = volume;
   let found = 0;
+  const damaged = volume.bytes.slice();
   try {
     found = checkFileSystem(memorySource(volume.bytes)).problems.length;
     let fs: FakeMount | null = null;
@@ -105,6 +106,12 @@ function attempt(volume: Volume, what: string): void {
     );
   }
   expect(kernel.reports, what).toEqual([]);
+  // Repair comes to an end, and leaves nothing that it could have mended.
+  const { result } = repairFileSystem(memorySource(damaged));
+  expect(
+    result.problems.filter((problem) => problem.fixes.length > 0),
+    what,
+  ).toEqual([]);
 }
 
 describe('damaged media', () => {
