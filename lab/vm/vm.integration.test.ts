@@ -156,7 +156,7 @@ describe('a boot that fails', () => {
   /** `up` with kernel arguments, its code and what it said. */
   const boot = (...more: string[]) => labs.run('up', '--no-server', '--name', 'bad', ...tinyGuest, ...more);
   const withKernel = (text: string, ...more: string[]) =>
-    boot('--set', `vm.kernelArguments=${JSON.stringify([text])}`, ...more);
+    boot('--set', `vm.kernelArguments=${text}`, ...more);
 
   test.each([
     ['no root device', 'root=/dev/nonexistent', /panicked while booting: VFS: Unable to mount root fs/],
@@ -171,16 +171,16 @@ describe('a boot that fails', () => {
   });
 
   test('a guest that never gets ready', async () => {
-    const { code, stderr } = await withKernel('init=/usr/bin/sleep -- 1000', '--set', 'vm.bootTimeout=15');
+    const { code, stderr } = await withKernel('init=/usr/bin/sleep -- 1000', '--set', 'vm.bootTimeout=30');
     expect(code).toBe(2);
-    expect(stderr).toMatch(/The guest was not ready within 15 s/);
+    expect(stderr).toMatch(/The guest was not ready within 30 s/);
     expect(stderr).toMatch(/raise vm\.bootTimeout/);
     expect(runningPrograms()).toEqual([]);
   });
 
   test('a guest whose SSH never comes up', async () => {
     const noSshd = 'init=/bin/sh -- -c "echo zufs-guest: ready after 1 s; exec sleep 1000"';
-    const { code, stderr } = await withKernel(noSshd, '--set', 'vm.bootTimeout=20');
+    const { code, stderr } = await withKernel(noSshd, '--set', 'vm.bootTimeout=60');
     expect(code).toBe(2);
     expect(stderr).toMatch(/The guest is up, but its SSH on 127\.0\.0\.1:\d+ cannot be used/);
     expect(runningPrograms()).toEqual([]);
