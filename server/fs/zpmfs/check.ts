@@ -294,8 +294,10 @@ class Checker {
       }
       const words = log[f.J_WORDS];
       if (words <= f.J_RECORDS || words > f.JOURNAL_SLOT_WORDS) continue;
-      if (f.checkWords(log, f.J_SEQUENCE, words, f.JOURNAL_CHECK_SEED_LOW) !== log[f.J_CHECK_LOW]) continue;
-      if (f.checkWords(log, f.J_SEQUENCE, words, f.JOURNAL_CHECK_SEED_HIGH) !== log[f.J_CHECK_HIGH]) continue;
+      if (f.checkWords(log, f.J_SEQUENCE, words, f.JOURNAL_CHECK_SEED_LOW) >>> 0 !== log[f.J_CHECK_LOW])
+        continue;
+      if (f.checkWords(log, f.J_SEQUENCE, words, f.JOURNAL_CHECK_SEED_HIGH) >>> 0 !== log[f.J_CHECK_HIGH])
+        continue;
       pending++;
       for (let at = f.J_RECORDS; at < words; ) {
         const block = log[at];
@@ -682,7 +684,7 @@ class Checker {
       this.bad(`${entry}: is not allowed`, drop);
     const hash = content[at + f.DR_HASH];
     const seed = (this.superblock as Superblock).hashSeed;
-    if (hash !== hashName(bytes, 0, nameLength, seed)) this.bad(`${entry}: has the wrong hash`, drop);
+    if (hash !== hashName(bytes, 0, nameLength, seed) >>> 0) this.bad(`${entry}: has the wrong hash`, drop);
     if (hash < first || hash >= first + span) this.bad(`${entry}: is in the wrong leaf`, drop);
     const tie = hash * 65536 + content[at + f.DR_TIE];
     if (ties.has(tie)) this.bad(`${entry}: shares its position with another name`, drop);

@@ -5,7 +5,7 @@ import type { AttachRequest, Operation } from '../filesystem.ts';
 import { Allocator } from './allocator.ts';
 import { Directory } from './directory.ts';
 import { EIO, EROFS, ESTALE } from './errno.ts';
-import { BLOCK_SIZE, TWO_32 } from './format.ts';
+import { BLOCK_SHIFT, BLOCK_SIZE, TWO_32 } from './format.ts';
 import { Inodes } from './inodes.ts';
 import { Journal } from './journal.ts';
 import { Mapping } from './mapping.ts';
@@ -124,12 +124,14 @@ export class Core {
   }
 
   mode(ib: number, iw: number): number {
-    return this.journal.get(ib, iw) >>> 16;
+    return this.journal.getBits(ib, iw) >>> 16;
   }
 
-  /** Pool-0 dpp of an inode. */
-  dpp(ib: number, iw: number): number {
-    return ib * BLOCK_SIZE + iw * 4;
+  /** Answer with the pool-0 dpp of an inode. */
+  setDpp(op: Operation, offset: number, ib: number, iw: number): void {
+    const at = (op.base + offset) >>> 2;
+    op.u32[at] = (ib << BLOCK_SHIFT) | (iw * 4);
+    op.u32[at + 1] = ib >>> (32 - BLOCK_SHIFT);
   }
 }
 

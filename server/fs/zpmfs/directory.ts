@@ -34,7 +34,7 @@ import type { Pmem } from './pmem.ts';
 /** Records of one leaf at most. */
 const LEAF_RECORDS_MAX = Math.ceil((BLOCK_WORDS - DL_RECORDS) / DR_MIN_WORDS);
 
-/** Hash of a name, seeded so that names that fall together cannot be prepared. */
+/** Hash of a name, signed, seeded so that names that fall together cannot be prepared. */
 export function hashName(bytes: Uint8Array, start: number, length: number, seed: number): number {
   let hash = seed | 0;
   for (let index = start; index < start + length; index++) {
@@ -43,7 +43,7 @@ export function hashName(bytes: Uint8Array, start: number, length: number, seed:
   }
   hash = Math.imul(hash ^ length, 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return hash ^ (hash >>> 16);
 }
 
 function recordWords(nameLength: number): number {
@@ -93,7 +93,7 @@ export class Directory {
 
   /** As a signed number: larger ones would be objects on the heap. */
   hash(bytes: Uint8Array, start: number, length: number): number {
-    return hashName(bytes, start, length, this.seed) | 0;
+    return hashName(bytes, start, length, this.seed);
   }
 
   /** Find the leaf for a hash. Returns its block, 0 when the directory has no tree yet, or -EUCLEAN. */
@@ -370,7 +370,7 @@ export class Directory {
           place = at;
           placeWords = words;
         }
-      } else if ((journal.get(leaf, at + DR_HASH) | 0) === hash) {
+      } else if (journal.getBits(leaf, at + DR_HASH) === hash) {
         const other = journal.get(leaf, at + DR_TIE) + 1;
         if (other > tie) tie = other;
       }
@@ -469,7 +469,7 @@ export class Directory {
   leafRead = 0;
 
   /**
-   * Gather the records of the leaf that covers `hash`, from (`hash`, `tie`) on and in order. Returns how many, or
+   * Gather the records of the leaf that covers `hash` (signed, as all hashes inside), from (`hash`, `tie`) on and in order. Returns how many, or
    * -EUCLEAN; then `nextHash` says where to go on.
    */
   collect(ib: number, iw: number, owner: number, hash: number, tie: number): number {
@@ -485,9 +485,9 @@ export class Directory {
       const words = this.checkRecord(leaf, at);
       if (words < 0) return words;
       if (journal.get(leaf, at + DR_INO) !== 0) {
-        const recordHash = journal.get(leaf, at + DR_HASH);
+        const recordHash = journal.getBits(leaf, at + DR_HASH);
         const recordTie = journal.get(leaf, at + DR_TIE);
-        if (recordHash > hash || (recordHash === hash && recordTie >= tie)) {
+        if (recordHash >>> 0 > hash >>> 0 || (recordHash === hash && recordTie >= tie)) {
           let place = count;
           while (place > 0 && this.comesBefore(leaf, recordHash, recordTie, this.recordAt[place - 1])) {
             this.recordAt[place] = this.recordAt[place - 1];
@@ -504,8 +504,10 @@ export class Directory {
   }
 
   private comesBefore(leaf: number, hash: number, tie: number, other: number): boolean {
-    const otherHash = this.journal.get(leaf, other + DR_HASH);
-    return hash < otherHash || (hash === otherHash && tie < this.journal.get(leaf, other + DR_TIE));
+    const otherHash = this.journal.getBits(leaf, other + DR_HASH);
+    return (
+      hash >>> 0 < otherHash >>> 0 || (hash === otherHash && tie < this.journal.get(leaf, other + DR_TIE))
+    );
   }
 
   /** The n-th record that `collect` gathered. */

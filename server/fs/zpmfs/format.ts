@@ -183,7 +183,10 @@ export function isValidMode(mode: number): boolean {
   );
 }
 
-/** 64-bit check over words, in two 32-bit lanes: `lane` picks one. Cheap enough for every transaction. */
+/**
+ * 64-bit check over words, in two 32-bit lanes: `lane` picks one. Cheap enough for every transaction.
+ * Signed: a larger number would be an object on the heap wherever it goes through a call.
+ */
 export function checkWords(words: Uint32Array, from: number, to: number, seed: number): number {
   let hash = seed | 0;
   for (let index = from; index < to; index++) {
@@ -196,7 +199,7 @@ export function checkWords(words: Uint32Array, from: number, to: number, seed: n
   hash ^= to - from;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return hash ^ (hash >>> 16);
 }
 
 export const SUPER_CHECK_SEED = 0x5355_5045;

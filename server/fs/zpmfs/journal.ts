@@ -99,6 +99,15 @@ export class Journal {
     return this.pmem.u32[block * BLOCK_WORDS + word];
   }
 
+  /** As `get`, for words that are bits: signed, because a larger number would be an object on the heap. */
+  getBits(block: number, word: number): number {
+    if (this.used !== J_RECORDS) {
+      const index = this.find(block, word);
+      if (index >= 0) return this.log[this.position[index]] | 0;
+    }
+    return this.pmem.u32[block * BLOCK_WORDS + word] | 0;
+  }
+
   /** Stage a word. The caller has made sure of `room()`. */
   set(block: number, word: number, value: number): void {
     const index = this.find(block, word);
@@ -180,7 +189,7 @@ function applyRecords(pmem: Pmem, log: Uint32Array, from: number, to: number): v
     const word = log[at + 1] >>> 16;
     const count = log[at + 1] & 0xffff;
     at += 2;
-    for (let index = 0; index < count; index++) pmem.store(block, word + index, log[at + index]);
+    for (let index = 0; index < count; index++) pmem.store(block, word + index, log[at + index] | 0);
     pmem.writeBack(block, word * 4, count * 4);
     at += count;
   }
@@ -214,8 +223,8 @@ export function replayJournal(pmem: Pmem, firstBlock: number, slots: number): nu
     const whole =
       words > J_RECORDS &&
       words <= JOURNAL_SLOT_WORDS &&
-      checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_LOW) === log[J_CHECK_LOW] &&
-      checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_HIGH) === log[J_CHECK_HIGH];
+      checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_LOW) >>> 0 === log[J_CHECK_LOW] &&
+      checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_HIGH) >>> 0 === log[J_CHECK_HIGH];
     if (whole) {
       if (!recordsAreValid(pmem, log, words)) return -1;
       applyRecords(pmem, log, J_RECORDS, words);

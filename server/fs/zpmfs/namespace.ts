@@ -108,7 +108,7 @@ export class Namespace {
     const ib = core.inodes.blockOf(index);
     // A name whose inode is not there: the media are damaged.
     if (ib < 0) return -EUCLEAN;
-    core.setU64(op, zufs_ioc_lookup._zi, core.dpp(ib, slotWord(index)));
+    core.setDpp(op, zufs_ioc_lookup._zi, ib, slotWord(index));
     core.setCookie(op, zufs_ioc_lookup.zus_ii, index);
     return 0;
   }
@@ -200,7 +200,7 @@ export class Namespace {
       core.stampTime(db, dw + I_CTIME);
     }
     journal.commit();
-    core.setU64(op, zufs_ioc_new_inode._zi, core.dpp(ib, iw));
+    core.setDpp(op, zufs_ioc_new_inode._zi, ib, iw);
     core.setCookie(op, zufs_ioc_new_inode.zus_ii, index);
     return 0;
   }
@@ -520,7 +520,7 @@ export class Namespace {
     if (position === 0) {
       if (at + 24 > end) more = 1;
       else {
-        at = this.putEntry(op, at, index, DT_DIR, 1, op.u8, 0, 1);
+        at = this.putEntry(op, at, index, DT_DIR, 1, 0, op.u8, 0, 1);
         op.window[at - 24 + zufs_dir_entry.zstr_name] = DOT;
         position = 1;
       }
@@ -528,7 +528,7 @@ export class Namespace {
     if (more === 0 && position === 1) {
       if (at + 24 > end) more = 1;
       else {
-        at = this.putEntry(op, at, pmem.load(ib, iw + I_PARENT), DT_DIR, 2, op.u8, 0, 2);
+        at = this.putEntry(op, at, pmem.load(ib, iw + I_PARENT), DT_DIR, 2, 0, op.u8, 0, 2);
         op.window[at - 24 + zufs_dir_entry.zstr_name] = DOT;
         op.window[at - 24 + zufs_dir_entry.zstr_name + 1] = DOT;
         position = 2;
@@ -538,7 +538,7 @@ export class Namespace {
     let hash = Math.floor((position - FIRST_POSITION) / POSITIONS_PER_HASH);
     let tie = (position - FIRST_POSITION) % POSITIONS_PER_HASH;
     while (more === 0 && hash < TWO_32) {
-      const count = directory.collect(ib, iw, index, hash, tie);
+      const count = directory.collect(ib, iw, index, hash | 0, tie);
       if (count < 0) return count;
       const leaf = directory.leafRead;
       for (let entry = 0; entry < count; entry++) {
@@ -560,7 +560,8 @@ export class Namespace {
           at,
           pmem.load(leaf, record + DR_INO),
           shape >>> 24,
-          position,
+          (position % TWO_32) | 0,
+          Math.floor(position / TWO_32),
           pmem.u8,
           name,
           length,
@@ -581,15 +582,14 @@ export class Namespace {
     at: number,
     ino: number,
     type: number,
-    position: number,
+    low: number,
+    high: number,
     name: Uint8Array,
     nameAt: number,
     length: number,
   ): number {
     const window = op.window;
     const bytes = (zufs_dir_entry.zstr_name + length + 7) & ~7;
-    const low = position % TWO_32;
-    const high = Math.floor(position / TWO_32);
     window[at] = ino;
     window[at + 1] = ino >>> 8;
     window[at + 2] = ino >>> 16;

@@ -44,7 +44,7 @@ export interface Superblock {
 /** Check and read the static part; a string says in a few words what is wrong with it. */
 export function decodeSuperblock(words: Uint32Array): Superblock | string {
   if (words[SB_MAGIC] !== FS_MAGIC) return 'superblock has no magic';
-  if (words[SB_CHECKSUM] !== checkWords(words, 0, SB_CHECKSUM, SUPER_CHECK_SEED))
+  if (words[SB_CHECKSUM] !== checkWords(words, 0, SB_CHECKSUM, SUPER_CHECK_SEED) >>> 0)
     return 'checksum of the superblock is wrong';
   if (words[SB_VERSION] >>> 16 !== VERSION_MAJOR)
     return `format version ${words[SB_VERSION] >>> 16} is not known`;
