@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
 import { CrashError, type CrashOptions, CrashRun, type MediaEvent } from './test-crash.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** ZPMFS_LONG=1 looks at many more images. */
 const long = process.env.ZPMFS_LONG !== undefined;

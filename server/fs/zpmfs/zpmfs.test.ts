@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type FakeKernel, type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
 import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
 import { hashName } from './directory.ts';
 import { checkMemory, createVolume, type Volume } from './test-volume.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 let volume: Volume;
 let kernel: FakeKernel;
