@@ -51,7 +51,7 @@ chmod +x "$root/init"
 [ -n "${EXTRA:-}" ] && cp "$EXTRA" "$root/extra"
 (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$work/initramfs.gz"
 
-timeout "${TIMEOUT:-300}" qemu-system-x86_64 \
+timeout "${TIMEOUT:-600}" qemu-system-x86_64 \
 	-machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max \
 	-smp 2,sockets=2 -m 2G -nographic -no-reboot \
 	-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \

@@ -47,7 +47,7 @@
  * @nr_live: channels that are not broken
  */
 struct zuf_cpu {
-	spinlock_t lock;
+	spinlock_t lock;	/* see above */
 	struct list_head queue;
 	struct zuf_channel *channels[ZUFS_MAX_ZT_CHANNELS];
 	unsigned int nr_live;
@@ -731,6 +731,7 @@ int zuf_channel_init_thread(struct zuf_file *zf,
 		return err;
 	}
 	ch->zt = get_task_struct(current);
+	/* Pairs with file_channel(). */
 	smp_store_release(&zf->channel, ch);
 
 	/* Reclaim from here must not come back to where it came from. */

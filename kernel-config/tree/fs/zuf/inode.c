@@ -9,6 +9,7 @@
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include "zuf.h"
 
 static struct kmem_cache *zuf_inode_cache;
@@ -17,6 +18,20 @@ static struct kmem_cache *zuf_inode_cache;
 #define ZUF_SHARED_S_FLAGS	(S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | \
 				 S_DIRSYNC)
 
+/**
+ * struct zuf_farewell - what the server has to be told of an inode that went
+ * @work: if it can not be told at once
+ * @sbi: the mount
+ * @zus_ii: cookie
+ * @operation: ZUFS_OP_EVICT_INODE or ZUFS_OP_FREE_INODE
+ */
+struct zuf_farewell {
+	struct work_struct work;
+	struct zuf_sb_info *sbi;
+	u64 zus_ii;
+	unsigned int operation;
+};
+
 struct inode *zuf_alloc_inode(struct super_block *sb)
 {
 	struct zuf_inode_info *zii;
@@ -24,6 +39,12 @@ struct inode *zuf_alloc_inode(struct super_block *sb)
 	zii = alloc_inode_sb(sb, zuf_inode_cache, GFP_KERNEL);
 	if (!zii)
 		return NULL;
+	/* Allocated now, since an inode goes when there is no memory. */
+	zii->farewell = kmalloc(sizeof(*zii->farewell), GFP_KERNEL_ACCOUNT);
+	if (!zii->farewell) {
+		kmem_cache_free(zuf_inode_cache, zii);
+		return NULL;
+	}
 	zii->zus_ii = 0;
 	zii->zi = NULL;
 	zii->has_ii = false;
@@ -35,6 +56,7 @@ void zuf_free_inode(struct inode *inode)
 {
 	if (S_ISLNK(inode->i_mode))
 		kfree(inode->i_link);
+	kfree(ZUF_I(inode)->farewell);
 	kmem_cache_free(zuf_inode_cache, ZUF_I(inode));
 }
 
@@ -264,6 +286,31 @@ struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp)
 	return inode;
 }
 
+/* ---- the end of an inode ---- */
+
+static void send_farewell(struct zuf_farewell *farewell)
+{
+	struct zufs_ioc_evict_inode ioc = { .zus_ii = farewell->zus_ii };
+
+	zuf_call_must(farewell->sbi, farewell->operation, &ioc.hdr, sizeof(ioc),
+		      0);
+	kfree(farewell);
+}
+
+static void farewell_work(struct work_struct *work)
+{
+	send_farewell(container_of(work, struct zuf_farewell, work));
+}
+
+/*
+ * Reclaim must not wait for the server: the server may be what waits for
+ * memory, in a ZT or in a thread that a ZT waits for.
+ */
+static bool must_defer(void)
+{
+	return (current->flags & PF_MEMALLOC) || zuf_current_is_zt();
+}
+
 /**
  * zuf_evict_inode - the VFS forgets an inode
  * @inode: the inode
@@ -272,7 +319,7 @@ void zuf_evict_inode(struct inode *inode)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
 	struct zuf_inode_info *zii = ZUF_I(inode);
-	struct zufs_ioc_evict_inode ioc = { .zus_ii = zii->zus_ii };
+	struct zuf_farewell *farewell = zii->farewell;
 	bool last = !inode->i_nlink && !is_bad_inode(inode) &&
 		    !READ_ONCE(sbi->shut_down);
 
@@ -283,10 +330,21 @@ void zuf_evict_inode(struct inode *inode)
 	}
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
-	if (!zii->has_ii || !sbi->mounted)
+	zii->farewell = NULL;
+	if (!zii->has_ii || !sbi->mounted) {
+		kfree(farewell);
 		return;
-	zuf_call_must(sbi, last ? ZUFS_OP_FREE_INODE : ZUFS_OP_EVICT_INODE,
-		      &ioc.hdr, sizeof(ioc), 0);
+	}
+	farewell->sbi = sbi;
+	farewell->zus_ii = zii->zus_ii;
+	farewell->operation = last ? ZUFS_OP_FREE_INODE : ZUFS_OP_EVICT_INODE;
+	atomic64_inc(&sbi->evictions);
+	if (must_defer()) {
+		INIT_WORK(&farewell->work, farewell_work);
+		queue_work(sbi->farewells, &farewell->work);
+	} else {
+		send_farewell(farewell);
+	}
 }
 
 /* ---- inode to zus_inode ---- */

@@ -18,7 +18,7 @@ static unsigned int blocks_to_ask(loff_t pos, loff_t length)
 {
 	unsigned int room = (zuf_max_command() -
 			     offsetof(struct zufs_ioc_IO, iom_e)) / sizeof(u64);
-	u64 blocks = (round_up(pos + length, ZUF_BLOCK_SIZE) >> ZUF_BLOCK_SHIFT) -
+	u64 blocks = DIV_ROUND_UP(pos + length, ZUF_BLOCK_SIZE) -
 		     (pos >> ZUF_BLOCK_SHIFT);
 
 	return min_t(u64, blocks, min_t(u64, room, PTRS_PER_PMD));
@@ -103,9 +103,9 @@ static unsigned int contiguous(struct zuf_t1 *t1, const u64 *iom,
 	for (n = 1; n < count; n++) {
 		if (!iom_ok(t1, iom[n], write))
 			break;
-		if (dev ? iom_block(iom[n]) != first + n ||
-			  first + n >= dev->first + dev->blocks :
-			  iom_block(iom[n]) != 0)
+		if (iom_block(iom[n]) != (dev ? first + n : 0))
+			break;
+		if (dev && first + n >= dev->first + dev->blocks)
 			break;
 	}
 	return n;

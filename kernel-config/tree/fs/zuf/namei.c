@@ -6,24 +6,63 @@
 #include <linux/fs.h>
 #include <linux/posix_acl.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include "zuf.h"
+
+static int send_lookup(struct inode *dir, const struct qstr *name,
+		       struct zufs_ioc_lookup *ioc)
+{
+	memset(ioc, 0, sizeof(*ioc));
+	ioc->dir_ii = ZUF_I(dir)->zus_ii;
+	zuf_str_set(&ioc->str, name);
+	return zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc->hdr,
+			sizeof(*ioc), offsetof(struct zufs_ioc_lookup, _zi));
+}
+
+/*
+ * While we looked it up, an inode was forgotten: if it was this one, the
+ * server was told of that after it gave us the cookie. Now that we hold the
+ * inode it stays, so that a second answer counts.
+ */
+static struct inode *look_again(struct inode *dir, const struct qstr *name,
+				struct inode *inode)
+{
+	struct zufs_ioc_lookup ioc;
+	int err;
+
+	flush_workqueue(ZUF_SB(dir->i_sb)->farewells);
+	err = send_lookup(dir, name, &ioc);
+	if (!err && zuf_t1_addr(ZUF_SB(dir->i_sb)->t1, ioc._zi,
+				sizeof(struct zus_inode)) != ZUF_I(inode)->zi)
+		err = -EIO;
+	if (err) {
+		iput(inode);
+		return err == -ENOENT ? NULL : ERR_PTR(err);
+	}
+	ZUF_I(inode)->zus_ii = ioc.zus_ii;
+	return inode;
+}
 
 static struct dentry *zuf_lookup(struct inode *dir, struct dentry *dentry,
 				 unsigned int flags)
 {
-	struct zufs_ioc_lookup ioc = { .dir_ii = ZUF_I(dir)->zus_ii };
+	struct zuf_sb_info *sbi = ZUF_SB(dir->i_sb);
+	struct zufs_ioc_lookup ioc;
 	struct inode *inode = NULL;
+	s64 evictions;
 	int err;
 
 	if (dentry->d_name.len > ZUFS_NAME_LEN)
 		return ERR_PTR(-ENAMETOOLONG);
-	zuf_str_set(&ioc.str, &dentry->d_name);
-	err = zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc.hdr, sizeof(ioc),
-		       offsetof(struct zufs_ioc_lookup, _zi));
+	evictions = atomic64_read(&sbi->evictions);
+	err = send_lookup(dir, &dentry->d_name, &ioc);
 	if (err && err != -ENOENT)
 		return ERR_PTR(err);
 	if (!err)
 		inode = zuf_iget(dir->i_sb, ioc.zus_ii, ioc._zi);
+	if (!IS_ERR_OR_NULL(inode) &&
+	    atomic64_read(&sbi->evictions) != evictions)
+		inode = look_again(dir, &dentry->d_name, inode);
 	return d_splice_alias(inode, dentry);
 }
 

@@ -36,6 +36,12 @@ int zuf_set_role(struct zuf_file *zf, enum zuf_role role)
 	return 0;
 }
 
+static struct zuf_channel *file_channel(struct zuf_file *zf)
+{
+	/* Pairs with zuf_channel_init_thread(). */
+	return smp_load_acquire(&zf->channel);
+}
+
 static int root_register_fs(struct zuf_file *zf, void __user *arg)
 {
 	struct zufs_ioc_register_fs reg;
@@ -56,7 +62,7 @@ static int root_mount(struct zuf_file *zf, void __user *arg)
 
 static int root_wait(struct zuf_file *zf)
 {
-	struct zuf_channel *ch = smp_load_acquire(&zf->channel);
+	struct zuf_channel *ch = file_channel(zf);
 
 	return ch ? zuf_channel_wait(ch) : -EINVAL;
 }
@@ -110,7 +116,7 @@ static int root_mmap(struct file *file, struct vm_area_struct *vma)
 		return -EINVAL;
 	switch (READ_ONCE(zf->role)) {
 	case ZUF_ROLE_THREAD:
-		ch = smp_load_acquire(&zf->channel);
+		ch = file_channel(zf);
 		return ch ? zuf_channel_mmap(ch, vma) : -ENXIO;
 	case ZUF_ROLE_PMEM:
 		return zuf_grab_mmap(zf, vma);
@@ -135,7 +141,7 @@ static int root_file_open(struct inode *inode, struct file *file)
 static int root_flush(struct file *file, fl_owner_t id)
 {
 	struct zuf_file *zf = file->private_data;
-	struct zuf_channel *ch = smp_load_acquire(&zf->channel);
+	struct zuf_channel *ch = file_channel(zf);
 
 	if (ch)
 		zuf_channel_flush(ch, id);

@@ -10,6 +10,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/statfs.h>
+#include <linux/workqueue.h>
 #include "zuf.h"
 
 #define ZUF_OPTIONS_MAX		(PAGE_SIZE - sizeof(struct zufs_ioc_mount) - 1)
@@ -206,6 +207,8 @@ static void zuf_put_super(struct super_block *sb)
 	struct zufs_ioc_mount *zim;
 	size_t size;
 
+	if (sbi->farewells)
+		flush_workqueue(sbi->farewells);
 	if (sbi->mounted) {
 		zim = make_mount_command(sbi, NULL, &size);
 		if (zim)
@@ -317,6 +320,9 @@ static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)
 	list_add(&sbi->list, &zuf_sbi_list);
 	mutex_unlock(&zuf_sbi_mutex);
 
+	sbi->farewells = alloc_workqueue("zuf/%s", WQ_MEM_RECLAIM, 0, sb->s_id);
+	if (!sbi->farewells)
+		return -ENOMEM;
 	err = open_memory(sbi, fc);
 	if (err)
 		return err;
@@ -409,7 +415,8 @@ void zuf_kill_sb(struct super_block *sb)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(sb);
 
-	if (sb->s_bdev)
+	/* Not s_bdev: it is missing when it could not be opened. */
+	if (MAJOR(sb->s_dev))
 		kill_block_super(sb);
 	else
 		kill_anon_super(sb);
@@ -419,6 +426,8 @@ void zuf_kill_sb(struct super_block *sb)
 	mutex_lock(&zuf_sbi_mutex);
 	list_del(&sbi->list);
 	mutex_unlock(&zuf_sbi_mutex);
+	if (sbi->farewells)
+		destroy_workqueue(sbi->farewells);
 	zuf_t1_close(sbi->t1);
 	kfree(sbi);
 }

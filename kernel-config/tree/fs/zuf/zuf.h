@@ -105,7 +105,8 @@ void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len);
  * @mounted: the server knows it
  * @dead: the server is gone, all that comes is EIO
  * @shut_down: by ioctl
- * @evictions: counts inodes on their way out, see zuf_iget()
+ * @evictions: counts inodes on their way out, see zuf_lookup()
+ * @farewells: tells the server of them when reclaim can not
  * @list: of all mounts
  * @grabs: open GRAB_PMEM files
  */
@@ -121,6 +122,7 @@ struct zuf_sb_info {
 	bool dead;
 	bool shut_down;
 	atomic64_t evictions;
+	struct workqueue_struct *farewells;
 	struct list_head list;
 	struct list_head grabs;
 };
@@ -165,7 +167,7 @@ enum zuf_role {
  */
 struct zuf_file {
 	enum zuf_role role;
-	struct mutex lock;
+	struct mutex lock;	/* for @role and @sbi */
 	struct zuf_channel *channel;
 	struct zuf_sb_info *sbi;
 	struct list_head grab;
@@ -287,12 +289,14 @@ int zuf_numa_map(struct zufs_ioc_numa_map __user *arg);
  * @zi: the inode proper, in T1, shared with the server
  * @has_ii: the server knows it by @zus_ii and has to be told when it goes
  * @mappings: VMAs of it
+ * @farewell: for when it goes
  */
 struct zuf_inode_info {
 	u64 zus_ii;
 	struct zus_inode *zi;
 	bool has_ii;
 	atomic_t mappings;
+	struct zuf_farewell *farewell;
 	struct inode vfs_inode;
 };
 
