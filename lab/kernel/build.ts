@@ -10,6 +10,7 @@ import { CommandFailedError, LabError } from '../errors.ts';
 import { withLock } from '../lock.ts';
 import { exists, type KernelChanges, kernelConfigDirectory, stageChanges } from './changes.ts';
 import { configurationKey, configure } from './config.ts';
+import { discardLast } from './discard-last.ts';
 import { fragmentsFor } from './fragments.ts';
 import { kernelMake } from './make.ts';
 import { directoryState } from './not-source.ts';
@@ -110,8 +111,7 @@ async function buildInto(artefact: string, inputs: Inputs, context: LabContext):
       runtime: context.runtime,
     });
     const underWay = join(work, `under-way-${flavour}`);
-    // A compiler that was killed may leave half an object, newer than its source: make would take it for whole.
-    if (await exists(underWay)) await rm(objects, { recursive: true, force: true });
+    if (await exists(underWay)) await discardLast(objects);
     await mkdir(objects, { recursive: true });
     await writeFile(underWay, '');
     context.progress.update('configuring');
