@@ -46,6 +46,11 @@ export class Allocator {
     return Atomics.load(this.shared.header, H_FREE_BLOCKS);
   }
 
+  /** What `reserve` has to give to operations without privilege. */
+  available(): number {
+    return Math.max(0, this.free() - this.shared.header[H_RESERVE_BLOCKS]);
+  }
+
   /** Promise `count` blocks to this operation. The reserve is left to operations that make room (`privileged`). */
   reserve(count: number, privileged: boolean): boolean {
     const header = this.shared.header;

@@ -16,6 +16,7 @@ import {
   MAP_SHARED,
   MAP_SHIFT,
   MAP_UNWRITTEN,
+  MAX_FILE_BLOCKS,
   MAX_FILE_SIZE,
   TWO_32,
   X_MAP_HEIGHT,
@@ -119,7 +120,7 @@ export class Space {
         fileBlock++;
       }
     }
-    if (missing + 1 > allocator.free()) return -ENOSPC;
+    if (missing > 0 && missing + mapping.nodesFor(first, end - 1) > allocator.available()) return -ENOSPC;
     let fileBlock = first;
     do {
       const stepEnd = Math.min(end, fileBlock + BLOCKS_PER_STEP);
@@ -354,7 +355,9 @@ export class Space {
       if (next >= TWO_32) break;
       if (next < first) this.place(next, mapping.block, mapping.flags);
       else if (next >= end) {
-        if (next + delta < TWO_32) this.place(next + delta, mapping.block, mapping.flags);
+        // Allocated far behind the end, it would move out of what a file can have.
+        if (next + delta >= MAX_FILE_BLOCKS) return this.abandonShift(promised);
+        this.place(next + delta, mapping.block, mapping.flags);
       } else gone++;
       fileBlock = next + 1;
     }
@@ -370,6 +373,15 @@ export class Space {
     allocator.unreserve(promised - this.newNodes);
     if (oldHeight > 0) this.releaseOldTree(oldRoot, oldHeight, 0, first, end);
     return 0;
+  }
+
+  /** Nothing refers to the new tree yet: its nodes just become free again. */
+  private abandonShift(promised: number): number {
+    const { allocator, journal } = this.core;
+    journal.abort();
+    allocator.unreserve(promised - this.newNodes);
+    if (this.newRoot !== 0) this.releaseOldTree(this.newRoot, this.newHeight, 0, 0, 0);
+    return -EFBIG;
   }
 
   private newNode(): number {

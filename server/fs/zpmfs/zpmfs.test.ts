@@ -296,6 +296,23 @@ describe('fallocate', () => {
     expect(fs.stat('/f').size).toBe(3_000_000);
   });
 
+  it('refuses as a whole what has no room, or would move out of the file', () => {
+    start(8 << 20);
+    fs.writeFile('/f', 'x'.repeat(8192));
+    const { bfree } = fs.statfs();
+    expect(errnoOf(() => fs.fallocate('/f', 0, 0, 100 << 20))).toBe('ENOSPC');
+    expect(fs.statfs().bfree).toBe(bfree);
+    const end = (2 ** 32 - 2) * 4096;
+    fs.fallocate('/f', FALLOC.KEEP_SIZE, end, 4096);
+    const before = fs.statfs().bfree;
+    expect(errnoOf(() => fs.fallocate('/f', FALLOC.INSERT_RANGE, 4096, 4096))).toBe('EFBIG');
+    expect(fs.statfs().bfree).toBe(before);
+    expect(fs.readText('/f')).toBe('x'.repeat(8192));
+    // A tree keeps its height until the file is empty; then all of it goes.
+    fs.truncate('/f', 0);
+    expect(fs.statfs().bfree).toBe(bfree + 3);
+  });
+
   it('punches, zeroes, collapses and inserts', () => {
     start();
     const pattern = new Uint8Array(64 * 4096);
