@@ -12,12 +12,6 @@ const writable = (await loadFileSystems(fileSystemNames)).filter(
   ({ formatScratch }) => formatScratch !== undefined,
 );
 
-/**
- * These make garbage still: numbers of 2^31 and more that go in and out of functions which are not inlined. Their test
- * fails as soon as they do not, and then the name goes from here.
- */
-const boxing = ['zpmfs'];
-
 async function run(data: Omit<ZtThreadData, 'addon'>): Promise<ZtThreadResult> {
   const worker = new Worker(new URL('testing/zt-thread.ts', import.meta.url), {
     workerData: { addon, ...data } satisfies ZtThreadData,
@@ -47,15 +41,9 @@ describe('the loop of a ZT', () => {
   };
   const names = writable.map(({ info }) => info.name);
 
-  it.each(names.filter((name) => !boxing.includes(name)))(
+  it.each(names)(
     'serves ten million operations of %s and nothing has to be collected',
     { timeout: 300_000 },
     (name) => cleanly(name, 10_000_000),
-  );
-
-  it.fails.each(names.filter((name) => boxing.includes(name)))(
-    'serves a million operations of %s and nothing has to be collected',
-    { timeout: 300_000 },
-    (name) => cleanly(name, 1_000_000),
   );
 });
