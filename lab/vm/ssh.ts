@@ -241,13 +241,17 @@ class Program {
   /** Its exit code. When `signal` aborts, the program is killed, and this rejects with the signal's reason. */
   async finished(signal?: AbortSignal): Promise<number> {
     const aborted = Promise.withResolvers<never>();
+    let killed = false;
     const onAbort = (): void => {
+      killed = true;
       this.end().finally(() => aborted.reject(signal?.reason));
     };
     if (signal?.aborted) onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      return await Promise.race([this.#ended, aborted.promise]);
+      const code = await Promise.race([this.#ended, aborted.promise]);
+      // The kill that follows an abort ends the program, too, and may be heard of first: that is no exit code of its own.
+      return killed ? await aborted.promise : code;
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
