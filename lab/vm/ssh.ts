@@ -178,9 +178,14 @@ export class SshConnection implements AsyncDisposable {
     // Kernel threads and processes that are just ending have no environment to read: grep's exit code 2 for them is no matter.
     const search = `grep -lsz '^${markVariable}=${mark}$' /proc/[0-9]*/environ`;
     const limit = AbortSignal.timeout(killMs);
-    const { stdout } = await this.exec(['sh', '-c', search], { signal: limit });
-    const pids = [...stdout.matchAll(/^\/proc\/(\d+)\//gm)].map((match) => match[1]);
-    if (pids.length > 0) await this.exec(['kill', '-KILL', ...pids], { signal: limit });
+    // Until a search finds nobody: one that is just being forked, or has no environment as it is in the middle of exec, is
+    // missed by a single search.
+    for (;;) {
+      const { stdout } = await this.exec(['sh', '-c', search], { signal: limit });
+      const pids = [...stdout.matchAll(/^\/proc\/(\d+)\//gm)].map((match) => match[1]);
+      if (pids.length === 0) return;
+      await this.exec(['kill', '-KILL', ...pids], { signal: limit });
+    }
   }
 
   async #begin(
