@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
+import type { LabContext } from '../../context.ts';
+import type { MountedFileSystem } from '../../deploy/mounts.ts';
 import { ExitCode } from '../../errors.ts';
-import { ensureMounted, ensureVm, obtainArtefacts } from '../../lifecycle.ts';
+import { type BootedLab, ensureMounted, ensureVm, obtainArtefacts } from '../../lifecycle.ts';
+import { endLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
 
 export function register(program: Command): void {
@@ -15,7 +18,7 @@ export function register(program: Command): void {
         const artefacts = await obtainArtefacts(context);
         const lab = await ensureVm(context, artefacts);
         await using _ = lab.vm;
-        const mounts = options.server ? await ensureMounted(context, lab) : [];
+        const mounts = options.server ? await mountedOrEnded(context, lab) : [];
         const where = mounts.map(({ target, type }) => `${type} on ${target}`).join(', ');
         context.print(
           { ...lab.state, booted: lab.booted, mounts },
@@ -24,6 +27,16 @@ export function register(program: Command): void {
         return ExitCode.ok;
       }),
     );
+}
+
+/** A VM that this command booted is of no use without its mounts: it goes when they fail, or are interrupted. */
+async function mountedOrEnded(context: LabContext, lab: BootedLab): Promise<readonly MountedFileSystem[]> {
+  try {
+    return await ensureMounted(context, lab);
+  } catch (error) {
+    if (lab.booted) await endLab(context, context.name, context.stateDir, { keepLogs: true });
+    throw error;
+  }
 }
 
 function next(name: string, mounted: boolean): string {
