@@ -57,7 +57,8 @@ export class Xattrs {
     this.streamAddress = core.pmem.addon.addressOf(this.stream.buffer);
   }
 
-  get(op: Operation): number {
+  /** Bring the attributes of the command's inode into the stream; 0 or -errno. */
+  private loadOf(op: Operation): number {
     const core = this.core;
     const refused = core.refuse(false);
     if (refused < 0) return refused;
@@ -68,6 +69,11 @@ export class Xattrs {
     core.shared.lockShared(index);
     const error = this.load(ib, slotWord(index));
     core.shared.unlockShared(index);
+    return error;
+  }
+
+  get(op: Operation): number {
+    const error = this.loadOf(op);
     if (error < 0) return error;
     const found = this.findNamed(op);
     if (found <= 0) return found === 0 ? -ENODATA : found;
@@ -90,16 +96,7 @@ export class Xattrs {
   }
 
   list(op: Operation): number {
-    const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_xattr.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    core.shared.lockShared(index);
-    const error = this.load(ib, slotWord(index));
-    core.shared.unlockShared(index);
+    const error = this.loadOf(op);
     if (error < 0) return error;
     const withTrusted = (op.u16[(op.base + zufs_ioc_xattr.ioc_flags) >>> 1] & FLAG.ZUFS_XATTR_TRUSTED) !== 0;
     // The names are gathered in front of the records: a name and its prefix take less than a record, but for the
