@@ -11,17 +11,21 @@ import { runXfstests, type XfstestsRequest, type XfstestsResult } from './xfstes
 /** What the user may say; what is left out comes from the settings. */
 export type InLabRequest = Pick<XfstestsRequest, 'fileSystem' | 'selection' | 'testTimeout'>;
 
-/** A lab with a VM, and with zus and the mounts where the file system under test needs them. */
-interface ReadyLab {
+/** A lab with a VM; before tests run, with zus and the mounts too where the file system under test needs them. */
+export interface ReadyLab {
   readonly vm: GuestVm;
   readonly state: VmState;
 }
 
 /**
- * Run xfstests in the context's lab: the one that runs, else a new one. A VM that is lost on the way is started anew for the
- * rest of the tests. The lab stays up afterwards.
+ * Run xfstests in the context's lab: the one given (its file systems mounted, its VM the caller's to close), else the one that
+ * runs, else a new one. A VM that is lost on the way is started anew for the rest of the tests. The lab stays up afterwards.
  */
-export async function runXfstestsInLab(context: LabContext, request: InLabRequest): Promise<XfstestsResult> {
+export async function runXfstestsInLab(
+  context: LabContext,
+  request: InLabRequest,
+  given?: ReadyLab,
+): Promise<XfstestsResult> {
   const profile = fileSystemProfile(request.fileSystem ?? context.config.mount.filesystem);
   const opened: GuestVm[] = [];
   const ready = async (): Promise<ReadyLab> => {
@@ -31,7 +35,7 @@ export async function runXfstestsInLab(context: LabContext, request: InLabReques
     return lab;
   };
   try {
-    const lab = await ready();
+    const lab = given ?? (await ready());
     return await context.step(`xfstests on ${profile.name}`, (step) =>
       runXfstests(step, {
         ...request,

@@ -10,6 +10,9 @@ import { inspectTree } from './tree.ts';
 /** Where xfstests lives upstream; the lab fetches one tag of it when the user has no tree. */
 export const UPSTREAM = 'https://git.kernel.org/pub/scm/fs/xfs/xfstests-dev.git';
 
+/** Nobody named a tree, none lies in the cache, and upstream cannot be reached: there is no xfstests to run. */
+export class NoTreeError extends LabError {}
+
 /** What the user can do when no tree is to be had: named in every error of this file. */
 function options(context: LabContext): string {
   const place = join(context.cache.root, 'xfstests', context.config.xfstests.ref);
@@ -18,7 +21,8 @@ function options(context: LabContext): string {
 
 /**
  * A built xfstests tree: the user's (`xfstests.dir`), else `<cache>/xfstests/<ref>`, else upstream at `xfstests.ref`.
- * A tree that is not built is built in a copy that the cache keeps; the tree itself is never written to.
+ * A tree that is not built is built in a copy that the cache keeps; the tree itself is never written to. `NoTreeError` when
+ * there is none of the three.
  */
 export async function obtainTree(context: LabContext): Promise<string> {
   const { dir, ref } = context.config.xfstests;
@@ -71,7 +75,7 @@ async function upstreamTree(context: LabContext): Promise<string> {
       reject: false,
     });
     if (fetched.exitCode !== 0) {
-      throw new LabError(`There is no xfstests tree, and ${ref} of ${UPSTREAM} cannot be fetched.`, {
+      throw new NoTreeError(`There is no xfstests tree, and ${ref} of ${UPSTREAM} cannot be fetched.`, {
         hint: options(context),
         cause: new CommandFailedError('git clone failed.', {
           command: clone,

@@ -60,7 +60,7 @@ test('each file system takes one device of every node', () => {
 
 test.each([
   [{ memory: '100M' }, /vm\.memory is 100M, too little for 2 node/],
-  [{ pmemSize: '33M' }, /vm\.pmemSize is 33M/],
+  [{ pmemSize: '66M' }, /vm\.pmemSize is 66M: an NVDIMM is a multiple of 16M/],
   [{ pmemSize: '16M' }, /at least 32M/],
 ])('%o is refused', (changes, message) => {
   expect(() => planTopology(vm(changes))).toThrow(message);

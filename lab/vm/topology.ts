@@ -38,8 +38,8 @@ export function parseSize(text: string): number {
 }
 
 const mebibyte = 2 ** 20;
-/** What an fsdax namespace with its struct pages in RAM is rounded to, and loses at its head. */
-const namespaceAlignment = 2 * mebibyte;
+/** The alignment of an nvdimm region (the kernel's MEMREMAP_COMPAT_ALIGN_MAX): no namespace fills a region that breaks it. */
+const regionAlignment = 16 * mebibyte;
 const smallestNvdimm = 32 * mebibyte;
 /** Below this the kernel and sshd do not come up on a node. */
 const smallestNode = 64 * mebibyte;
@@ -48,9 +48,9 @@ const smallestNode = 64 * mebibyte;
 export function planTopology(settings: LabConfig['vm']): Topology {
   const memory = Math.floor(parseSize(settings.memory) / mebibyte) * mebibyte;
   const pmemSize = parseSize(settings.pmemSize);
-  if (pmemSize % namespaceAlignment !== 0 || pmemSize < smallestNvdimm) {
+  if (pmemSize % regionAlignment !== 0 || pmemSize < smallestNvdimm) {
     throw new LabError(
-      `vm.pmemSize is ${settings.pmemSize}: an NVDIMM is a multiple of 2M, and at least 32M.`,
+      `vm.pmemSize is ${settings.pmemSize}: an NVDIMM is a multiple of 16M, and at least 32M.`,
     );
   }
   const perNode = Math.floor(memory / settings.nodes / mebibyte) * mebibyte;

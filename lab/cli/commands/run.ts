@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
+import { type ReadyLab, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
 import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
-import { obtainTree } from '../../../xfstests-runner/source.ts';
-import { inspectTree } from '../../../xfstests-runner/tree.ts';
+import { NoTreeError, obtainTree } from '../../../xfstests-runner/source.ts';
 import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
 import type { LabContext } from '../../context.ts';
 import { checkMachine } from '../../doctor/checks.ts';
-import { ExitCode, LabError, MissingPrerequisiteError } from '../../errors.ts';
+import { ExitCode, MissingPrerequisiteError } from '../../errors.ts';
 import { ensureMounted, ensureVm, obtainArtefacts } from '../../lifecycle.ts';
-import { runSmoke } from '../../smoke/run.ts';
-import { describeStep, smokeSummary } from '../../smoke/summary.ts';
-import { endLab, requireLab } from '../../vm/running.ts';
+import { endLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
+import { smokeVerdict } from '../smoke-verdict.ts';
 
 export function register(program: Command): void {
   program
@@ -58,7 +55,9 @@ async function wholeWay(context: LabContext): Promise<number> {
   await ensureMounted(context, lab);
 
   const missing = await context.step('xfstests tree', whyNoTree);
-  return missing === undefined ? await xfstestsVerdict(context) : await smokeVerdict(context, missing);
+  if (missing === undefined) return await xfstestsVerdict(context, lab);
+  context.progress.note(`${missing} The lab's own smoke run takes its place.`);
+  return await smokeVerdict(context, lab, 'No xfstests were run: there is no tree of them.');
 }
 
 /** What no package mends is said before the long work begins; tools are installed by the steps that need them. */
@@ -73,42 +72,20 @@ async function checkResources(context: LabContext): Promise<void> {
   }
 }
 
-/**
- * Undefined when there is a tree to run. A tree that the user named but that is no good is an error; only where nobody
- * named one, none lies in the cache and upstream cannot be reached, there is a reason to go on without.
- */
+/** Undefined when there is a tree to run; a tree that the user named but that is no good is an error. */
 async function whyNoTree(context: LabContext): Promise<string | undefined> {
-  const { dir, ref } = context.config.xfstests;
-  const nobodysTree =
-    dir === '' && (await inspectTree(join(context.cache.root, 'xfstests', ref))).kind === 'missing';
   try {
     await obtainTree(context);
     return undefined;
   } catch (error) {
     context.signal.throwIfAborted();
-    if (!nobodysTree || !(error instanceof LabError)) throw error;
-    return error.message;
+    if (error instanceof NoTreeError) return error.message;
+    throw error;
   }
 }
 
-async function xfstestsVerdict(context: LabContext): Promise<number> {
-  const { report, directory } = await runXfstestsInLab(context, {});
+async function xfstestsVerdict(context: LabContext, lab: ReadyLab): Promise<number> {
+  const { report, directory } = await runXfstestsInLab(context, {}, lab);
   context.print({ ran: 'xfstests', ...report }, terminalSummary(report, directory));
   return exitCodeOf(report.verdict);
-}
-
-async function smokeVerdict(context: LabContext, missing: string): Promise<number> {
-  context.progress.note(`${missing} The lab's own smoke run takes its place.`);
-  const lab = await requireLab(context);
-  await using vm = lab.vm;
-  const report = await context.step('Smoke run', (step) =>
-    runSmoke(step, vm, lab.state, (ended) => {
-      if (!context.json) context.print(ended, describeStep(ended));
-    }),
-  );
-  context.print(
-    { ran: 'smoke', ...report },
-    `${smokeSummary(report)} No xfstests were run: there is no tree of them.`,
-  );
-  return report.passed ? ExitCode.ok : ExitCode.testsFailed;
 }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
-import { ExitCode } from '../../errors.ts';
-import { runSmoke } from '../../smoke/run.ts';
-import { describeStep, smokeSummary } from '../../smoke/summary.ts';
 import { requireLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
+import { smokeVerdict } from '../smoke-verdict.ts';
 
 export function register(program: Command): void {
   program
@@ -17,14 +15,8 @@ export function register(program: Command): void {
     .action((_options: unknown, command: Command) =>
       runCommand(command, async (context) => {
         const lab = await requireLab(context);
-        await using vm = lab.vm;
-        const report = await context.step('Smoke run', (step) =>
-          runSmoke(step, vm, lab.state, (ended) => {
-            if (!context.json) context.print(ended, describeStep(ended));
-          }),
-        );
-        context.print(report, smokeSummary(report));
-        return report.passed ? ExitCode.ok : ExitCode.testsFailed;
+        await using _ = lab.vm;
+        return await smokeVerdict(context, lab);
       }),
     );
 }
