@@ -90,6 +90,8 @@ export class FakeKernel implements Disposable {
   readonly statistics: SharedArrayBuffer;
 
   readonly #zts: FakeZt[] = [];
+  /** All commands of a ZT lie in the same place: only the last one built can be sent. */
+  #latest: Command | null = null;
   readonly #mappings: { readonly address: number; readonly length: number }[] = [];
   readonly #table: MountTable;
   readonly #fileSystem: FileSystem;
@@ -268,12 +270,14 @@ export class FakeKernel implements Disposable {
   /** A command on the current CPU's ZT. */
   command(options: CommandOptions): Command {
     const { zt } = this;
+
     if (options.data !== undefined) {
       const { offset, length } = options.data;
       zt.operation.window.fill(GUARD_BYTE, Math.max(0, offset - GUARD), offset);
       zt.operation.window.fill(GUARD_BYTE, offset + length, offset + length + GUARD);
     }
-    return new Command(zt.operation.u8, options);
+    this.#latest = new Command(zt.operation.u8, options);
+    return this.#latest;
   }
 
   /** Data that goes with a command. */
@@ -283,6 +287,7 @@ export class FakeKernel implements Disposable {
 
   /** Send it. Returns 0 or -errno; throws `BadReplyError` when the answer breaks the rules. */
   send(command: Command): number {
+    if (command !== this.#latest) throw new Error('another command was built in the place of this one');
     const { zt } = this;
     const name = operationName(command.operation);
     this.onOperation?.('before', name, 0);
