@@ -15,7 +15,7 @@ import {
   X_PROJECT,
   X_XFLAGS,
 } from './format.ts';
-import { slotWord } from './inodes.ts';
+import { InodeInHand, READS } from './in-hand.ts';
 import { FLAG_SHUTDOWN } from './shared.ts';
 
 const FS_IOC_GETFLAGS = 0x80086601;
@@ -73,20 +73,18 @@ const FSX_COWEXTSIZE = 16;
 /** The ioctls that a server answers: flags, project, generation, shutdown. */
 export class Attributes {
   private readonly core: Core;
+  private readonly inode: InodeInHand;
 
   constructor(core: Core) {
     this.core = core;
+    this.inode = new InodeInHand(core);
   }
 
   ioctl(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_ioctl.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.open(op, zufs_ioc_ioctl.zus_ii, READS);
+    if (opened < 0) return opened;
+    const { ib, iw } = this.inode;
     const argument = zufs_ioc_ioctl.arg;
     switch (core.u32(op, zufs_ioc_ioctl.cmd)) {
       case FS_IOC_GETFLAGS:

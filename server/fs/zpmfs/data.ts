@@ -3,7 +3,7 @@
 import { FLAG, IOM, zufs_ioc_hdr, zufs_ioc_IO, zufs_ioc_sync } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
-import { EFBIG, EINVAL, EISDIR, ENOSPC } from './errno.ts';
+import { EFBIG, EINVAL, ENOSPC } from './errno.ts';
 import {
   BLOCK_SIZE,
   I_BLOCKS,
@@ -16,7 +16,7 @@ import {
   S_IFREG,
   TWO_32,
 } from './format.ts';
-import { slotWord } from './inodes.ts';
+import { CHANGES, InodeInHand, READS } from './in-hand.ts';
 import { CHUNK_BLOCKS } from './shared.ts';
 
 /** Blocks that one transaction maps at most: its words fit the journal in the worst case. */
@@ -31,6 +31,7 @@ const COPY = 3;
 /** Contents of regular files: read, write, and handing blocks to the kernel for mmap. */
 export class Data {
   private readonly core: Core;
+  private readonly inode: InodeInHand;
   /** Whether the last `writeRange` put blocks where none, or others, were. */
   replaced = false;
   /** Promised blocks that became data in the current transaction. */
@@ -43,27 +44,16 @@ export class Data {
 
   constructor(core: Core) {
     this.core = core;
-  }
-
-  /** Block of a regular file's inode, or an error. */
-  fileBlockOf(index: number): number {
-    const core = this.core;
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    return (core.mode(ib, slotWord(index)) & S_IFMT) === S_IFREG ? ib : -EISDIR;
+    this.inode = new InodeInHand(core);
   }
 
   // --- read ---
 
   read(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
-    const ib = this.fileBlockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.openFile(op, zufs_ioc_IO.zus_ii, READS);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const position = core.u64(op, zufs_ioc_IO.filepos);
     const length = core.windowLength(op);
     if (position + length > MAX_FILE_SIZE) return -EINVAL;
@@ -113,12 +103,9 @@ export class Data {
 
   write(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
-    const ib = this.fileBlockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.openFile(op, zufs_ioc_IO.zus_ii, CHANGES);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const position = core.u64(op, zufs_ioc_IO.filepos);
     let length = core.windowLength(op);
     if (position >= MAX_FILE_SIZE) return -EFBIG;
@@ -450,12 +437,9 @@ export class Data {
   getMulty(op: Operation): number {
     const core = this.core;
     const forWrite = (core.u32(op, zufs_ioc_IO.rw) & FLAG.ZUFS_RW_WRITE) !== 0;
-    const refused = core.refuse(forWrite);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
-    const ib = this.fileBlockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.openFile(op, zufs_ioc_IO.zus_ii, forWrite);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const position = core.u64(op, zufs_ioc_IO.filepos);
     if (position % BLOCK_SIZE !== 0 || position >= MAX_FILE_SIZE) return -EINVAL;
     const inLength = op.u16[(op.base + zufs_ioc_hdr.in_len) >>> 1];
@@ -545,22 +529,17 @@ export class Data {
   }
 
   putMulty(op: Operation): number {
-    const index = this.core.indexAt(op, zufs_ioc_IO.zus_ii);
-    return Math.min(index, 0);
+    return Math.min(this.core.indexAt(op, zufs_ioc_IO.zus_ii), 0);
   }
 
   // --- sync ---
 
   sync(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
+    const opened = this.inode.open(op, zufs_ioc_sync.zus_ii, READS);
+    if (opened < 0) return opened;
     const { pmem } = core;
-    const index = core.indexAt(op, zufs_ioc_sync.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const { index, ib, iw } = this.inode;
     // Everything but stores through mappings, and times that the kernel stored, is durable already.
     if ((core.mode(ib, iw) & S_IFMT) === S_IFREG && core.shared.wasMapped(index)) {
       const offset = core.u64(op, zufs_ioc_sync.offset);

@@ -31,6 +31,7 @@ import {
   X_XATTR_BLOCK,
   X_XATTR_BLOCKS,
 } from './format.ts';
+import { CHANGES, InodeInHand } from './in-hand.ts';
 import { slotWord } from './inodes.ts';
 import {
   FLAG_READ_ONLY,
@@ -47,20 +48,19 @@ import { releaseXattrChain } from './xattr.ts';
 /** The end of inodes, what the kernel changed in them, and what the file system says about itself. */
 export class Lifecycle {
   private readonly core: Core;
+  private readonly inode: InodeInHand;
 
   constructor(core: Core) {
     this.core = core;
+    this.inode = new InodeInHand(core);
   }
 
   freeInode(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_evict_inode.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    if (core.pmem.load(ib, slotWord(index) + I_NLINK) !== 0) return -EINVAL;
+    const opened = this.inode.open(op, zufs_ioc_evict_inode.zus_ii, CHANGES);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
+    if (core.pmem.load(ib, iw + I_NLINK) !== 0) return -EINVAL;
     return this.release(index, ib);
   }
 
@@ -101,25 +101,19 @@ export class Lifecycle {
   evictInode(op: Operation): number {
     const core = this.core;
     if ((core.u32(op, zufs_ioc_evict_inode.flags) & FLAG.ZI_LOOKUP_RACE) !== 0) return 0;
-    const index = core.indexAt(op, zufs_ioc_evict_inode.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
+    const error = this.inode.take(op, zufs_ioc_evict_inode.zus_ii);
+    if (error < 0) return error;
     if (core.shared.flag(FLAG_READ_ONLY)) return 0;
-    core.pmem.writeBack(ib, slotWord(index) * 4, 128);
+    core.pmem.writeBack(this.inode.ib, this.inode.iw * 4, 128);
     core.pmem.fence();
     return 0;
   }
 
   setattr(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_attr.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    core.pmem.writeBack(ib, slotWord(index) * 4, 128);
+    const opened = this.inode.open(op, zufs_ioc_attr.zus_ii, CHANGES);
+    if (opened < 0) return opened;
+    core.pmem.writeBack(this.inode.ib, this.inode.iw * 4, 128);
     core.pmem.fence();
     return 0;
   }

@@ -21,7 +21,6 @@ import {
   ENOSPC,
   ENOTDIR,
   ENOTEMPTY,
-  ESTALE,
   EUCLEAN,
 } from './errno.ts';
 import {
@@ -59,6 +58,7 @@ import {
   X_ENTRIES,
   X_STATE,
 } from './format.ts';
+import { CHANGES, InodeInHand, READS } from './in-hand.ts';
 import { slotWord } from './inodes.ts';
 
 const RENAME_NOREPLACE = 1;
@@ -74,22 +74,27 @@ const LOOKUP_STR = zufs_ioc_lookup.str;
 /** Operations on names: everything here is one transaction each, durable when it returns. */
 export class Namespace {
   private readonly core: Core;
+  private readonly inode: InodeInHand;
+  private readonly directory: InodeInHand;
+  /** What `rename` finds in the way, and where it moves to. */
+  private readonly target: InodeInHand;
+  private readonly newDirectory: InodeInHand;
 
   constructor(core: Core) {
     this.core = core;
+    this.inode = new InodeInHand(core);
+    this.directory = new InodeInHand(core);
+    this.target = new InodeInHand(core);
+    this.newDirectory = new InodeInHand(core);
   }
 
   // --- lookup ---
 
   lookup(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_lookup.dir_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.open(op, zufs_ioc_lookup.dir_ii, READS);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const start = op.base + LOOKUP_STR + 1;
     const length = op.u8[op.base + LOOKUP_STR];
     if (length === 0) return -ENOENT;
@@ -117,8 +122,9 @@ export class Namespace {
 
   newInode(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
+    const opened = this.directory.open(op, zufs_ioc_new_inode.dir_ii, CHANGES);
+    if (opened < 0) return opened;
+    const { index: dirIndex, ib: db, iw: dw } = this.directory;
     const { journal, directory, inodes, allocator, pmem } = core;
     const template = (op.base + zufs_ioc_new_inode.zi) >>> 2;
     const mode = op.u32[template] >>> 16;
@@ -127,11 +133,6 @@ export class Namespace {
     const isDirectory = (mode & S_IFMT) === S_IFDIR;
     const isSymlink = (mode & S_IFMT) === S_IFLNK;
     if (!isValidMode(mode) || (isTmpfile && isDirectory)) return -EINVAL;
-    const dirIndex = core.indexAt(op, zufs_ioc_new_inode.dir_ii);
-    if (dirIndex < 0) return dirIndex;
-    const db = inodes.blockOf(dirIndex);
-    if (db < 0) return db;
-    const dw = slotWord(dirIndex);
     const start = op.base + zufs_ioc_new_inode.str + 1;
     const length = op.u8[start - 1];
     let symlinkBlocks = 0;
@@ -224,20 +225,19 @@ export class Namespace {
     return found > 0 ? -EEXIST : found;
   }
 
+  /** The inode and the directory of ADD_DENTRY and REMOVE_DENTRY. */
+  private openDentry(op: Operation): number {
+    const opened = this.inode.open(op, zufs_ioc_dentry.zus_ii, CHANGES);
+    return opened < 0 ? opened : this.directory.openDirectory(op, zufs_ioc_dentry.zus_dir_ii, CHANGES);
+  }
+
   addDentry(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const { journal, directory, inodes } = core;
-    const index = core.indexAt(op, zufs_ioc_dentry.zus_ii);
-    const dirIndex = core.indexAt(op, zufs_ioc_dentry.zus_dir_ii);
-    if (index < 0 || dirIndex < 0) return -ESTALE;
-    const ib = inodes.blockOf(index);
-    const db = inodes.blockOf(dirIndex);
-    if (ib < 0) return ib;
-    if (db < 0) return db;
-    const iw = slotWord(index);
-    const dw = slotWord(dirIndex);
+    const opened = this.openDentry(op);
+    if (opened < 0) return opened;
+    const { journal, directory } = core;
+    const { index, ib, iw } = this.inode;
+    const { index: dirIndex, ib: db, iw: dw } = this.directory;
     const mode = core.mode(ib, iw);
     if ((mode & S_IFMT) === S_IFDIR) return -EINVAL;
     if (core.pmem.load(ib, iw + I_NLINK) >= LINK_MAX) return -EMLINK;
@@ -268,25 +268,16 @@ export class Namespace {
 
   removeDentry(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const { journal, directory, inodes } = core;
-    const index = core.indexAt(op, zufs_ioc_dentry.zus_ii);
-    const dirIndex = core.indexAt(op, zufs_ioc_dentry.zus_dir_ii);
-    if (index < 0 || dirIndex < 0) return -ESTALE;
-    const ib = inodes.blockOf(index);
-    const db = inodes.blockOf(dirIndex);
-    if (ib < 0) return ib;
-    if (db < 0) return db;
-    const iw = slotWord(index);
-    const dw = slotWord(dirIndex);
-    if ((core.mode(db, dw) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
+    const opened = this.openDentry(op);
+    if (opened < 0) return opened;
+    const { journal, directory } = core;
+    const { index, ib, iw, isDirectory } = this.inode;
+    const { index: dirIndex, ib: db, iw: dw } = this.directory;
     const start = op.base + zufs_ioc_dentry.str + 1;
     const length = op.u8[start - 1];
     const found = directory.find(db, dw, dirIndex, op.u8, start, length);
     if (found < 0) return found;
     if (found === 0 || directory.ino !== index) return -ENOENT;
-    const isDirectory = (core.mode(ib, iw) & S_IFMT) === S_IFDIR;
     if (isDirectory && core.pmem.load(ib, iw + X_ENTRIES) !== 0) return -ENOTEMPTY;
     const leaf = directory.leaf;
     const record = directory.record;
@@ -339,10 +330,17 @@ export class Namespace {
 
   // --- rename ---
 
+  /** The directories and inodes of RENAME. */
+  private openRename(op: Operation, hasTarget: boolean): number {
+    let opened = this.inode.open(op, zufs_ioc_rename.old_zus_ii, CHANGES);
+    if (opened === 0) opened = this.directory.openDirectory(op, zufs_ioc_rename.old_dir_ii, CHANGES);
+    if (opened === 0) opened = this.newDirectory.openDirectory(op, zufs_ioc_rename.new_dir_ii, CHANGES);
+    if (opened === 0 && hasTarget) opened = this.target.open(op, zufs_ioc_rename.new_zus_ii, CHANGES);
+    return opened;
+  }
+
   rename(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
     const { journal, directory, inodes } = core;
     const flags = core.u32(op, zufs_ioc_rename.flags);
     if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
@@ -350,29 +348,15 @@ export class Namespace {
     const whiteout = (flags & RENAME_WHITEOUT) !== 0;
     if (exchange && (whiteout || (flags & RENAME_NOREPLACE) !== 0)) return -EINVAL;
 
-    const oldDir = core.indexAt(op, zufs_ioc_rename.old_dir_ii);
-    const newDir = core.indexAt(op, zufs_ioc_rename.new_dir_ii);
-    const index = core.indexAt(op, zufs_ioc_rename.old_zus_ii);
-    if (oldDir < 0 || newDir < 0 || index < 0) return -ESTALE;
     const hasTarget = core.u64(op, zufs_ioc_rename.new_zus_ii) !== 0;
-    const target = hasTarget ? core.indexAt(op, zufs_ioc_rename.new_zus_ii) : 0;
-    if (target < 0) return target;
+    const opened = this.openRename(op, hasTarget);
+    if (opened < 0) return opened;
     if (exchange && !hasTarget) return -ENOENT;
-    const ob = inodes.blockOf(oldDir);
-    const nb = inodes.blockOf(newDir);
-    const ib = inodes.blockOf(index);
-    const tb = hasTarget ? inodes.blockOf(target) : 0;
-    if (ob < 0) return ob;
-    if (nb < 0) return nb;
-    if (ib < 0) return ib;
-    if (tb < 0) return tb;
-    const ow = slotWord(oldDir);
-    const nw = slotWord(newDir);
-    const iw = slotWord(index);
-    const tw = slotWord(target);
-    if ((core.mode(ob, ow) & S_IFMT) !== S_IFDIR || (core.mode(nb, nw) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
-    const isDirectory = (core.mode(ib, iw) & S_IFMT) === S_IFDIR;
-    const targetIsDirectory = hasTarget && (core.mode(tb, tw) & S_IFMT) === S_IFDIR;
+    const { index: oldDir, ib: ob, iw: ow } = this.directory;
+    const { index: newDir, ib: nb, iw: nw } = this.newDirectory;
+    const { index, ib, iw, isDirectory } = this.inode;
+    const { index: target, ib: tb, iw: tw } = this.target;
+    const targetIsDirectory = hasTarget && this.target.isDirectory;
     const newStart = op.base + zufs_ioc_rename.new_d_str + 1;
     const newLength = op.u8[newStart - 1];
     const oldStart = op.base + zufs_ioc_rename.old_d_str + 1;
@@ -503,14 +487,10 @@ export class Namespace {
 
   readdir(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
+    const opened = this.inode.open(op, zufs_ioc_readdir.dir_ii, READS);
+    if (opened < 0) return opened;
     const { directory, pmem } = core;
-    const index = core.indexAt(op, zufs_ioc_readdir.dir_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const { index, ib, iw } = this.inode;
     if ((core.mode(ib, iw) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
     const from = core.windowOffset(op);
     const end = from + core.windowLength(op);

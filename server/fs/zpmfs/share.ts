@@ -14,7 +14,7 @@ import {
   MAX_FILE_SIZE,
   TWO_32,
 } from './format.ts';
-import { slotWord } from './inodes.ts';
+import { CHANGES, InodeInHand } from './in-hand.ts';
 
 /** Blocks that one transaction shares at most: entries of two files change for each. */
 const BLOCKS_PER_STEP = 512;
@@ -23,12 +23,16 @@ const ZEROES = 1 << 16;
 /** Reflink, and copies inside the file system. */
 export class Share {
   private readonly core: Core;
+  private readonly source: InodeInHand;
+  private readonly target: InodeInHand;
   private readonly data: Data;
   private readonly zeroes = new Uint8Array(ZEROES);
   private readonly zeroesAddress: number;
 
   constructor(core: Core, data: Data) {
     this.core = core;
+    this.source = new InodeInHand(core);
+    this.target = new InodeInHand(core);
     this.data = data;
     this.zeroesAddress = core.pmem.addon.addressOf(this.zeroes.buffer);
   }
@@ -43,18 +47,15 @@ export class Share {
 
   private both(op: Operation, clone: boolean): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const source = core.indexAt(op, zufs_ioc_clone.src_zus_ii);
-    const target = core.indexAt(op, zufs_ioc_clone.dst_zus_ii);
-    const sb = this.data.fileBlockOf(source);
-    if (sb < 0) return sb;
-    const tb = this.data.fileBlockOf(target);
-    if (tb < 0) return tb;
+    let opened = this.source.openFile(op, zufs_ioc_clone.src_zus_ii, CHANGES);
+    if (opened === 0) opened = this.target.openFile(op, zufs_ioc_clone.dst_zus_ii, CHANGES);
+    if (opened < 0) return opened;
+    const { index: source, ib: sb, iw: sw } = this.source;
+    const { index: target, ib: tb, iw: tw } = this.target;
     const from = core.u64(op, zufs_ioc_clone.pos_in);
     const to = core.u64(op, zufs_ioc_clone.pos_out);
     core.shared.lockBoth(source, target);
-    const size = core.size(sb, slotWord(source));
+    const size = core.size(sb, sw);
     let length = core.u64(op, zufs_ioc_clone.len);
     if (length === 0) length = Math.max(0, size - from);
     let error = 0;
@@ -63,8 +64,8 @@ export class Share {
     else if (source === target && from < to + length && to < from + length) error = -EINVAL;
     else if (length > 0) {
       error = clone
-        ? this.cloneRange(sb, slotWord(source), tb, slotWord(target), from, to, length, size)
-        : this.copyRange(sb, slotWord(source), tb, slotWord(target), from, to, length);
+        ? this.cloneRange(sb, sw, tb, tw, from, to, length, size)
+        : this.copyRange(sb, sw, tb, tw, from, to, length);
     }
     core.shared.unlockBoth(source, target);
     return error;

@@ -22,7 +22,7 @@ import {
   X_MAP_HEIGHT,
   X_MAP_ROOT,
 } from './format.ts';
-import { slotWord } from './inodes.ts';
+import { CHANGES, InodeInHand, READS } from './in-hand.ts';
 import { CHUNK_BLOCKS } from './shared.ts';
 
 const KEEP_SIZE = 1;
@@ -42,6 +42,7 @@ const FIEMAP_EXTENT_BYTES = 56;
 /** Which blocks a file has: fallocate in all its modes, truncate, and the questions lseek and fiemap ask. */
 export class Space {
   private readonly core: Core;
+  private readonly inode: InodeInHand;
   private readonly data: Data;
   // The tree that `shift` builds.
   private newRoot = 0;
@@ -50,17 +51,15 @@ export class Space {
 
   constructor(core: Core, data: Data) {
     this.core = core;
+    this.inode = new InodeInHand(core);
     this.data = data;
   }
 
   fallocate(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_IO.zus_ii);
-    const ib = this.data.fileBlockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.openFile(op, zufs_ioc_IO.zus_ii, CHANGES);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const mode = core.u32(op, zufs_ioc_IO.rw);
     const from = core.u64(op, zufs_ioc_IO.filepos);
     const to = core.u64(op, zufs_ioc_IO.last_pos);
@@ -450,12 +449,9 @@ export class Space {
 
   llseek(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_seek.zus_ii);
-    const ib = this.data.fileBlockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.openFile(op, zufs_ioc_seek.zus_ii, READS);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const whence = core.u32(op, zufs_ioc_seek.whence);
     const offset = core.u64(op, zufs_ioc_seek.offset_in);
     const size = core.size(ib, iw);
@@ -485,12 +481,9 @@ export class Space {
 
   fiemap(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_fiemap.zus_ii);
-    const ib = this.data.fileBlockOf(index);
-    if (ib < 0) return ib;
-    const iw = slotWord(index);
+    const opened = this.inode.openFile(op, zufs_ioc_fiemap.zus_ii, READS);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     const start = core.u64(op, zufs_ioc_fiemap.start);
     const length = core.u64(op, zufs_ioc_fiemap.length);
     const asked = core.u32(op, zufs_ioc_fiemap.extents_max);

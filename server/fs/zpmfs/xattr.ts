@@ -21,7 +21,7 @@ import {
   XB_NEXT,
   XB_OWNER,
 } from './format.ts';
-import { slotWord } from './inodes.ts';
+import { CHANGES, InodeInHand, READS } from './in-hand.ts';
 import { XATTR_BLOCKS_MAX } from './scan.ts';
 
 const XATTR_CREATE = 1;
@@ -43,6 +43,7 @@ const ACL_NAMES: readonly Uint8Array[] = ['posix_acl_access', 'posix_acl_default
  */
 export class Xattrs {
   private readonly core: Core;
+  private readonly inode: InodeInHand;
   /** The stream of the inode at hand, and room for one more value. */
   private readonly stream = new Uint8Array(STREAM_MAX + CONST.ZUS_API_MAP_MAX_SIZE / 32);
   private readonly streamAddress: number;
@@ -54,20 +55,18 @@ export class Xattrs {
 
   constructor(core: Core) {
     this.core = core;
+    this.inode = new InodeInHand(core);
     this.streamAddress = core.pmem.addon.addressOf(this.stream.buffer);
   }
 
   /** Bring the attributes of the command's inode into the stream; 0 or -errno. */
   private loadOf(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(false);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_xattr.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
+    const opened = this.inode.open(op, zufs_ioc_xattr.zus_ii, READS);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     core.shared.lockShared(index);
-    const error = this.load(ib, slotWord(index));
+    const error = this.load(ib, iw);
     core.shared.unlockShared(index);
     return error;
   }
@@ -122,14 +121,11 @@ export class Xattrs {
 
   set(op: Operation): number {
     const core = this.core;
-    const refused = core.refuse(true);
-    if (refused < 0) return refused;
-    const index = core.indexAt(op, zufs_ioc_xattr.zus_ii);
-    if (index < 0) return index;
-    const ib = core.inodes.blockOf(index);
-    if (ib < 0) return ib;
+    const opened = this.inode.open(op, zufs_ioc_xattr.zus_ii, CHANGES);
+    if (opened < 0) return opened;
+    const { index, ib, iw } = this.inode;
     core.shared.lockExclusive(index);
-    const error = this.change(op, index, ib, slotWord(index));
+    const error = this.change(op, index, ib, iw);
     core.shared.unlockExclusive(index);
     return error;
   }
