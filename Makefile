@@ -38,5 +38,5 @@ up down: node_modules/.package-lock.json ## boot the VM and mount; end it
 xfstests: node_modules/.package-lock.json ## xfstests in the running lab
 	@$(ZUFS_LAB) xfstests
 
-clean: ## remove what was built in the checkout (the cache stays: npx zufs-lab clean --cache)
+clean: ## remove what was built in the checkout (the cache stays: npx zufs-lab cache clean)
 	rm -rf build

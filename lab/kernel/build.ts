@@ -98,7 +98,7 @@ async function buildInto(artefact: string, inputs: Inputs, context: LabContext):
   const objects = join(work, `objects-${flavour}`);
   const logFile = join(artefact, 'build.log');
   await mkdir(work, { recursive: true });
-  await withLock(join(work, 'lock'), 'another kernel build of the same source', context, async () => {
+  await withLock(`${work}.lock`, 'another kernel build of the same source', context, async () => {
     await requireSpace(work, buildBytes, 'a kernel build');
     await syncWorktree(tree, source, changes, context.runtime, taskOf(context));
     const make = kernelMake({

@@ -43,6 +43,16 @@ const aptPaths = [
   '/usr/local/share/ca-certificates',
 ];
 
+/**
+ * Root's work (mounting in the root directory of an image) needs one capability beyond the plain set, and that neither the
+ * system call filter nor AppArmor forbids it. `Privileged` would ask for every capability, also one that an engine which is
+ * itself confined does not have to give.
+ */
+const mountAccess: Docker.HostConfig = {
+  CapAdd: ['SYS_ADMIN'],
+  SecurityOpt: ['seccomp=unconfined', 'apparmor=unconfined'],
+};
+
 /** How a machine says that it reaches the network through a proxy. */
 const proxyVariables = ['http_proxy', 'https_proxy', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'];
 
@@ -90,8 +100,7 @@ export class DockerRuntime implements Runtime {
       openStdin: options.input !== undefined,
       hostConfig: {
         AutoRemove: true,
-        // Root's work (mounts, device nodes of an image) is what the plain set of capabilities forbids.
-        Privileged: options.root === true,
+        ...(options.root === true ? mountAccess : {}),
         NetworkMode: network ? 'host' : 'none',
       },
     });

@@ -54,7 +54,7 @@ export interface RunOptions extends TaskContext {
   readonly mounts?: readonly Mount[];
   /** Where the tool comes from. */
   readonly tools: ToolSet;
-  /** Run as root (image build, mounts): sudo on the host where needed, a privileged container. */
+  /** Run as root (image build, mounts): sudo on the host where needed, a container that may mount. */
   readonly root?: boolean;
   /**
    * The program needs the network and apt. A container has neither otherwise; with this it gets the host's network, and the

@@ -14,13 +14,14 @@ export class TestLabs implements AsyncDisposable {
   readonly stateRoot: string;
   readonly env: NodeJS.ProcessEnv;
 
-  private constructor(stateHome: string) {
+  private constructor(stateHome: string, env: NodeJS.ProcessEnv) {
     this.stateRoot = join(stateHome, 'zufs-lab');
-    this.env = { XDG_STATE_HOME: stateHome, NO_COLOR: '1' };
+    this.env = { ...env, XDG_STATE_HOME: stateHome, NO_COLOR: '1' };
   }
 
-  static async create(): Promise<TestLabs> {
-    return new TestLabs(await realpath(await mkdtemp(join(tmpdir(), 'zufs-labs-'))));
+  /** `env` goes on top of this process's own, for every command. */
+  static async create(env: NodeJS.ProcessEnv = {}): Promise<TestLabs> {
+    return new TestLabs(await realpath(await mkdtemp(join(tmpdir(), 'zufs-labs-'))), env);
   }
 
   /** Run a command to its end. */

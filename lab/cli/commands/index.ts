@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
+import * as cache from './cache.ts';
 import * as config from './config.ts';
 import * as console from './console.ts';
 import * as doctor from './doctor.ts';
@@ -32,4 +33,5 @@ export const commands: readonly { register(program: Command): void }[] = [
   smoke,
   xfstests,
   config,
+  cache,
 ];
