@@ -1,32 +1,66 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Boot a kernel under QEMU with nothing but the selftest, and print its TAP.
+# Boot a kernel under QEMU with nothing but the selftests, and print their KTAP.
 #
-# usage: run.sh BZIMAGE WORKDIR [zufs_test options]
+# usage: run.sh BZIMAGE WORKDIR [-t NAME]... [--long] [--seed N] [--only TEST]
+#
+#   -t NAME      only this program of the file `programs`, may be repeated
+#   --long       the full figures instead of those that CI can afford
+#   --seed N     of all random numbers (1)
+#   --only TEST  only tests whose name contains this
 #
 # Two NUMA nodes with a CPU and a pmem device each: the pmem is memory set
 # aside on the kernel command line, which needs no preparation to have DAX.
-# Exit code 0 when all passed. The whole console is in WORKDIR/console.log.
+# Exit code 0 when all passed. WORKDIR/ktap has the results, WORKDIR/console.log
+# what the kernel said.
 set -eu
 
-if [ $# -lt 2 ]; then
-	echo "usage: $0 BZIMAGE WORKDIR [zufs_test options]" >&2
+usage() {
+	sed -n 's/^# usage: /usage: /p' "$0" >&2
 	exit 2
-fi
+}
+
+[ $# -ge 2 ] || usage
 image=$1
 work=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
-root=$work/initramfs
+chosen=
+arguments=
+long=
+while [ $# -gt 0 ]; do
+	case $1 in
+	-t) grep -qx "$2" "$here/programs" || { echo "no program $2" >&2; exit 2; }
+	    chosen="$chosen $2"; shift ;;
+	--long) long=1; arguments="$arguments -l" ;;
+	--seed) arguments="$arguments -s $2"; shift ;;
+	--only) arguments="$arguments -t '$2'"; shift ;;
+	*) usage ;;
+	esac
+	shift
+done
+[ -n "$chosen" ] || chosen=$(cat "$here/programs")
+# Seconds for one program, and for all; what hangs is ended.
+limit=${LIMIT:-${long:+3600}}
+limit=${limit:-240}
+total=${TIMEOUT:-${long:+10800}}
+total=${total:-900}
 
+root=$work/initramfs
 rm -rf "$root"
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/mnt" "$root/tmp"
-make -s -C "$here" OUT="$root/bin"
+make -s -C "$here" OUT="$work/bin"
+for program in $chosen; do
+	cp "$work/bin/$program" "$root/bin/"
+done
 cp "$(command -v busybox)" "$root/bin/busybox"
-for tool in sh mount dmesg cat poweroff sleep ls grep; do
+for tool in sh mount cat echo poweroff timeout sed; do
 	ln -s busybox "$root/bin/$tool"
 done
+
+# A program's lines are indented below its own, as KTAP has it for subtests. They
+# go to the second serial port, so that lines of the kernel do not cut into them.
 cat >"$root/init" <<INIT
 #!/bin/sh
 export PATH=/bin
@@ -35,34 +69,54 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
-zufs_test $* /dev/pmem0 /dev/pmem1
-echo "zufs_test exit code \$?"
-[ -x /extra ] && /extra
-if [ -e /sys/kernel/debug/kmemleak ]; then
-	sleep 6
-	echo scan >/sys/kernel/debug/kmemleak
-	sleep 6
-	echo scan >/sys/kernel/debug/kmemleak
-	cat /sys/kernel/debug/kmemleak
-fi
+mount -t tmpfs tmp /tmp
+number=0
+exec >/dev/ttyS1
+echo 'KTAP version 1'
+echo '1..$(echo $chosen | wc -w)'
+for program in $(echo $chosen); do
+	number=\$((number + 1))
+	echo "selftest: \$program" >/dev/kmsg
+	echo "# Subtest: \$program"
+	{
+		timeout -s KILL $limit \$program $arguments /dev/pmem0 /dev/pmem1 2>/dev/console
+		echo \$? >/tmp/code
+	} | sed 's/^/    /'
+	read code </tmp/code
+	[ "\$code" = 0 ] && echo "ok \$number \$program" ||
+		echo "not ok \$number \$program # exit code \$code"
+done
 poweroff -f
 INIT
 chmod +x "$root/init"
-[ -n "${EXTRA:-}" ] && cp "$EXTRA" "$root/extra"
 (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$work/initramfs.gz"
 
-timeout "${TIMEOUT:-600}" qemu-system-x86_64 \
+: >"$work/ktap.raw"
+timeout "$total" qemu-system-x86_64 \
 	-machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max \
-	-smp 2,sockets=2 -m 2G -nographic -no-reboot \
+	-smp 2,sockets=2 -m 2G -display none -monitor none -no-reboot \
+	-serial "file:$work/console.log" -serial "file:$work/ktap.raw" \
 	-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
 	-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1 \
 	-kernel "$image" -initrd "$work/initramfs.gz" \
 	-append "console=ttyS0 panic=-1 oops=panic norandmaps nokaslr mitigations=off loglevel=6 memmap=128M!512M memmap=128M!1280M hung_task_timeout_secs=60 ${APPEND:-}" \
-	>"$work/console.log" 2>&1 </dev/null || true
+	</dev/null || true
 
-grep -aE '^(ok|not ok|#|1\.\.|Bail)' "$work/console.log" || true
-if grep -aqE 'BUG:|WARNING:|KASAN|Oops|unreferenced object|possible (recursive|circular)|INFO: task' "$work/console.log"; then
-	echo "the kernel complained, see $work/console.log" >&2
-	exit 1
+# What the kernel said is a result as well.
+tr -d '\r' <"$work/ktap.raw" >"$work/ktap"
+complaint='BUG:|WARNING:|KASAN|Oops|unreferenced object|possible (recursive|circular)|inconsistent lock|INFO: task|Kernel panic|suspicious RCU'
+complaints=$(sed -n 's/\r$//; /selftest: /{s/.*selftest: //; h;}; /'"$(echo "$complaint" | sed 's/|/\\|/g; s/[()]/\\&/g')"'/{G; s/\(.*\)\n\(.*\)/# \2: \1/p;}' "$work/console.log")
+cat "$work/ktap"
+failed=0
+grep -q '^not ok' "$work/ktap" && failed=1
+# A kernel that did not get to the end.
+[ "$(grep -cE '^(not )?ok ' "$work/ktap")" = "$(echo $chosen | wc -w)" ] || {
+	echo "# the kernel did not get to the end, see $work/console.log"
+	failed=1
+}
+if [ -n "$complaints" ]; then
+	echo "$complaints"
+	echo "# the kernel complained, see $work/console.log"
+	failed=1
 fi
-grep -aq 'zufs_test exit code 0' "$work/console.log"
+exit $failed

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Data: reading, writing, the blocks of a file and where it has some.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <string.h>
+#include <unistd.h>
+#include "store.h"
+
+static int do_read(struct zufs_ioc_IO *io, char *window)
+{
+	struct mount *m = mount_of(io->zus_ii);
+	uint64_t pos = io->filepos, end = pos + io->hdr.len;
+	char *to = window + io->hdr.offset;
+	bool fresh;
+
+	while (pos < end) {
+		uint64_t n = BLOCK - pos % BLOCK;
+		uint32_t block = get_block(m, number_of(io->zus_ii),
+					   pos / BLOCK, false, &fresh);
+
+		if (n > end - pos)
+			n = end - pos;
+		if (block)
+			memcpy(to, m->t1 + block * BLOCK + pos % BLOCK, n);
+		else
+			memset(to, 0, n);
+		to += n;
+		pos += n;
+	}
+	io->last_pos = pos;
+	return 0;
+}
+
+static int do_write(struct zufs_ioc_IO *io, char *window)
+{
+	struct mount *m = mount_of(io->zus_ii);
+	struct zus_inode *zi = zi_of(m, number_of(io->zus_ii));
+	uint64_t pos = io->filepos, end = pos + io->hdr.len;
+	const char *from = window + io->hdr.offset;
+	bool fresh;
+
+	while (pos < end) {
+		uint64_t n = BLOCK - pos % BLOCK;
+		uint32_t block = get_block(m, number_of(io->zus_ii),
+					   pos / BLOCK, true, &fresh);
+
+		if (!block)
+			break;
+		if (n > end - pos)
+			n = end - pos;
+		memcpy(m->t1 + block * BLOCK + pos % BLOCK, from, n);
+		from += n;
+		pos += n;
+	}
+	if (pos > zi->i_size)
+		zi->i_size = pos;
+	io->last_pos = pos;
+	return pos > io->filepos ? 0 : -ENOSPC;
+}
+
+static int do_get_multy(struct zufs_ioc_IO *io)
+{
+	struct mount *m = mount_of(io->zus_ii);
+	bool write = io->rw & ZUFS_RW_WRITE, fresh = false;
+	unsigned int i, count = io->hdr.len / BLOCK;
+	uint32_t block;
+
+	for (i = 0; i < count; i++) {
+		block = get_block(m, number_of(io->zus_ii),
+				  io->filepos / BLOCK + i, write, &fresh);
+		if (write && !block)
+			break;
+		io->iom_e[i] = block ? ((uint64_t)IOM_T1_READ << 56) |
+				       ((uint64_t)block << 3) : 0;
+	}
+	io->ziom.iom_n = i;
+	io->ret_flags = fresh ? ZUFS_RET_NEW : 0;
+	return i ? 0 : -ENOSPC;
+}
+
+static int truncate_to(struct mount *m, unsigned int n, uint64_t size)
+{
+	struct zus_inode *zi = zi_of(m, n);
+	uint64_t old = zi->i_size;
+
+	if (size < old) {
+		drop_blocks(m, n, (size + BLOCK - 1) / BLOCK, MAX_FILE_BLOCKS);
+		zero_bytes(m, n, size, (size + BLOCK - 1) / BLOCK * BLOCK);
+	} else {
+		zero_bytes(m, n, old, (old + BLOCK - 1) / BLOCK * BLOCK);
+	}
+	zi->i_size = size;
+	return 0;
+}
+
+static int do_fallocate(struct zufs_ioc_IO *io)
+{
+	struct mount *m = mount_of(io->zus_ii);
+	unsigned int n = number_of(io->zus_ii);
+	struct zus_inode *zi = zi_of(m, n);
+	uint64_t from = io->filepos, to = io->last_pos, i;
+	bool fresh;
+
+	if (io->rw & ZUFS_FL_TRUNCATE)
+		return truncate_to(m, n, from);
+	if (io->rw & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
+		       FALLOC_FL_ZERO_RANGE))
+		return -EOPNOTSUPP;
+	if (io->rw & FALLOC_FL_PUNCH_HOLE) {
+		zero_bytes(m, n, from, to);
+		drop_blocks(m, n, (from + BLOCK - 1) / BLOCK, to / BLOCK);
+		return 0;
+	}
+	if (io->rw & FALLOC_FL_ZERO_RANGE)
+		zero_bytes(m, n, from, to);
+	for (i = from / BLOCK; i < (to + BLOCK - 1) / BLOCK; i++)
+		if (!get_block(m, n, i, true, &fresh))
+			return -ENOSPC;
+	if (!(io->rw & FALLOC_FL_KEEP_SIZE) && to > zi->i_size)
+		zi->i_size = to;
+	return 0;
+}
+
+static int do_seek(struct zufs_ioc_seek *ioc)
+{
+	struct mount *m = mount_of(ioc->zus_ii);
+	unsigned int n = number_of(ioc->zus_ii);
+	uint64_t size = zi_of(m, n)->i_size, pos = ioc->offset_in;
+	bool fresh;
+
+	for (; pos < size; pos = (pos / BLOCK + 1) * BLOCK)
+		if (!!get_block(m, n, pos / BLOCK, false, &fresh) ==
+		    (ioc->whence == SEEK_DATA))
+			break;
+	if (pos >= size) {
+		if (ioc->whence == SEEK_DATA)
+			return -ENXIO;
+		pos = size;
+	}
+	ioc->offset_out = pos;
+	return 0;
+}
+
+/* Extents are single blocks. */
+static int do_fiemap(struct zufs_ioc_fiemap *ioc, char *window)
+{
+	struct fiemap_extent *extents = (void *)(window + ioc->hdr.offset);
+	struct mount *m = mount_of(ioc->zus_ii);
+	unsigned int n = number_of(ioc->zus_ii);
+	uint64_t i, end = ioc->start + ioc->length;
+	uint32_t block, found = 0;
+	bool fresh;
+
+	for (i = ioc->start / BLOCK; i < MAX_FILE_BLOCKS && i * BLOCK < end;
+	     i++) {
+		block = get_block(m, n, i, false, &fresh);
+		if (!block)
+			continue;
+		if (found == ioc->extents_max)
+			break;
+		memset(&extents[found], 0, sizeof(extents[found]));
+		extents[found].fe_logical = i * BLOCK;
+		extents[found].fe_physical = block * BLOCK;
+		extents[found++].fe_length = BLOCK;
+	}
+	ioc->extents_mapped = found;
+	return 0;
+}
+
+int serve_data(struct zufs_ioc_hdr *hdr, char *window)
+{
+	void *ioc = hdr;
+
+	switch (hdr->operation) {
+	case ZUFS_OP_READ:
+		return do_read(ioc, window);
+	case ZUFS_OP_WRITE:
+		return do_write(ioc, window);
+	case ZUFS_OP_GET_MULTY:
+		return do_get_multy(ioc);
+	case ZUFS_OP_FALLOCATE:
+		return do_fallocate(ioc);
+	case ZUFS_OP_LLSEEK:
+		return do_seek(ioc);
+	case ZUFS_OP_FIEMAP:
+		return do_fiemap(ioc, window);
+	default:
+		return -EOPNOTSUPP;
+	}
+}

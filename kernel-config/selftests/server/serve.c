@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which function answers which operation.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include "store.h"
+
+static int do_statfs(struct zufs_ioc_statfs *ioc)
+{
+	struct mount *m = mounts[ioc->zus_sbi % MAX_MOUNTS];
+
+	if (!m)
+		return -ESTALE;
+	memset(&ioc->statfs_out, 0, sizeof(ioc->statfs_out));
+	ioc->statfs_out.f_blocks = m->blocks;
+	ioc->statfs_out.f_bfree = m->blocks - m->next_block + m->nr_free;
+	ioc->statfs_out.f_bavail = ioc->statfs_out.f_bfree;
+	ioc->statfs_out.f_files = MAX_INODES;
+	ioc->statfs_out.f_ffree = MAX_INODES / 2;
+	return 0;
+}
+
+static int do_show_options(struct zufs_ioc_mount_options *ioc)
+{
+	strcpy(ioc->buf, "server=c");
+	ioc->hdr.out_len = strlen(ioc->buf);
+	return 0;
+}
+
+/* The cookie of the inode or directory that an operation is about. */
+static uint64_t cookie_of(struct zufs_ioc_hdr *hdr)
+{
+	if (hdr->operation == ZUFS_OP_NEW_INODE)
+		return ((struct zufs_ioc_new_inode *)hdr)->dir_ii;
+	/* Everywhere else it follows the header. */
+	return ((struct zufs_ioc_evict_inode *)hdr)->zus_ii;
+}
+
+/**
+ * serve - do an operation
+ * @hdr: the command
+ * @window: of the thread
+ *
+ * Return: 0 or -errno, for hdr->err.
+ */
+int serve(struct zufs_ioc_hdr *hdr, char *window)
+{
+	switch (hdr->operation) {
+	case ZUFS_OP_STATFS:
+		return do_statfs((void *)hdr);
+	case ZUFS_OP_SHOW_OPTIONS:
+		return do_show_options((void *)hdr);
+	case ZUFS_OP_NOOP:
+		return 0;
+	}
+	/* A cookie that a lie has given out. */
+	if (!mount_of(cookie_of(hdr)))
+		return -ESTALE;
+	switch (hdr->operation) {
+	case ZUFS_OP_NEW_INODE:
+	case ZUFS_OP_FREE_INODE:
+	case ZUFS_OP_LOOKUP:
+	case ZUFS_OP_ADD_DENTRY:
+	case ZUFS_OP_REMOVE_DENTRY:
+	case ZUFS_OP_RENAME:
+	case ZUFS_OP_READDIR:
+		return serve_namespace(hdr, window);
+	case ZUFS_OP_READ:
+	case ZUFS_OP_WRITE:
+	case ZUFS_OP_GET_MULTY:
+	case ZUFS_OP_FALLOCATE:
+	case ZUFS_OP_LLSEEK:
+	case ZUFS_OP_FIEMAP:
+		return serve_data(hdr, window);
+	case ZUFS_OP_XATTR_GET:
+	case ZUFS_OP_XATTR_SET:
+	case ZUFS_OP_XATTR_LIST:
+		return serve_xattr(hdr);
+	case ZUFS_OP_EVICT_INODE:
+	case ZUFS_OP_SETATTR:
+	case ZUFS_OP_SYNC:
+	case ZUFS_OP_PUT_MULTY:
+	case ZUFS_OP_MMAP_CLOSE:
+	case ZUFS_OP_PRE_READ:
+		return 0;
+	case ZUFS_OP_IOCTL:
+		return -ENOTTY;
+	default:
+		return -EOPNOTSUPP;
+	}
+}

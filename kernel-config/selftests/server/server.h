@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A small ZUFS server, in the same program as the test that uses it: against
+ * the generated header alone, enough of a file system to test the kernel
+ * with, and a liar on request.
+ */
+#ifndef SELFTESTS_SERVER_H
+#define SELFTESTS_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <linux/types.h>
+#include <sys/statfs.h>
+#include <sys/vfs.h>
+#include <linux/zufs_api.h>
+
+#define SERVER_FSNAME		"ctestfs"	/* on pmem */
+#define SERVER_MEMNAME		"ctestmem"	/* on memory */
+#define SERVER_MAGIC		0x43544653
+#define ZUF_ROOT		"/sys/fs/zuf"
+
+/* How the server breaks the rules, one at a time. See lies.c. */
+enum lie {
+	HONEST,
+	HANG,			/* does not come back */
+	BAD_ERROR_POSITIVE,	/* hdr.err above 0 */
+	BAD_ERROR_INTERNAL,	/* an errno that is the kernel's own */
+	BAD_OUT_LEN,		/* more output than there is room for */
+	BAD_WINDOW_LEN,		/* more data than the window had */
+	BAD_DPP_POOL,		/* inode in a pool that is not there */
+	BAD_DPP_RANGE,		/* inode behind the end of T1 */
+	BAD_DPP_STRADDLE,	/* inode across two blocks */
+	BAD_INO,		/* inode without a number */
+	BAD_MODE,		/* inode of no type */
+	BAD_SIZE,		/* inode larger than files can be */
+	BAD_NLINK,		/* inode with too many links */
+	BAD_BLOCKS,		/* inode with more blocks than there can be */
+	BAD_SYMLINK_EMPTY,	/* symlink without a target */
+	BAD_SYMLINK_LONG,	/* symlink longer than a path can be */
+	BAD_SYMLINK_DPP,	/* symlink whose target is behind the end of T1 */
+	BAD_LAST_POS_BEFORE,	/* went backwards */
+	BAD_LAST_POS_BEHIND,	/* did more than asked */
+	BAD_BLOCK_RANGE,	/* block behind the end of T1 */
+	BAD_BLOCK_POOL,		/* block of another pool */
+	BAD_BLOCK_TYPE,		/* block of another tier */
+	BAD_BLOCK_COUNT,	/* more blocks than asked for */
+	BAD_BLOCK_NONE,		/* no block at all */
+	BAD_BLOCK_HOLE,		/* a hole where one was to be filled */
+	BAD_RET_FLAGS,		/* ret_flags that do not exist */
+	BAD_DIRENT_RECORD,	/* record longer than what is left */
+	BAD_DIRENT_EMPTY,	/* name of no length */
+	BAD_DIRENT_SLASH,	/* name with a slash */
+	BAD_DIRENT_NUL,		/* name with a NUL */
+	BAD_DIRENT_TYPE,	/* type that does not exist */
+	BAD_DIRENT_INO,		/* inode number 0 */
+	BAD_SEEK_BEFORE,	/* data before where it was looked for */
+	BAD_SEEK_BEHIND,	/* data behind the end of the file */
+	BAD_XATTR_SIZE,		/* value larger than asked for */
+	BAD_XATTR_OUT,		/* says a size that it does not send */
+	BAD_XATTR_LIST,		/* list whose last name does not end */
+	BAD_EXTENT_COUNT,	/* more extents than asked for */
+	BAD_EXTENT_RANGE,	/* extent outside of the range */
+	BAD_EXTENT_EMPTY,	/* extent of no length */
+	BAD_IOCTL_FLAGS,	/* uflags that do not exist */
+	BAD_IOCTL_SIZE,		/* wants an argument larger than commands are */
+	BAD_ROOT_DPP,		/* mount: root behind the end of T1 */
+	BAD_ROOT_TYPE,		/* mount: root is no directory */
+	BAD_BLOCK_BITS,		/* mount: blocks of another size */
+	BAD_CAPS,		/* mount: fs_caps that do not exist */
+};
+
+/**
+ * struct control - what test and server share
+ * @lie: how the server answers
+ * @lie_operation: to which operation only, 0 for all
+ * @lies_told: answers that were made wrong
+ * @ready: the server can mount
+ * @threads: ZTs that wait for operations
+ * @served: operations so far
+ * @hung: operations that the server sits on
+ * @features: ZUFS_FEATURE_* to announce, set before the server starts
+ */
+struct control {
+	volatile int lie;
+	volatile int lie_operation;
+	volatile uint64_t lies_told;
+	volatile int ready;
+	volatile int threads;
+	volatile uint64_t served;
+	volatile int hung;
+	volatile uint32_t features;
+};
+
+/**
+ * struct zt - a thread of the server, see threads.c
+ * @cpu: that it is bound to
+ * @channel: number
+ * @fd: file of the channel
+ * @window: where application pages are mapped
+ * @buffer: command buffer
+ */
+struct zt {
+	int cpu;
+	int channel;
+	int fd;
+	char *window;
+	char *buffer;
+};
+
+/**
+ * struct hooks - what a test adds to the server
+ * @before: an operation has come; true when it is answered by that
+ * @after: the answer is in place and may be changed
+ */
+struct hooks {
+	bool (*before)(struct zt *zt, struct zufs_ioc_hdr *hdr);
+	void (*after)(struct zt *zt, struct zufs_ioc_hdr *hdr);
+};
+
+extern struct control *control;
+extern struct hooks server_hooks;
+
+int server_mkfs(const char *const *devices, int count);
+int server_run(int channels);
+int zuf_open(void);
+int zt_open(struct zt *zt);
+
+/* Window offset of an operation's data; it carries some when hdr.len is set. */
+static inline char *window_data(struct zt *zt, const struct zufs_ioc_hdr *hdr)
+{
+	return zt->window + hdr->offset;
+}
+
+#endif
