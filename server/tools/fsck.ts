@@ -3,7 +3,8 @@
 /** fsck.zpmfs: check a zpmfs that is not mounted. Exit codes as fsck(8). */
 
 import { parseArgs } from 'node:util';
-import { type CheckResult, checkFileSystem, type Problem, repairFileSystem } from '../fs/zpmfs/check.ts';
+import { type CheckResult, checkFileSystem, type Problem } from '../fs/zpmfs/check.ts';
+import { repairFileSystem } from '../fs/zpmfs/repair.ts';
 import { runTool } from './arguments.ts';
 import { openFileSystem, ToolError } from './block-devices.ts';
 

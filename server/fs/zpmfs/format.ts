@@ -48,6 +48,13 @@ export const SB_CHECKSUM = 31;
 // --- superblock, dynamic part: not covered by the checksum ---
 export const SB_STATE = 64;
 export const SB_MOUNTS = 65;
+/**
+ * What a clean unmount saved of the allocator's state: first block of its chain (0: nothing), bytes, check. In one
+ * cache line with the state, and good only while that is clean.
+ */
+export const SB_SAVED_BLOCK = 66;
+export const SB_SAVED_BYTES = 67;
+export const SB_SAVED_CHECK = 68;
 /** The inode table is mapped like a file; this is its inode record, of which only the extension words count. */
 export const SB_INODE_TABLE = 128;
 

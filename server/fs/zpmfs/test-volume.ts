@@ -43,10 +43,15 @@ export class Volume {
 
 export function createVolume(length: number, cpus = 1, options: MakeOptions = { hashSeed: 1 }): Volume {
   const volume = new Volume(addon.mmapAnonymous(length), length, cpus);
-  makeFileSystem([{ blocks: length / BLOCK_SIZE, node: 0 }], options, (block, bytes) => {
+  formatVolume(volume, options);
+  return volume;
+}
+
+/** mkfs. */
+export function formatVolume(volume: Volume, options: MakeOptions = { hashSeed: 1 }): void {
+  makeFileSystem([{ blocks: volume.bytes.length / BLOCK_SIZE, node: 0 }], options, (block, bytes) => {
     volume.bytes.set(bytes, block * BLOCK_SIZE);
   });
-  return volume;
 }
 
 /** What fsck finds. */

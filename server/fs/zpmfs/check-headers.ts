@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { CONST } from '../../abi/layout.ts';
+import { bytesOf, CheckState, METADATA, type Patch, type WritableSource } from './check-state.ts';
+import { type DeviceTable, decodeDeviceTable } from './device-table.ts';
+import * as f from './format.ts';
+import { decodeSuperblock, type Superblock } from './superblock.ts';
+
+const DEVICE_TABLES = { kind: 'device tables' } as const;
+
+/** What lies at fixed places: superblock, device tables, journal. */
+export class HeaderCheck extends CheckState {
+  protected checkHeaders(): boolean {
+    if (this.source.blocks < f.JOURNAL_FIRST_BLOCK) {
+      this.bad('the device is too small to hold a file system');
+      return false;
+    }
+    const table = decodeDeviceTable(bytesOf(this.source.read(f.DEVICE_TABLE_BLOCK)).slice(0, CONST.MDT_SIZE));
+    if (typeof table === 'string') {
+      this.bad(`device 0: ${table}`, [], DEVICE_TABLES);
+      return false;
+    }
+    this.table = table;
+    const words = Uint32Array.from(this.source.read(f.SUPER_BLOCK));
+    const superblock = decodeSuperblock(words);
+    if (typeof superblock === 'string') {
+      const copy = Uint32Array.from(this.source.read(f.SUPER_BACKUP_BLOCK));
+      const isCopyGood = typeof decodeSuperblock(copy) !== 'string';
+      this.bad(superblock, isCopyGood ? patchesOf(f.SUPER_BLOCK, copy) : []);
+      return false;
+    }
+    this.superblock = superblock;
+    this.total = superblock.totalBlocks;
+    if (this.total > this.source.blocks) {
+      this.bad(`superblock speaks of ${this.total} blocks, the devices have ${this.source.blocks}`);
+      return false;
+    }
+    const backup = this.source.read(f.SUPER_BACKUP_BLOCK);
+    for (let word = 0; word <= f.SB_CHECKSUM; word++) {
+      if (backup[word] !== words[word]) {
+        this.bad('the copy of the superblock differs from it', patchesOf(f.SUPER_BACKUP_BLOCK, words));
+        break;
+      }
+    }
+    if (Buffer.compare(table.uuid, superblock.uuid) !== 0)
+      this.bad('device table and superblock differ in their UUID', [], DEVICE_TABLES);
+    if (table.devices.length !== superblock.devices)
+      this.bad('device table and superblock differ in the number of devices');
+    this.kind = new Uint8Array(this.total);
+    this.references = new Uint32Array(this.total);
+    this.exclusive = new Uint8Array(this.total);
+    this.kind[0] = METADATA;
+    this.claimFixed(table, superblock);
+    const state = words[f.SB_STATE];
+    if (state !== f.STATE_CLEAN && state !== f.STATE_IN_USE)
+      this.bad(`superblock has the unknown state ${state}`, [
+        { block: f.SUPER_BLOCK, word: f.SB_STATE, value: f.STATE_IN_USE },
+      ]);
+    if (state === f.STATE_IN_USE) this.notes.push('was not unmounted');
+    return this.readJournal(superblock, state === f.STATE_CLEAN);
+  }
+
+  /** The superblock, or its copy, whatever the rest is like. */
+  protected readSuperblock(): Superblock | null {
+    for (const block of [f.SUPER_BLOCK, f.SUPER_BACKUP_BLOCK]) {
+      const superblock = decodeSuperblock(Uint32Array.from(this.source.read(block)));
+      if (typeof superblock !== 'string') return superblock;
+    }
+    return null;
+  }
+
+  protected claimFixed(table: DeviceTable, superblock: Superblock): void {
+    for (let block = 1; block < f.JOURNAL_FIRST_BLOCK; block++) this.claim(block, 'superblock');
+    let start = 0;
+    table.devices.forEach((device, index) => {
+      if (index > 0 && start < this.total) {
+        this.claim(start, `table of device ${index}`);
+        const other = decodeDeviceTable(bytesOf(this.source.read(start)).slice(0, CONST.MDT_SIZE));
+        if (typeof other === 'string') this.bad(`device ${index}: ${other}`, [], DEVICE_TABLES);
+        else if (other.index !== index || Buffer.compare(other.uuid, table.uuid) !== 0) {
+          this.bad(`device ${index}: its table is that of another device`, [], DEVICE_TABLES);
+        }
+      }
+      start += device.blocks;
+    });
+    for (let block = 0; block < superblock.journalSlots * f.JOURNAL_SLOT_BLOCKS; block++) {
+      this.claim(superblock.journalFirst + block, 'journal');
+    }
+  }
+
+  /** See the file system as it is after recovery. */
+  protected readJournal(superblock: Superblock, isClean: boolean): boolean {
+    const log = new Uint32Array(f.JOURNAL_SLOT_WORDS);
+    let pending = 0;
+    for (let slot = 0; slot < superblock.journalSlots; slot++) {
+      const first = superblock.journalFirst + slot * f.JOURNAL_SLOT_BLOCKS;
+      if (this.source.read(first)[f.J_MAGIC] !== f.JOURNAL_MAGIC) continue;
+      for (let block = 0; block < f.JOURNAL_SLOT_BLOCKS; block++) {
+        log.set(this.source.read(first + block), block * f.BLOCK_WORDS);
+      }
+      const words = log[f.J_WORDS];
+      if (words <= f.J_RECORDS || words > f.JOURNAL_SLOT_WORDS) continue;
+      if (f.checkWords(log, f.J_SEQUENCE, words, f.JOURNAL_CHECK_SEED_LOW) >>> 0 !== log[f.J_CHECK_LOW])
+        continue;
+      if (f.checkWords(log, f.J_SEQUENCE, words, f.JOURNAL_CHECK_SEED_HIGH) >>> 0 !== log[f.J_CHECK_HIGH])
+        continue;
+      pending++;
+      for (let at = f.J_RECORDS; at < words; ) {
+        const block = log[at];
+        const word = log[at + 1] >>> 16;
+        const count = log[at + 1] & 0xffff;
+        if (
+          block === 0 ||
+          block >= this.total ||
+          count === 0 ||
+          word + count > f.BLOCK_WORDS ||
+          at + 2 + count > words
+        ) {
+          const empty = [{ block: first, word: f.J_MAGIC, value: 0 }];
+          this.bad(`journal slot ${slot} has a record that leads nowhere`, empty);
+          return false;
+        }
+        for (let index = 0; index < count; index++)
+          this.source.patch(block, word + index, log[at + 2 + index]);
+        at += 2 + count;
+      }
+    }
+    if (pending > 0) {
+      this.notes.push(`${pending} transactions in the journal are to be replayed by the next mount`);
+      if (isClean) this.bad('the file system says it is clean, but its journal is not empty');
+    }
+    return true;
+  }
+
+  /** Apply the transactions in the journal, and empty it. */
+  replayInto(target: WritableSource): void {
+    if (!this.checkHeaders()) return;
+    for (const [block, words] of this.source.patches()) target.write(block, words);
+    const { journalFirst, journalSlots } = this.superblock as Superblock;
+    for (let slot = 0; slot < journalSlots; slot++) {
+      const first = journalFirst + slot * f.JOURNAL_SLOT_BLOCKS;
+      const words = Uint32Array.from(target.read(first));
+      if (words[f.J_MAGIC] === 0) continue;
+      words[f.J_MAGIC] = 0;
+      target.write(first, words);
+    }
+  }
+}
+
+/** What makes the static part of a superblock that of `words`. */
+function patchesOf(block: number, words: Uint32Array): Patch[] {
+  return Array.from({ length: f.SB_CHECKSUM + 1 }, (_, word) => ({ block, word, value: words[word] }));
+}
