@@ -92,19 +92,47 @@ export async function prepareFileSystems(
   const device = devices.test[0] ?? '';
   await execChecked(vm, ['mkdir', '-p', mounts.test, mounts.scratch], { signal });
   await unmountAll(vm, mounts.scratch, signal);
-  const mounted = await vm.exec(['findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-M', mounts.test], { signal });
-  if (mounted.stdout.trim().split(/\s+/).join(' ') === `${device} ${profile.fstyp}`) return;
+  if (await isMounted(vm, profile, device, mounts.test, signal)) return;
   await unmountAll(vm, mounts.test, signal);
   for (const name of devices.test) await execChecked(vm, ['wipefs', '-aq', name], { signal });
   const options = profile.mkfsOptions(devices.test);
   await execChecked(vm, ['mkfs', '-t', profile.fstyp, '--', ...options, device], { signal, input: 'y\n' });
-  const mount = [
-    'mount',
-    '-t',
-    profile.fstyp,
-    ...profile.mountOptions.split(' ').filter((word) => word !== ''),
-  ];
-  await execChecked(vm, [...mount, device, mounts.test], { signal });
+  await mountTest(vm, profile, device, mounts.test, signal);
+}
+
+/** `check` leaves the test file system unmounted: have it where it was before the run, with what the last test left in it. */
+export async function mountTestAgain(
+  vm: Vm,
+  profile: FileSystemProfile,
+  devices: RunDevices,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const device = devices.test[0] ?? '';
+  if (await isMounted(vm, profile, device, directory, signal)) return;
+  await mountTest(vm, profile, device, directory, signal);
+}
+
+async function isMounted(
+  vm: Vm,
+  profile: FileSystemProfile,
+  device: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const mounted = await vm.exec(['findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-M', directory], { signal });
+  return mounted.stdout.trim().split(/\s+/).join(' ') === `${device} ${profile.fstyp}`;
+}
+
+async function mountTest(
+  vm: Vm,
+  profile: FileSystemProfile,
+  device: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = profile.mountOptions.split(' ').filter((word) => word !== '');
+  await execChecked(vm, ['mount', '-t', profile.fstyp, ...options, device, directory], { signal });
 }
 
 /** Whatever is mounted on a directory, layer by layer. */

@@ -72,6 +72,17 @@ function statuses(report: RunReport): Record<string, string> {
   return Object.fromEntries(report.tests.map((outcome) => [outcome.name, outcome.status]));
 }
 
+test('the test file system is mounted again at the end, where check leaves it unmounted', async () => {
+  const { guest } = await play(async (playing) => {
+    for (const name of three) playing.pass(name);
+    playing.finish();
+    // So that only what comes after check is looked at.
+    playing.commands.length = 0;
+    return 0;
+  });
+  expect(guest.commands).toContainEqual(['mount', '-t', 'zpmfs', '/dev/pmem0', '/mnt/test']);
+});
+
 test('passes and a notrun: exit 0, and the reports agree', async () => {
   const { report, directory, context } = await play(async (guest) => {
     guest.pass('generic/001');

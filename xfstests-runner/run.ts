@@ -21,6 +21,7 @@ import {
   fetchResults,
   GUEST_CONFIG,
   guestResults,
+  mountTestAgain,
   prepareFileSystems,
   writeGuestFile,
 } from './guest.ts';
@@ -120,6 +121,7 @@ class Run {
       const { end } = result;
       if (end.kind === 'complete') {
         this.#judgeExitCode(left, result);
+        await this.#mountTestAgain();
         return;
       }
       if (end.kind === 'interrupted') return;
@@ -166,6 +168,18 @@ class Run {
     });
     await writeFile(join(this.#options.directory, `check-${attempt}.log`), result.output);
     return result;
+  }
+
+  /** The verdict stands whether this works or not: a test may have left a file system behind that does not mount. */
+  async #mountTestAgain(): Promise<void> {
+    const { devices, fileSystem, mounts } = this.#options;
+    const { signal, progress } = this.#context;
+    try {
+      await mountTestAgain(this.#vm, fileSystem, devices, mounts.test, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      progress.note(`${mounts.test} stays unmounted: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   #showProgress(test: string): void {
