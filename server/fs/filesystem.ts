@@ -96,6 +96,8 @@ export interface AttachRequest {
   readonly zt: number;
   /** Not there in tests that call `attach` themselves. */
   readonly server?: ServerFacts;
+  /** For what is found while operations are served; not for each of them. */
+  readonly log?: MountRequest['log'];
 }
 
 /**

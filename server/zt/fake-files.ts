@@ -159,7 +159,7 @@ export class MountFiles extends MountNames {
     position: number,
     length: number,
     flags = 0,
-  ): { blocks: (number | null)[]; reply: Uint8Array; isNew: boolean } {
+  ): { blocks: (number | null)[]; writable: boolean[]; reply: Uint8Array; isNew: boolean } {
     const inode = this.inode(target);
     const { iom_e, ziom_iom_max, ziom_iom_n, ret_flags } = zufs_ioc_IO;
     const count = length / 4096;
@@ -171,14 +171,19 @@ export class MountFiles extends MountNames {
     if (got < 1 || got > count) command.bad(`${got} entries for ${count} blocks`);
     const blocks = Array.from({ length: got }, (_, index) => this.#blockOf(command, iom_e + index * 8));
     const isNew = (command.getU32(ret_flags) & FLAG.ZUFS_RET_NEW) !== 0;
-    return { blocks, reply: command.bytes.slice(0, size), isNew };
+    // What the kernel may store to by itself.
+    const writable = blocks.map(
+      (block, index) => block !== null && command.getU32(iom_e + index * 8 + 4) >>> 24 === IOM.IOM_T1_WRITE,
+    );
+    return { blocks, writable, reply: command.bytes.slice(0, size), isNew };
   }
 
   #blockOf(command: Command, at: number): number | null {
     const [low, high] = [command.getU32(at), command.getU32(at + 4)];
     const block = (low >>> 3) + (high & 0xffffff) * 2 ** 29;
     if (block === 0) return null;
-    if (high >>> 24 !== IOM.IOM_T1_READ) command.bad(`entry type ${high >>> 24}`);
+    const type = high >>> 24;
+    if (type !== IOM.IOM_T1_READ && type !== IOM.IOM_T1_WRITE) command.bad(`entry type ${type}`);
     if ((low & 7) !== 0) command.bad(`pool ${low & 7}`);
     if (block >= this.kernel.memory.length / 4096) command.bad(`block ${block} beyond the devices`);
     return block;

@@ -89,6 +89,7 @@ export class FakeKernel implements Disposable {
   readonly reports: string[] = [];
   readonly statistics: SharedArrayBuffer;
 
+  readonly #log: Log;
   readonly #zts: FakeZt[] = [];
   /** All commands of a ZT lie in the same place: only the last one built can be sent. */
   #latest: Command | null = null;
@@ -117,6 +118,7 @@ export class FakeKernel implements Disposable {
     const cpus = options.cpus ?? 1;
     const cpuNodes = options.cpuNodes ?? new Array<number>(cpus).fill(0);
     const log = options.log ?? (() => {});
+    this.#log = log;
     const registry = new MountRegistry(joined?.registry);
     if (joined !== undefined) this.#descriptors.set(joined.descriptor.slot, joined.descriptor);
     this.#firstZt = options.join?.firstZt ?? 0;
@@ -170,6 +172,7 @@ export class FakeKernel implements Disposable {
           channel: 0,
           zt: number,
           server,
+          log: (level, message) => this.#log(level, message),
         });
       },
       report: (message) => void this.reports.push(message),

@@ -55,7 +55,7 @@ function serve(
       operation: transport.operation,
       registry: new MountRegistry(data.registry),
       statistics: new OperationStatistics(addon, data.server.statistics, data.zt * STATISTICS_BYTES),
-      attach: new Mounts(data, addon, fileSystems).attach,
+      attach: new Mounts(data, addon, fileSystems, log).attach,
       report: (message) => log('error', message),
     });
     ready = true;
@@ -90,11 +90,13 @@ class Mounts {
   readonly #data: ZtData;
   readonly #addon: Addon;
   readonly #fileSystems: readonly FileSystem[];
+  readonly #log: Log;
   readonly #registry: MountRegistry;
   readonly #known = new Map<number, MountDescriptor>();
   readonly #pause = new Int32Array(new SharedArrayBuffer(4));
 
-  constructor(data: ZtData, addon: Addon, fileSystems: readonly FileSystem[]) {
+  constructor(data: ZtData, addon: Addon, fileSystems: readonly FileSystem[], log: Log) {
+    this.#log = log;
     this.#data = data;
     this.#addon = addon;
     this.#fileSystems = fileSystems;
@@ -120,7 +122,18 @@ class Mounts {
     if (fileSystem === undefined) throw new Error(`this thread has no ${descriptor.fileSystem}`);
     const { memory, shared } = descriptor;
     const { cpu, node, channel, zt, server } = this.#data;
-    return fileSystem.attach({ addon: this.#addon, memory, slot, shared, cpu, node, channel, zt, server });
+    return fileSystem.attach({
+      addon: this.#addon,
+      memory,
+      slot,
+      shared,
+      cpu,
+      node,
+      channel,
+      zt,
+      server,
+      log: (level, message) => this.#log(level, message, { fs: fileSystem.info.name }),
+    });
   };
 
   /** The thread sleeps in the kernel, not in its event loop, so it fetches its messages itself. */

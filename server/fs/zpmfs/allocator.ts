@@ -12,6 +12,7 @@ import {
   H_RESERVE_BLOCKS,
   REF_MAX,
   REF_METADATA,
+  REF_METADATA_UNSEEN,
   REF_SURE,
   type SharedState,
 } from './shared.ts';
@@ -130,7 +131,7 @@ export class Allocator {
     const refs = this.shared.refs;
     for (;;) {
       const count = Atomics.load(refs, block);
-      if (count <= 1 || count === REF_METADATA) {
+      if (count <= 1 || count >= REF_METADATA_UNSEEN) {
         if (count !== 0) this.release(block);
         return;
       }

@@ -11,6 +11,7 @@ import {
   S_IFDIR,
   S_IFMT,
   S_IFREG,
+  X_BIRTH,
   X_EXTENT_HINT,
   X_PROJECT,
   X_XFLAGS,
@@ -25,15 +26,17 @@ const FS_IOC_SETVERSION = 0x40087602;
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
 const FS_IOC_SHUTDOWN = 0x8004587d;
+/** What statx(2) asks of: _IOR('Z', 0x20, __u64), nanoseconds since the epoch. */
+const ZUFS_IOC_BIRTH_TIME = 0x80085a20;
 
 // Flags of FS_IOC_GETFLAGS.
 const FS_SYNC = 0x8;
 const FS_IMMUTABLE = 0x10;
 const FS_APPEND = 0x20;
-const FS_NODUMP = 0x40;
+export const FS_NODUMP = 0x40;
 const FS_NOATIME = 0x80;
 const FS_DIRSYNC = 0x10000;
-const FS_PROJINHERIT = 0x20000000;
+export const FS_PROJINHERIT = 0x20000000;
 const FS_KNOWN = FS_SYNC | FS_IMMUTABLE | FS_APPEND | FS_NODUMP | FS_NOATIME | FS_DIRSYNC | FS_PROJINHERIT;
 /** Kept in our extension; the others are bits of the kernel in zus_inode.i_flags. */
 const FS_OWN = FS_NODUMP | FS_PROJINHERIT;
@@ -101,7 +104,12 @@ export class Attributes {
         return this.getFsx(op, ib, iw);
       case FS_IOC_FSSETXATTR:
         return this.setFsx(op, ib, iw);
+      case ZUFS_IOC_BIRTH_TIME:
+        core.setU32(op, argument, core.pmem.load(ib, iw + X_BIRTH));
+        core.setU32(op, argument + 4, core.pmem.load(ib, iw + X_BIRTH + 1));
+        return 0;
       case FS_IOC_SHUTDOWN:
+        if (!this.isAdmin(op)) return -EPERM;
         // Every operation is durable when it returns: nothing is left to write or to throw away.
         core.shared.setFlag(FLAG_SHUTDOWN, true);
         return 0;
@@ -138,8 +146,11 @@ export class Attributes {
   /** Immutable and append-only are the administrator's. */
   private mayChange(op: Operation, ib: number, iw: number, wanted: number): number {
     const changed = this.flagsOf(ib, iw) ^ wanted;
-    const isAdmin = (this.core.u32(op, zufs_ioc_ioctl.kflags) & FLAG.ZUFS_IOC_CAP_ADMIN) !== 0;
-    return (changed & (FS_IMMUTABLE | FS_APPEND)) !== 0 && !isAdmin ? -EPERM : 0;
+    return (changed & (FS_IMMUTABLE | FS_APPEND)) !== 0 && !this.isAdmin(op) ? -EPERM : 0;
+  }
+
+  private isAdmin(op: Operation): boolean {
+    return (this.core.u32(op, zufs_ioc_ioctl.kflags) & FLAG.ZUFS_IOC_CAP_ADMIN) !== 0;
   }
 
   private stageFlags(op: Operation, ib: number, iw: number, wanted: number): void {

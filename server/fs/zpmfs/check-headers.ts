@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { CONST } from '../../abi/layout.ts';
-import { bytesOf, CheckState, METADATA, type Patch, type WritableSource } from './check-state.ts';
+import { bytesOf, CheckState, FREE, METADATA, type Patch, type WritableSource } from './check-state.ts';
 import { type DeviceTable, decodeDeviceTable } from './device-table.ts';
 import * as f from './format.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
@@ -67,6 +67,47 @@ export class HeaderCheck extends CheckState {
       if (typeof superblock !== 'string') return superblock;
     }
     return null;
+  }
+
+  /** What a clean unmount saved must be what the trees say; `references` and `kind` are complete. */
+  protected checkSaved(): void {
+    const superblock = Uint32Array.from(this.source.read(f.SUPER_BLOCK));
+    let block = superblock[f.SB_SAVED_BLOCK];
+    if (superblock[f.SB_STATE] !== f.STATE_CLEAN || block === 0) return;
+    const forget = [{ block: f.SUPER_BLOCK, word: f.SB_SAVED_BLOCK, value: 0 }];
+    const refs = Math.ceil(this.total / 2);
+    let at = 0;
+    for (let number = 0; at < refs; number++) {
+      if (block <= 0 || block >= this.total || this.kind[block] !== FREE) {
+        this.bad(`saved state: block ${block} is not a free block`, forget);
+        return;
+      }
+      const content = Uint32Array.from(this.source.read(block));
+      const isWhole = [0, 1].every((lane) => {
+        const seed = f.savedSeed(superblock[f.SB_MOUNTS], number, lane);
+        return (
+          f.checkWords(content, f.SAVED_DATA, f.BLOCK_WORDS, seed) >>> 0 === content[f.SAVED_CHECK + lane]
+        );
+      });
+      // A mount does not use it then.
+      if (content[0] !== f.SAVED_MAGIC || !isWhole) {
+        this.bad('saved state: its check is wrong', forget);
+        return;
+      }
+      for (let index = 0; index < f.SAVED_DATA_WORDS && at < refs; index++, at++) {
+        const saved = content[f.SAVED_DATA + index];
+        if (this.savedAs(at * 2) === (saved & 0xffff) && this.savedAs(at * 2 + 1) === saved >>> 16) continue;
+        this.bad(`saved state: blocks ${at * 2} and ${at * 2 + 1} are not as the trees say`, forget);
+        return;
+      }
+      block = content[f.SAVED_NEXT];
+    }
+  }
+
+  /** What has to be saved of a block. */
+  private savedAs(block: number): number {
+    if (block === 0 || block >= this.total || this.kind[block] === FREE) return 0;
+    return this.kind[block] === METADATA ? 0xffff : this.references[block];
   }
 
   protected claimFixed(table: DeviceTable, superblock: Superblock): void {

@@ -13,8 +13,10 @@ export class InodeCheck extends HeaderCheck {
     const record = this.source.read(f.SUPER_BLOCK);
     const root = record[f.SB_INODE_TABLE + f.X_MAP_ROOT];
     const height = record[f.SB_INODE_TABLE + f.X_MAP_HEIGHT];
+    // As many as a mount takes (shared.ts): one inode for every 2 KiB.
+    const max = Math.ceil(this.total / 8) + 1;
     const blocks = u64(record, f.SB_INODE_TABLE + f.I_SIZE) / f.BLOCK_SIZE;
-    if (height < 1 || height > f.MAP_MAX_HEIGHT || !Number.isInteger(blocks) || blocks < 1) {
+    if (height < 1 || height > f.MAP_MAX_HEIGHT || !Number.isInteger(blocks) || blocks < 1 || blocks > max) {
       this.bad('inode table: impossible size or height', this.inodeTableFromCopy());
       return [];
     }

@@ -29,6 +29,7 @@ export class Checker extends DirectoryCheck {
     if (this.checkHeaders()) {
       for (const index of this.checkInodes()) this.walkDirectory(index);
       this.checkLinks();
+      if (this.problems.length === 0) this.checkSaved();
     }
     let usedBlocks = 0;
     let sharedBlocks = 0;

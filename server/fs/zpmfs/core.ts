@@ -42,7 +42,15 @@ export class Core {
     const [start, end, cursor] = arenaOf(request, this.shared.chunks);
     this.allocator = new Allocator(this.shared, start, end, cursor);
     this.mapping = new Mapping(this.pmem, this.journal, this.allocator);
-    this.inodes = new Inodes(this.pmem, this.shared, this.journal, this.allocator, this.mapping, request.zt);
+    this.inodes = new Inodes(
+      this.pmem,
+      this.shared,
+      this.journal,
+      this.allocator,
+      this.mapping,
+      request.zt,
+      request.log,
+    );
     this.directory = new Directory(this.pmem, this.journal, this.allocator, this.shared.header[H_HASH_SEED]);
     this.cookieHigh = request.slot * 256;
     this.clockAddress = addon.addressOf(this.clock.buffer);

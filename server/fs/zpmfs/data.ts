@@ -476,18 +476,23 @@ export class Data {
     return 0;
   }
 
+  /**
+   * IOM_T1_WRITE says that a writer may store to the block where it is; IOM_T1_READ, that another file has it too. The
+   * kernel may keep both: no block moves or is freed but by an operation on its own inode.
+   */
   private listBlocks(op: Operation, ib: number, iw: number, first: number, count: number): number {
     const { mapping } = this.core;
     let at = (op.base + zufs_ioc_IO.iom_e) >>> 2;
     for (let index = 0; index < count; index++, at += 2) {
-      const error = mapping.lookup(ib, iw, first + index);
-      if (error < 0) return error;
+      const kind = this.kindOf(ib, iw, first + index);
+      if (kind < 0) return kind;
       if (mapping.block === 0 || (mapping.flags & MAP_UNWRITTEN) !== 0) {
         op.u32[at] = 0;
         op.u32[at + 1] = 0;
       } else {
+        const type = kind === IN_PLACE ? IOM.IOM_T1_WRITE : IOM.IOM_T1_READ;
         op.u32[at] = (mapping.block << 3) >>> 0;
-        op.u32[at + 1] = (IOM.IOM_T1_READ << 24) | (mapping.block >>> 29);
+        op.u32[at + 1] = (type << 24) | (mapping.block >>> 29);
       }
     }
     return 0;

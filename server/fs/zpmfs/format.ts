@@ -49,12 +49,11 @@ export const SB_CHECKSUM = 31;
 export const SB_STATE = 64;
 export const SB_MOUNTS = 65;
 /**
- * What a clean unmount saved of the allocator's state: first block of its chain (0: nothing), bytes, check. In one
+ * What a clean unmount saved of the allocator's state: first block of its chain (0: nothing), and its words. In one
  * cache line with the state, and good only while that is clean.
  */
 export const SB_SAVED_BLOCK = 66;
-export const SB_SAVED_BYTES = 67;
-export const SB_SAVED_CHECK = 68;
+export const SB_SAVED_WORDS = 67;
 /** The inode table is mapped like a file; this is its inode record, of which only the extension words count. */
 export const SB_INODE_TABLE = 128;
 
@@ -74,6 +73,22 @@ export const J_CHECK_LOW = 2;
 export const J_CHECK_HIGH = 3;
 export const J_SEQUENCE = 4;
 export const J_RECORDS = 16;
+
+// --- saved allocator state: a chain of blocks ---
+/** "ZSAV" */
+export const SAVED_MAGIC = 0x5641535a;
+export const SAVED_NEXT = 1;
+export const SAVED_CHECK = 2; // 2 words
+export const SAVED_DATA = 4;
+export const SAVED_DATA_WORDS = BLOCK_WORDS - SAVED_DATA;
+/** Of the check of block `number` of a chain written in mount `stamp`: a block of another chain does not fit. */
+export function savedSeed(stamp: number, number: number, lane: number): number {
+  return (
+    Math.imul(stamp + 1, 0x9e3779b1) ^
+    Math.imul(number + 1, 0x85ebca6b) ^
+    (lane === 0 ? 0x53415645 : 0x5a504d46)
+  );
+}
 
 // --- inode slot: 64 words, the first 32 are struct zus_inode ---
 export const INODE_WORDS = 64;

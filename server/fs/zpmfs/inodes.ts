@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import type { AttachRequest } from '../filesystem.ts';
 import type { Allocator } from './allocator.ts';
 import { ENOSPC, ESTALE, EUCLEAN } from './errno.ts';
 import {
@@ -10,13 +11,18 @@ import {
   INODES_PER_BLOCK,
   MAP_PRESENT,
   SB_INODE_TABLE,
+  SUPER_BACKUP_BLOCK,
   SUPER_BLOCK,
+  X_MAP_ROOT,
   X_STATE,
 } from './format.ts';
 import type { Journal } from './journal.ts';
 import type { Mapping } from './mapping.ts';
 import type { Pmem } from './pmem.ts';
+import { Scanner } from './scan.ts';
 import { H_FREE_INODES, H_INODE_BLOCKS, H_INODE_TABLE_LOCK, type SharedState } from './shared.ts';
+
+type Log = AttachRequest['log'];
 
 /** Blocks that the inode table grows by. */
 const GROW_BLOCKS = 4;
@@ -33,6 +39,8 @@ export class Inodes {
   private readonly journal: Journal;
   private readonly allocator: Allocator;
   private readonly mapping: Mapping;
+  private readonly scanner: Scanner;
+  private readonly log: Log | undefined;
   private cursor = 0;
 
   constructor(
@@ -42,7 +50,11 @@ export class Inodes {
     allocator: Allocator,
     mapping: Mapping,
     zt: number,
+    log: Log | undefined,
   ) {
+    this.log = log;
+    this.scanner = new Scanner(pmem, shared);
+    this.scanner.known = true;
     this.pmem = pmem;
     this.shared = shared;
     this.journal = journal;
@@ -57,8 +69,15 @@ export class Inodes {
     if (table >= Atomics.load(this.shared.header, H_INODE_BLOCKS)) return -ESTALE;
     const block = this.shared.inodeBlocks[table];
     if (this.pmem.load(block, slotWord(index) + X_STATE) !== INODE_IN_USE) return -ESTALE;
+    if (((Atomics.load(this.shared.inodeChecked, table) >>> (index & 15)) & 1) === 0)
+      this.check(index, block);
     if ((Atomics.load(this.shared.inodeBits, table) >>> (16 + (index & 15))) & 1) return -EUCLEAN;
     return block;
+  }
+
+  private check(index: number, block: number): void {
+    const what = this.scanner.checkOnce(index, block);
+    if (what !== null) this.log?.('error', `zpmfs: inode ${index} is damaged: ${what}`);
   }
 
   /** The block of a slot that may be free; `index` came from `allocate`. */
@@ -87,6 +106,7 @@ export class Inodes {
       const low = ~bits & 0xffff & -(~bits & 0xffff);
       if (low !== 0) {
         if ((Atomics.or(shared.inodeBits, this.cursor, low) & low) === 0) {
+          Atomics.or(shared.inodeChecked, this.cursor, low);
           return this.cursor * INODES_PER_BLOCK + (31 - Math.clz32(low));
         }
         continue;
@@ -99,6 +119,12 @@ export class Inodes {
   release(index: number): void {
     Atomics.and(this.shared.inodeBits, index >>> 4, ~(1 << (index & 15)));
     Atomics.add(this.shared.header, H_FREE_INODES, 1);
+  }
+
+  /** Stage words of the table's record for the copy of the superblock too. */
+  private copyRecord(field: number, count: number): void {
+    for (let word = SB_INODE_TABLE + field; word < SB_INODE_TABLE + field + count; word++)
+      this.journal.set(SUPER_BACKUP_BLOCK, word, this.journal.get(SUPER_BLOCK, word));
   }
 
   private grow(): number {
@@ -135,9 +161,12 @@ export class Inodes {
       error = this.mapping.set(SUPER_BLOCK, SB_INODE_TABLE, first + index, block, MAP_PRESENT);
       shared.inodeBlocks[first + index] = block;
       Atomics.store(shared.inodeBits, first + index, 0);
+      Atomics.store(shared.inodeChecked, first + index, 0xffff);
     }
     if (error === 0) {
       this.journal.set64(SUPER_BLOCK, SB_INODE_TABLE + I_SIZE, (first + count) * BLOCK_SIZE);
+      this.copyRecord(I_SIZE, 2);
+      this.copyRecord(X_MAP_ROOT, 2);
       this.mapping.flushFresh();
       this.journal.commit();
       this.allocator.unreserve(promised - count - this.mapping.nodesTaken);

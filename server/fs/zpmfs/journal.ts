@@ -208,6 +208,29 @@ function recordsAreValid(pmem: Pmem, log: Uint32Array, to: number): boolean {
   return true;
 }
 
+/** How many transactions were committed but perhaps not applied. */
+export function countTransactions(pmem: Pmem, firstBlock: number, slots: number): number {
+  const log = new Uint32Array(JOURNAL_SLOT_WORDS);
+  let count = 0;
+  for (let slot = 0; slot < slots; slot++) {
+    if (readSlot(pmem, firstBlock + slot * JOURNAL_SLOT_BLOCKS, log) > 0) count++;
+  }
+  return count;
+}
+
+/** Read the log of a slot. Returns its words, 0 when it holds nothing, -1 when what it holds was never committed. */
+function readSlot(pmem: Pmem, block: number, log: Uint32Array): number {
+  if (pmem.load(block, J_MAGIC) !== JOURNAL_MAGIC) return 0;
+  log.set(pmem.u32.subarray(block * BLOCK_WORDS, block * BLOCK_WORDS + JOURNAL_SLOT_WORDS));
+  const words = log[J_WORDS];
+  const isWhole =
+    words > J_RECORDS &&
+    words <= JOURNAL_SLOT_WORDS &&
+    checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_LOW) >>> 0 === log[J_CHECK_LOW] &&
+    checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_HIGH) >>> 0 === log[J_CHECK_HIGH];
+  return isWhole ? words : -1;
+}
+
 /**
  * Mount: finish the transactions that were committed but perhaps not applied. Doing it twice does no harm, and so
  * neither does a crash in the middle. Returns how many were replayed, or -1 when a committed log makes no sense.
@@ -217,15 +240,9 @@ export function replayJournal(pmem: Pmem, firstBlock: number, slots: number): nu
   let replayed = 0;
   for (let slot = 0; slot < slots; slot++) {
     const block = firstBlock + slot * JOURNAL_SLOT_BLOCKS;
-    if (pmem.load(block, J_MAGIC) !== JOURNAL_MAGIC) continue;
-    log.set(pmem.u32.subarray(block * BLOCK_WORDS, block * BLOCK_WORDS + JOURNAL_SLOT_WORDS));
-    const words = log[J_WORDS];
-    const whole =
-      words > J_RECORDS &&
-      words <= JOURNAL_SLOT_WORDS &&
-      checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_LOW) >>> 0 === log[J_CHECK_LOW] &&
-      checkWords(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_HIGH) >>> 0 === log[J_CHECK_HIGH];
-    if (whole) {
+    const words = readSlot(pmem, block, log);
+    if (words === 0) continue;
+    if (words > 0) {
       if (!recordsAreValid(pmem, log, words)) return -1;
       applyRecords(pmem, log, J_RECORDS, words);
       pmem.fence();

@@ -137,11 +137,11 @@ export function makeFileSystem(
   setTime(words, SB_CREATED, now);
   words[SB_DEVICES] = devices.length;
   words[SB_CHECKSUM] = checkWords(words, 0, SB_CHECKSUM, SUPER_CHECK_SEED);
-  write(SUPER_BACKUP_BLOCK, bytes.slice());
-  words[SB_STATE] = STATE_CLEAN;
   words[SB_INODE_TABLE + X_MAP_ROOT] = mapBlock;
   words[SB_INODE_TABLE + X_MAP_HEIGHT] = 1;
   words[SB_INODE_TABLE + I_SIZE] = BLOCK_SIZE;
+  write(SUPER_BACKUP_BLOCK, bytes.slice());
+  words[SB_STATE] = STATE_CLEAN;
   write(SUPER_BLOCK, bytes);
 
   const tableDevices = devices.map((device) => ({

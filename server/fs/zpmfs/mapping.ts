@@ -247,7 +247,42 @@ export class Mapping {
       return count;
     }
     if (first >= covered) return 0;
-    return this.clearNode(root, height, 0, first, Math.min(end, covered));
+    const count = this.clearNode(root, height, 0, first, Math.min(end, covered));
+    if (count > 0) this.lowerTree(ib, iw, root, height);
+    return count;
+  }
+
+  /** Stage a tree as low as what is left in it needs. */
+  private lowerTree(ib: number, iw: number, root: number, height: number): void {
+    const journal = this.journal;
+    let top = root;
+    let level = height;
+    for (; level > 0; level--) {
+      const used = this.lastEntry(top);
+      if (used > 0) break;
+      if (used < 0) {
+        this.cut(top, level);
+        top = 0;
+        level = 0;
+        break;
+      }
+      if (level === 1) break;
+      const below = journal.get(top, 0);
+      // Without its entry, so that what is below is not freed with it.
+      this.put(top, 0, 0, 0);
+      this.cut(top, level);
+      top = below;
+    }
+    if (top === root) return;
+    journal.set(ib, iw + X_MAP_ROOT, top);
+    journal.set(ib, iw + X_MAP_HEIGHT, level);
+  }
+
+  /** Index of the last entry of a node that leads somewhere; -1 when it is empty. */
+  private lastEntry(node: number): number {
+    let index = MAP_ENTRIES - 1;
+    while (index >= 0 && this.journal.get(node, index * 2 + 1) === 0) index--;
+    return index;
   }
 
   private cut(node: number, level: number): void {
@@ -282,6 +317,10 @@ export class Mapping {
           const inside = this.clearNode(child, level - 1, childFirst, first, end);
           if (inside < 0) return inside;
           count += inside;
+          if (inside === 0 || this.lastEntry(child) >= 0) continue;
+          // The part was all it had.
+          this.cut(child, level - 1);
+          if (zeroFrom < 0) zeroFrom = index;
           continue;
         }
         const inside = this.countSubtree(child, level - 1);

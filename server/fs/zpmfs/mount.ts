@@ -4,26 +4,32 @@ import { CONST, FLAG } from '../../abi/layout.ts';
 import { MountError, type MountRequest, type MountResult } from '../filesystem.ts';
 import { Core } from './core.ts';
 import { decodeDeviceTable } from './device-table.ts';
-import { EINVAL, EUCLEAN } from './errno.ts';
+import { EINVAL, EROFS, EUCLEAN } from './errno.ts';
 import {
   BLOCK_SIZE,
   BLOCK_WORDS,
   DEVICE_TABLE_BLOCK,
+  I_NLINK,
+  INODE_IN_USE,
   INODES_PER_BLOCK,
   JOURNAL_FIRST_BLOCK,
   JOURNAL_SLOT_BLOCKS,
   S_IFDIR,
   S_IFMT,
   SB_MOUNTS,
+  SB_SAVED_BLOCK,
+  SB_SAVED_WORDS,
   SB_STATE,
   STATE_CLEAN,
   STATE_IN_USE,
   SUPER_BLOCK,
+  X_STATE,
 } from './format.ts';
 import { slotWord } from './inodes.ts';
-import { replayJournal } from './journal.ts';
+import { countTransactions, replayJournal } from './journal.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Pmem } from './pmem.ts';
+import { loadAllocator, saveAllocator } from './saved.ts';
 import { Scanner } from './scan.ts';
 import {
   CHUNK_BLOCKS,
@@ -32,14 +38,21 @@ import {
   FLAG_READ_ONLY,
   FLAG_SHUTDOWN,
   GROUP_SHIFT,
+  H_DAMAGED,
   H_FREE_BLOCKS,
+  H_FREE_INODES,
   H_FSID,
   H_HASH_SEED,
+  H_INODE_BLOCKS,
   H_JOURNAL_FIRST,
   H_JOURNAL_SLOTS,
   H_OPTIONS_LENGTH,
+  H_ORPHANS,
   H_RESERVE_BLOCKS,
+  H_TOTAL_BLOCKS,
   H_USABLE_BLOCKS,
+  REF_MAX,
+  REF_METADATA_UNSEEN,
   SharedState,
 } from './shared.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
@@ -77,8 +90,7 @@ export function mount(request: MountRequest): MountResult {
   }
   const pmem = new Pmem(addon, memory.address, superblock.totalBlocks * BLOCK_SIZE);
   const wasInUse = pmem.load(SUPER_BLOCK, SB_STATE) !== STATE_CLEAN;
-  const replayed = replayJournal(pmem, superblock.journalFirst, superblock.journalSlots);
-  if (replayed < 0) throw unclean('the journal holds a transaction that leads outside of the file system');
+  const replayed = recover(pmem, superblock, request.readOnly);
 
   const shared = SharedState.create(pmem.blocks, addon);
   const { header } = shared;
@@ -92,15 +104,24 @@ export function mount(request: MountRequest): MountResult {
   shared.setFlag(FLAG_READ_ONLY, request.readOnly);
 
   const scanner = new Scanner(pmem, shared);
-  const fixed = claimFixed(scanner, superblock, table.devices);
-  const bad = scanner.scanInodeTable();
+  const fixed = fixedBlocks(superblock, table.devices);
+  const bad = scanner.readInodeTable();
   if (bad !== null) throw unclean(bad);
-  scanner.scanInodes();
+  const saved = wasInUse || replayed > 0 ? 'it was not unmounted' : loadAllocator(pmem, shared);
+  scanner.known = saved === null;
+  if (saved === null) prepareSaved(shared);
+  else if (!wasInUse && pmem.load(SUPER_BLOCK, SB_SAVED_BLOCK) !== 0)
+    log('warn', `zpmfs: what the last unmount saved is not used: ${saved}`);
+  for (const { block, what } of fixed) {
+    if (!scanner.claimMetadata(block)) throw unclean(`${what} overlaps something else`);
+  }
+  if (!scanner.claimInodeTable()) throw unclean('the inode table overlaps something else');
+  if (saved !== null) scanner.scanInodes(0, header[H_INODE_BLOCKS]);
   for (const { index, what } of scanner.damaged) log('error', `zpmfs: inode ${index} is damaged: ${what}`);
-  countFree(shared, fixed);
+  countFree(shared, fixed.length + 1);
 
   const root = superblock.rootInode;
-  const rootBlock = root < header[4] * INODES_PER_BLOCK ? shared.inodeBlocks[root >>> 4] : 0;
+  const rootBlock = root < header[H_INODE_BLOCKS] * INODES_PER_BLOCK ? shared.inodeBlocks[root >>> 4] : 0;
   const core = new Core({
     addon,
     memory,
@@ -110,15 +131,19 @@ export function mount(request: MountRequest): MountResult {
     node: 0,
     channel: 0,
     zt: 0,
+    log,
   });
   if (rootBlock === 0 || core.inodes.blockOf(root) < 0) throw unclean('the root directory is damaged');
   if ((core.mode(rootBlock, slotWord(root)) & S_IFMT) !== S_IFDIR) throw unclean('the root is no directory');
 
-  removeOrphans(core, scanner);
-  if (!request.readOnly) setState(pmem, STATE_IN_USE);
+  header[H_ORPHANS] = scanner.orphans.length;
+  if (!request.readOnly) {
+    setState(pmem, STATE_IN_USE);
+    removeOrphans(core, scanner.orphans);
+  }
   log(
     'info',
-    `zpmfs: mounted${wasInUse ? ' after a crash' : ''}: ${scanner.inodesUsed} inodes, ${header[H_FREE_BLOCKS]} of ${pmem.blocks} blocks free` +
+    `zpmfs: mounted${wasInUse ? ' after a crash' : ''}: ${header[H_INODE_BLOCKS] * INODES_PER_BLOCK - 1 - header[H_FREE_INODES]} inodes, ${header[H_FREE_BLOCKS]} of ${pmem.blocks} blocks free` +
       (replayed + scanner.orphans.length > 0
         ? `, ${replayed} transactions replayed, ${scanner.orphans.length} orphans removed`
         : ''),
@@ -131,27 +156,52 @@ export function mount(request: MountRequest): MountResult {
   };
 }
 
-/** Blocks that mkfs laid out. Returns how many. */
-function claimFixed(
-  scanner: Scanner,
+/** What has to be done after a crash before anything is read. Returns how many transactions were replayed. */
+function recover(pmem: Pmem, superblock: Superblock, readOnly: boolean): number {
+  const { journalFirst, journalSlots } = superblock;
+  if (readOnly) {
+    // The kernel reads inodes straight from the media: there is no reading around a journal.
+    if (countTransactions(pmem, journalFirst, journalSlots) === 0) return 0;
+    throw new MountError(
+      EROFS,
+      'zpmfs: the journal has to be replayed first: mount it read-write, or run fsck.zpmfs -y',
+    );
+  }
+  const replayed = replayJournal(pmem, journalFirst, journalSlots);
+  if (replayed < 0) throw unclean('the journal holds a transaction that leads outside of the file system');
+  return replayed;
+}
+
+/** Blocks that mkfs laid out, but for block 0. */
+function fixedBlocks(
   superblock: Superblock,
   devices: readonly { readonly blocks: number }[],
-): number {
-  let fixed = 0;
-  const claim = (block: number, what: string): void => {
-    if (block !== 0 && !scanner.claimMetadata(block)) throw unclean(`${what} overlaps something else`);
-    fixed++;
-  };
-  for (let block = 1; block < JOURNAL_FIRST_BLOCK; block++) claim(block, 'superblock');
+): { readonly block: number; readonly what: string }[] {
+  const fixed: { block: number; what: string }[] = [];
+  for (let block = 1; block < JOURNAL_FIRST_BLOCK; block++) fixed.push({ block, what: 'superblock' });
   let start = 0;
   for (const device of devices) {
-    if (start < superblock.totalBlocks) claim(start, 'device table');
+    if (start > 0 && start < superblock.totalBlocks) fixed.push({ block: start, what: 'device table' });
     start += device.blocks;
   }
-  for (let block = 0; block < superblock.journalSlots * JOURNAL_SLOT_BLOCKS; block++) {
-    claim(superblock.journalFirst + block, 'journal');
-  }
+  for (let block = 0; block < superblock.journalSlots * JOURNAL_SLOT_BLOCKS; block++)
+    fixed.push({ block: superblock.journalFirst + block, what: 'journal' });
   return fixed;
+}
+
+/** Nobody has looked at what the saved references say is metadata; inodes that are free need no look. */
+function prepareSaved(shared: SharedState): void {
+  const { refs, header } = shared;
+  for (let block = 0; block < refs.length; block++)
+    if (refs[block] > REF_MAX) refs[block] = REF_METADATA_UNSEEN;
+  let free = 0;
+  for (let table = 0; table < header[H_INODE_BLOCKS]; table++) {
+    const taken = shared.inodeBits[table] | (table === 0 ? 1 : 0);
+    shared.inodeBits[table] = taken;
+    shared.inodeChecked[table] = ~taken & 0xffff;
+    for (let bits = ~taken & 0xffff; bits !== 0; bits &= bits - 1) free++;
+  }
+  header[H_FREE_INODES] = free;
 }
 
 /** The allocator's counts and bits, from the references that the scan found. */
@@ -179,39 +229,73 @@ function countFree(shared: SharedState, fixed: number): void {
 }
 
 /** Files that were open without a name when the server, or the machine, went down. */
-function removeOrphans(core: Core, scanner: Scanner): void {
+function removeOrphans(core: Core, orphans: readonly number[]): void {
   const lifecycle = new Lifecycle(core);
-  for (const index of scanner.orphans) {
+  for (const index of orphans) {
     const ib = core.inodes.blockOf(index);
     if (ib > 0) lifecycle.release(index, ib);
   }
 }
 
-function setState(pmem: Pmem, state: number): void {
+/** What a read-only mount left in the way of orphans, now that it may write. */
+function findOrphans(pmem: Pmem, shared: SharedState): number[] {
+  const orphans: number[] = [];
+  const inodes = shared.header[H_INODE_BLOCKS] * INODES_PER_BLOCK;
+  for (let index = 1; index < inodes; index++) {
+    const ib = shared.inodeBlocks[index >>> 4];
+    const isUsed = pmem.load(ib, slotWord(index) + X_STATE) === INODE_IN_USE;
+    if (isUsed && pmem.load(ib, slotWord(index) + I_NLINK) === 0) orphans.push(index);
+  }
+  return orphans;
+}
+
+const NOTHING_SAVED = { block: 0, words: 0 };
+
+function setState(pmem: Pmem, state: number, saved = NOTHING_SAVED): void {
   if (pmem.load(SUPER_BLOCK, SB_STATE) === state) return;
-  pmem.store(SUPER_BLOCK, SB_STATE, state);
-  if (state === STATE_IN_USE)
+  if (state === STATE_IN_USE) {
+    pmem.store(SUPER_BLOCK, SB_STATE, state);
+    pmem.writeBack(SUPER_BLOCK, SB_STATE * 4, 4);
+    pmem.fence();
     pmem.store(SUPER_BLOCK, SB_MOUNTS, (pmem.load(SUPER_BLOCK, SB_MOUNTS) + 1) >>> 0);
-  pmem.writeBack(SUPER_BLOCK, SB_STATE * 4, 64);
+  } else {
+    pmem.store(SUPER_BLOCK, SB_SAVED_BLOCK, saved.block);
+    pmem.store(SUPER_BLOCK, SB_SAVED_WORDS, saved.words);
+    pmem.writeBack(SUPER_BLOCK, SB_STATE * 4, 16);
+    pmem.fence();
+    pmem.store(SUPER_BLOCK, SB_STATE, state);
+  }
+  pmem.writeBack(SUPER_BLOCK, SB_STATE * 4, 8);
   pmem.fence();
 }
 
-/** Every operation left the media consistent; all there is to do is to say so. */
+/** The file system's own part of the memory, whose size the state of the mount knows. */
+function pmemOf(request: MountRequest, shared: SharedState): Pmem {
+  return new Pmem(request.addon, request.memory.address, shared.header[H_TOTAL_BLOCKS] * BLOCK_SIZE);
+}
+
+/** Every operation left the media consistent; all there is to do is to say so, and what the next mount then need not find out. */
 export function unmount(request: MountRequest, buffer: SharedArrayBuffer): void {
   const shared = new SharedState(buffer, request.addon);
   if (shared.flag(FLAG_READ_ONLY) || shared.flag(FLAG_SHUTDOWN)) return;
-  const pmem = new Pmem(request.addon, request.memory.address, request.memory.length);
+  const pmem = pmemOf(request, shared);
   // Times that the kernel stored last are flushed when it evicts inodes, which it has done by now.
-  setState(pmem, STATE_CLEAN);
+  const isSound = shared.header[H_DAMAGED] === 0;
+  setState(pmem, STATE_CLEAN, isSound ? saveAllocator(pmem, shared) : NOTHING_SAVED);
 }
 
 export function remount(request: MountRequest, buffer: SharedArrayBuffer): void {
   const options = checkOptions(request.options);
   const shared = new SharedState(buffer, request.addon);
-  shared.header[H_OPTIONS_LENGTH] = new TextEncoder().encodeInto(options, shared.options).written;
-  if (shared.flag(FLAG_READ_ONLY) !== request.readOnly) {
-    const pmem = new Pmem(request.addon, request.memory.address, request.memory.length);
-    setState(pmem, request.readOnly ? STATE_CLEAN : STATE_IN_USE);
-    shared.setFlag(FLAG_READ_ONLY, request.readOnly);
-  }
+  const { header } = shared;
+  header[H_OPTIONS_LENGTH] = new TextEncoder().encodeInto(options, shared.options).written;
+  if (shared.flag(FLAG_READ_ONLY) === request.readOnly || shared.flag(FLAG_SHUTDOWN)) return;
+  const pmem = pmemOf(request, shared);
+  setState(pmem, request.readOnly ? STATE_CLEAN : STATE_IN_USE);
+  shared.setFlag(FLAG_READ_ONLY, request.readOnly);
+  if (request.readOnly || header[H_ORPHANS] === 0) return;
+  const { addon, memory, slot, log } = request;
+  const core = new Core({ addon, memory, slot, shared: buffer, cpu: 0, node: 0, channel: 0, zt: 0, log });
+  removeOrphans(core, findOrphans(pmem, shared));
+  header[H_ORPHANS] = 0;
 }

@@ -11,6 +11,7 @@ import {
   zufs_ioc_rename,
 } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
+import { FS_NODUMP, FS_PROJINHERIT } from './attributes.ts';
 import type { Core } from './core.ts';
 import {
   EEXIST,
@@ -22,6 +23,7 @@ import {
   ENOTDIR,
   ENOTEMPTY,
   EUCLEAN,
+  EXDEV,
 } from './errno.ts';
 import {
   BLOCK_SIZE,
@@ -51,12 +53,16 @@ import {
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
+  S_IFREG,
   SYMLINK_INLINE_BYTES,
   SYMLINK_MAX_BYTES,
   TWO_32,
   X_BIRTH,
   X_ENTRIES,
+  X_EXTENT_HINT,
+  X_PROJECT,
   X_STATE,
+  X_XFLAGS,
 } from './format.ts';
 import { CHANGES, InodeInHand, READS } from './in-hand.ts';
 import { slotWord } from './inodes.ts';
@@ -187,6 +193,7 @@ export class Namespace {
     }
     journal.set(ib, iw + X_BIRTH, op.i32[template + I_CTIME]);
     journal.set(ib, iw + X_BIRTH + 1, op.i32[template + I_CTIME + 1]);
+    this.stageInherited(ib, iw, db, dw, mode);
     journal.set(ib, iw + X_STATE, INODE_IN_USE);
     if (!isTmpfile) {
       const error = directory.insert(db, dw, dirIndex, op.u8, start, length, index, mode >>> 12);
@@ -204,6 +211,25 @@ export class Namespace {
     core.setDpp(op, zufs_ioc_new_inode._zi, ib, iw);
     core.setCookie(op, zufs_ioc_new_inode.zus_ii, index);
     return 0;
+  }
+
+  /** What a new inode has from its directory: with FS_PROJINHERIT the project, no dump, the hint for extents. */
+  private stageInherited(ib: number, iw: number, db: number, dw: number, mode: number): void {
+    const { journal, pmem } = this.core;
+    const type = mode & S_IFMT;
+    const flags = pmem.load(db, dw + X_XFLAGS);
+    if (type !== S_IFDIR && type !== S_IFREG) return;
+    const kept = type === S_IFDIR ? FS_NODUMP | FS_PROJINHERIT : FS_NODUMP;
+    journal.set(ib, iw + X_XFLAGS, flags & kept);
+    if ((flags & FS_PROJINHERIT) !== 0) journal.set(ib, iw + X_PROJECT, pmem.load(db, dw + X_PROJECT) | 0);
+    journal.set(ib, iw + X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
+  }
+
+  /** A directory whose project is inherited takes no inode of another one. */
+  private staysOut(ib: number, iw: number, db: number, dw: number): boolean {
+    const { pmem } = this.core;
+    if ((pmem.load(db, dw + X_XFLAGS) & FS_PROJINHERIT) === 0) return false;
+    return pmem.load(ib, iw + X_PROJECT) !== pmem.load(db, dw + X_PROJECT);
   }
 
   /** Whether a name may be added to a directory: it is one, has links left for a subdirectory, and lacks the name. */
@@ -241,6 +267,7 @@ export class Namespace {
     const mode = core.mode(ib, iw);
     if ((mode & S_IFMT) === S_IFDIR) return -EINVAL;
     if (core.pmem.load(ib, iw + I_NLINK) >= LINK_MAX) return -EMLINK;
+    if (this.staysOut(ib, iw, db, dw)) return -EXDEV;
     const start = op.base + zufs_ioc_dentry.str + 1;
     const length = op.u8[start - 1];
     let error = this.mayAdd(op, dirIndex, db, dw, start, length, false);
@@ -371,6 +398,7 @@ export class Namespace {
     if (hasTarget && !exchange && targetIsDirectory && core.pmem.load(tb, tw + X_ENTRIES) !== 0)
       return -ENOTEMPTY;
     if (oldDir !== newDir) {
+      if (this.staysOut(ib, iw, nb, nw) || (exchange && this.staysOut(tb, tw, ob, ow))) return -EXDEV;
       const gainsDirectory = isDirectory && !targetIsDirectory;
       const losesDirectory = exchange && targetIsDirectory && !isDirectory;
       if (gainsDirectory && core.pmem.load(nb, nw + I_NLINK) >= LINK_MAX) return -EMLINK;

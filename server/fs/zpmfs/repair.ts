@@ -45,7 +45,7 @@ export function repairFileSystem(source: WritableSource): RepairResult {
     const problems = result.problems.filter((problem) => stage(problem) && !given.has(problem.what));
     if (problems.length === 0 || !repairer.mend(problems)) return { result, mended };
     for (const problem of problems) if (problem.fixes.length === 0) given.add(problem.what);
-    mended.push(...problems);
+    for (const problem of problems) mended.push(problem);
   }
 }
 

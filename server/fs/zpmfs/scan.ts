@@ -59,14 +59,24 @@ import {
 } from './format.ts';
 import { slotWord } from './inodes.ts';
 import type { Pmem } from './pmem.ts';
-import { H_FREE_INODES, H_INODE_BLOCKS, REF_MAX, REF_METADATA, type SharedState } from './shared.ts';
+import {
+  H_CHECK_LOCK,
+  H_DAMAGED,
+  H_FREE_INODES,
+  H_INODE_BLOCKS,
+  REF_MAX,
+  REF_METADATA,
+  REF_METADATA_UNSEEN,
+  type SharedState,
+} from './shared.ts';
 
 /** Blocks of extended attributes that an inode has at most. */
 export const XATTR_BLOCKS_MAX = 64;
 
 /**
- * Mount: walk all inodes, check what they point to, and find out from it which blocks are in use. An inode that makes
- * no sense is marked damaged, so that no operation follows it; what it had claimed stays taken.
+ * Walk inodes, check what they point to, and find out from it which blocks are in use: all of them at a mount after a
+ * crash; each when it is first used, when the last unmount has said which blocks are in use. An inode that makes no
+ * sense is marked damaged, so that no operation follows it; what it had claimed stays taken.
  */
 export class Scanner {
   private readonly pmem: Pmem;
@@ -74,7 +84,9 @@ export class Scanner {
   /** Inodes in use without a link: what a crash left of unlinked open files. */
   readonly orphans: number[] = [];
   readonly damaged: { readonly index: number; readonly what: string }[] = [];
-  inodesUsed = 0;
+  private readonly inodeTableNodes: number[] = [];
+  /** References are known already: what is claimed must be in use, and by nobody else. */
+  known = false;
 
   constructor(pmem: Pmem, shared: SharedState) {
     this.pmem = pmem;
@@ -82,25 +94,24 @@ export class Scanner {
   }
 
   claimMetadata(block: number): boolean {
-    if (!this.pmem.inRange(block) || this.shared.refs[block] !== 0) return false;
-    this.shared.refs[block] = REF_METADATA;
-    return true;
+    if (!this.pmem.inRange(block)) return false;
+    const expected = this.known ? REF_METADATA_UNSEEN : 0;
+    return Atomics.compareExchange(this.shared.refs, block, expected, REF_METADATA) === expected;
   }
 
   private claimData(block: number, flags: number): boolean {
     if (!this.pmem.inRange(block)) return false;
-    const refs = this.shared.refs[block];
-    if (refs === 0) {
-      this.shared.refs[block] = 1;
-      return true;
+    const { refs } = this.shared;
+    for (;;) {
+      const count = Atomics.load(refs, block);
+      if (this.known) return count > 0 && count <= REF_MAX && (count === 1 || (flags & MAP_SHARED) !== 0);
+      if (count > 0 && (count >= REF_MAX || (flags & MAP_SHARED) === 0)) return false;
+      if (Atomics.compareExchange(refs, block, count, count + 1) === count) return true;
     }
-    if (refs >= REF_MAX || (flags & MAP_SHARED) === 0) return false;
-    this.shared.refs[block] = refs + 1;
-    return true;
   }
 
-  /** Returns what is wrong with the inode table, or null. */
-  scanInodeTable(): string | null {
+  /** Find the blocks of the inode table. Returns what is wrong with it, or null. */
+  readInodeTable(): string | null {
     const { pmem, shared } = this;
     const root = pmem.load(SUPER_BLOCK, SB_INODE_TABLE + X_MAP_ROOT);
     const height = pmem.load(SUPER_BLOCK, SB_INODE_TABLE + X_MAP_HEIGHT);
@@ -121,7 +132,10 @@ export class Scanner {
   }
 
   private walkInodeTable(node: number, level: number, first: number, blocks: number): string | null {
-    if (!this.claimMetadata(node)) return `inode table has a bad node at block ${node}`;
+    // As many nodes as a tree of so many blocks has: a tree that runs into itself would have more.
+    if (!this.pmem.inRange(node) || this.inodeTableNodes.length > blocks + MAP_MAX_HEIGHT)
+      return `inode table has a bad node at block ${node}`;
+    this.inodeTableNodes.push(node);
     const span = MAP_ENTRIES ** (level - 1);
     for (let index = 0; index < MAP_ENTRIES; index++) {
       const tag = this.pmem.load(node, index * 2 + 1);
@@ -134,7 +148,7 @@ export class Scanner {
         const error = this.walkInodeTable(child, level - 1, at, blocks);
         if (error !== null) return error;
       } else {
-        if (tag !== MAP_PRESENT || !this.claimMetadata(child))
+        if (tag !== MAP_PRESENT || !this.pmem.inRange(child))
           return `inode table has a bad entry in block ${node}`;
         this.shared.inodeBlocks[at] = child;
       }
@@ -142,12 +156,20 @@ export class Scanner {
     return null;
   }
 
-  /** All inodes of the table. */
-  scanInodes(): void {
+  /** Mark the blocks that `readInodeTable` found; false when something else has one of them. */
+  claimInodeTable(): boolean {
+    const { inodeBlocks, header } = this.shared;
+    for (const node of this.inodeTableNodes) if (!this.claimMetadata(node)) return false;
+    for (let table = 0; table < header[H_INODE_BLOCKS]; table++)
+      if (!this.claimMetadata(inodeBlocks[table])) return false;
+    return true;
+  }
+
+  /** The inodes of blocks `first` up to `end` of the table. */
+  scanInodes(first: number, end: number): void {
     const { pmem, shared } = this;
-    const blocks = shared.header[H_INODE_BLOCKS];
     let free = 0;
-    for (let table = 0; table < blocks; table++) {
+    for (let table = first; table < end; table++) {
       let bits = table === 0 ? 1 : 0;
       for (let slot = 0; slot < INODES_PER_BLOCK; slot++) {
         const index = table * INODES_PER_BLOCK + slot;
@@ -159,7 +181,6 @@ export class Scanner {
           continue;
         }
         bits |= 1 << slot;
-        this.inodesUsed++;
         const what = state === INODE_IN_USE ? this.scanInode(index, ib, slotWord(index)) : 'state';
         if (what !== null) {
           bits |= 1 << (16 + slot);
@@ -169,8 +190,29 @@ export class Scanner {
         }
       }
       shared.inodeBits[table] = bits;
+      shared.inodeChecked[table] = 0xffff;
     }
-    shared.header[H_FREE_INODES] = free;
+    Atomics.add(shared.header, H_FREE_INODES, free);
+    Atomics.add(shared.header, H_DAMAGED, this.damaged.length);
+  }
+
+  /** An inode that is used for the first time since a mount that did not look at it. What is wrong with it, or null. */
+  checkOnce(index: number, ib: number): string | null {
+    const { shared } = this;
+    const table = index >>> 4;
+    const slot = index & 15;
+    shared.lockWord(H_CHECK_LOCK);
+    let what: string | null = null;
+    if (((Atomics.load(shared.inodeChecked, table) >>> slot) & 1) === 0) {
+      what = this.scanInode(index, ib, slotWord(index));
+      if (what !== null) {
+        Atomics.or(shared.inodeBits, table, 1 << (16 + slot));
+        Atomics.add(shared.header, H_DAMAGED, 1);
+      }
+      Atomics.or(shared.inodeChecked, table, 1 << slot);
+    }
+    shared.unlockWord(H_CHECK_LOCK);
+    return what;
   }
 
   /** What is wrong with an inode, or null. */

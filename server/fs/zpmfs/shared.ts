@@ -17,6 +17,8 @@ export const GROUP_SHIFT = 9;
 
 /** Reference count that marks a block of metadata: exactly one owner, never shared. */
 export const REF_METADATA = 0xffff;
+/** A block of metadata by the word of the last unmount; the inode that owns it was not looked at yet. */
+export const REF_METADATA_UNSEEN = 0xfffe;
 /** Data blocks shared more often than this get copied instead. */
 export const REF_MAX = 0xfff0;
 /** Below this a whole transaction of sharing fits. */
@@ -42,6 +44,12 @@ export const H_HASH_SEED = 10;
 export const H_OPTIONS_LENGTH = 11;
 export const H_FSID = 14; // 2 words
 export const H_SEQUENCE = 16;
+/** Held by a ZT that looks at an inode for the first time. */
+export const H_CHECK_LOCK = 17;
+/** Inodes known to be damaged. */
+export const H_DAMAGED = 18;
+/** Inodes without a name that a read-only mount left. */
+export const H_ORPHANS = 19;
 const H_OPTIONS = 256; // 512 bytes
 const H_JOURNAL_LOCKS = 512; // one a slot
 
@@ -70,6 +78,8 @@ export class SharedState {
   readonly refs: Uint16Array;
   /** Per block of inodes: which of the 16 are taken (low half), which are damaged (high half). */
   readonly inodeBits: Int32Array;
+  /** Per block of inodes: which of the 16 were checked, all that they point to included. */
+  readonly inodeChecked: Int32Array;
   /** Where each block of inodes lies. */
   readonly inodeBlocks: Uint32Array;
   readonly chunks: number;
@@ -95,6 +105,7 @@ export class SharedState {
     this.taken = new Int32Array(buffer, layout.taken, layout.chunks * CHUNK_MAP_WORDS);
     this.refs = new Uint16Array(buffer, layout.refs, totalBlocks);
     this.inodeBits = new Int32Array(buffer, layout.inodeBits, layout.inodeBlockMax);
+    this.inodeChecked = new Int32Array(buffer, layout.inodeChecked, layout.inodeBlockMax);
     this.inodeBlocks = new Uint32Array(buffer, layout.inodeBlocks, layout.inodeBlockMax);
   }
 
@@ -207,6 +218,7 @@ interface Layout {
   readonly taken: number;
   readonly refs: number;
   readonly inodeBits: number;
+  readonly inodeChecked: number;
   readonly inodeBlocks: number;
   readonly bytes: number;
 }
@@ -230,6 +242,7 @@ function layoutOf(totalBlocks: number): Layout {
   const taken = take(chunks * CHUNK_MAP_WORDS * 4);
   const refs = take(totalBlocks * 2);
   const inodeBits = take(inodeBlockMax * 4);
+  const inodeChecked = take(inodeBlockMax * 4);
   const inodeBlocks = take(inodeBlockMax * 4);
   return {
     chunks,
@@ -243,6 +256,7 @@ function layoutOf(totalBlocks: number): Layout {
     taken,
     refs,
     inodeBits,
+    inodeChecked,
     inodeBlocks,
     bytes: at,
   };
