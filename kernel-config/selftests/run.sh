@@ -70,6 +70,7 @@ mount -t devtmpfs dev /dev
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t tmpfs tmp /tmp
+echo 30 >/proc/sys/kernel/hung_task_timeout_secs
 number=0
 exec >/dev/ttyS1
 echo 'KTAP version 1'
@@ -99,7 +100,7 @@ timeout "$total" qemu-system-x86_64 \
 	-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
 	-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1 \
 	-kernel "$image" -initrd "$work/initramfs.gz" \
-	-append "console=ttyS0 panic=-1 oops=panic norandmaps nokaslr mitigations=off loglevel=6 memmap=128M!512M memmap=128M!1280M hung_task_timeout_secs=60 ${APPEND:-}" \
+	-append "console=ttyS0 panic=-1 oops=panic norandmaps nokaslr mitigations=off loglevel=6 memmap=128M!512M memmap=128M!1280M ${APPEND:-}" \
 	</dev/null || true
 
 # What the kernel said is a result as well.

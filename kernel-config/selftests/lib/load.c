@@ -365,7 +365,8 @@ int load_wait(struct load *load, double limit, int codes[LOAD_TASKS_MAX])
  * load_stop - kill all tasks
  * @load: started
  *
- * Return: PASS, or FAIL when some do not come to an end.
+ * Return: PASS, or FAIL when some do not come to an end, or came to a bad one
+ * before.
  */
 int load_stop(struct load *load)
 {
@@ -373,5 +374,8 @@ int load_stop(struct load *load)
 
 	for (i = 0; i < load->tasks; i++)
 		kill(load->pids[i], SIGKILL);
-	return load_wait(load, 20, codes);
+	CHECK_PASS(load_wait(load, 20, codes));
+	for (i = 0; i < load->tasks; i++)
+		CHECK(codes[i] != LOAD_WRONG);
+	return PASS;
 }

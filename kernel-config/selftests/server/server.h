@@ -109,12 +109,13 @@ struct zt {
 
 /**
  * struct hooks - what a test adds to the server
- * @before: an operation has come; true when it is answered by that
- * @after: the answer is in place and may be changed
+ * @before: an operation has come
+ * @after: the answer is in place and may be changed; true to leave without
+ *	giving it. Who takes the window away sets it to MAP_FAILED
  */
 struct hooks {
-	bool (*before)(struct zt *zt, struct zufs_ioc_hdr *hdr);
-	void (*after)(struct zt *zt, struct zufs_ioc_hdr *hdr);
+	void (*before)(struct zt *zt, struct zufs_ioc_hdr *hdr);
+	bool (*after)(struct zt *zt, struct zufs_ioc_hdr *hdr);
 };
 
 extern struct control *control;
@@ -124,11 +125,5 @@ int server_mkfs(const char *const *devices, int count);
 int server_run(int channels);
 int zuf_open(void);
 int zt_open(struct zt *zt);
-
-/* Window offset of an operation's data; it carries some when hdr.len is set. */
-static inline char *window_data(struct zt *zt, const struct zufs_ioc_hdr *hdr)
-{
-	return zt->window + hdr->offset;
-}
 
 #endif

@@ -78,7 +78,8 @@ out_close:
 
 static void zt_close(struct zt *zt)
 {
-	munmap(zt->window, ZUS_API_MAP_MAX_SIZE);
+	if (zt->window != MAP_FAILED)
+		munmap(zt->window, ZUS_API_MAP_MAX_SIZE);
 	munmap(zt->buffer, MAX_COMMAND);
 	close(zt->fd);
 }
@@ -118,8 +119,6 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 
 	if (how == HANG)
 		hang();
-	if (server_hooks.before && server_hooks.before(zt, hdr))
-		return;
 	if (is_shared(hdr))
 		pthread_rwlock_rdlock(&lock);
 	else
@@ -127,12 +126,10 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 	hdr->err = serve(hdr, zt->window);
 	if (how != HONEST && how != HANG)
 		tell_lie(hdr, zt->window, how);
-	if (server_hooks.after)
-		server_hooks.after(zt, hdr);
 	pthread_rwlock_unlock(&lock);
 }
 
-/* Until it is told to leave. */
+/* Until it is told to leave, by the kernel or by a hook. */
 static void serve_channel(struct zt *zt)
 {
 	struct zufs_ioc_hdr *hdr = (void *)zt->buffer;
@@ -146,8 +143,12 @@ static void serve_channel(struct zt *zt)
 		}
 		if (hdr->operation == ZUFS_OP_BREAK)
 			return;
+		if (server_hooks.before)
+			server_hooks.before(zt, hdr);
 		answer(zt, hdr);
 		__sync_fetch_and_add(&control->served, 1);
+		if (server_hooks.after && server_hooks.after(zt, hdr))
+			return;
 	}
 }
 

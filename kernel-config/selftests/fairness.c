@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Many tasks on few channels: each gets its turn, also while CPUs come and go.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "fixture.h"
+#include "guest.h"
+#include "load.h"
+
+#define TASKS	128
+
+/* Of all tasks, shared with them. */
+static struct turns {
+	volatile int ready;
+	volatile int go;
+	double started;
+	double took[TASKS];
+	int operations;
+} *turns;
+
+static int take_turns(void *arg)
+{
+	int id = (long)arg, i, fd = open(MNT "/f", O_RDWR);
+	char buffer[4096];
+
+	if (fd < 0)
+		return -1;
+	__sync_fetch_and_add(&turns->ready, 1);
+	while (!turns->go)
+		usleep(1000);
+	for (i = 0; i < turns->operations; i++)
+		if (pread(fd, buffer, sizeof(buffer), 0) != sizeof(buffer))
+			return -1;
+	turns->took[id] = seconds() - turns->started;
+	return 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int test_turns(void)
+{
+	static char data[4096];
+	pid_t pids[TASKS];
+	int status;
+	long i;
+
+	turns = mmap(NULL, sizeof(*turns), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	turns->operations = count(300, 2000);
+	CHECK(!write_file(MNT "/f", data, sizeof(data)));
+	for (i = 0; i < TASKS; i++)
+		pids[i] = start_child(take_turns, (void *)i);
+	while (turns->ready < TASKS)
+		usleep(1000);
+	turns->started = seconds();
+	turns->go = 1;
+	for (i = 0; i < TASKS; i++) {
+		CHECK(!wait_exit(pids[i], 300, &status));
+		CHECK(!status);
+	}
+	qsort(turns->took, TASKS, sizeof(double), by_size);
+	ktap_note("%d tasks, %d reads each: first %.2f s, median %.2f s, last %.2f s",
+		  TASKS, turns->operations, turns->took[0],
+		  turns->took[TASKS / 2], turns->took[TASKS - 1]);
+	CHECK(turns->took[TASKS - 1] < 2 * turns->took[TASKS / 2]);
+	return PASS;
+}
+
+static int wait_for_threads(void)
+{
+	int i;
+
+	for (i = 0; i < 5000 && control->threads < 2 * options.channels; i++)
+		usleep(1000);
+	CHECK(control->threads == 2 * options.channels);
+	return PASS;
+}
+
+static int test_hotplug(void)
+{
+	struct load load = { .dir = MNT, .tasks = 6, .strict = true };
+	int i, rounds = count(6, 100);
+	uint64_t before;
+
+	if (access("/sys/devices/system/cpu/cpu1/online", W_OK))
+		return ktap_skip("CPU 1 can not be taken offline");
+	CHECK_PASS(load_start(&load));
+	for (i = 0; i < rounds; i++) {
+		CHECK(!cpu_online(1, 0));
+		before = control->served;
+		usleep(100000);
+		/* They are served while it is away. */
+		CHECK(control->served > before);
+		CHECK(!cpu_online(1, 1));
+		CHECK_PASS(wait_for_threads());
+		before = control->served;
+		usleep(50000);
+		CHECK(control->served > before);
+	}
+	CHECK_PASS(load_stop(&load));
+	CHECK_PASS(nobody_stuck());
+	return PASS;
+}
+
+static const struct test tests[] = {
+	{ "128 tasks on two CPUs: the last within twice the median", test_turns },
+	{ "CPU hotplug under load", test_hotplug },
+	{}
+};
+
+int main(int argc, char **argv)
+{
+	static const struct suite suite = {
+		.tests = tests,
+		.set_up = fixture_start,
+		.tear_down = fixture_stop,
+	};
+
+	return ktap_main(argc, argv, &suite);
+}

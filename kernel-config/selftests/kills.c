@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Servers and applications killed at any moment: who waits gets an error, and
+ * nothing stays behind, no task, no page, no mount.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "fixture.h"
+#include "guest.h"
+#include "load.h"
+
+/* What the kernel grants a server to let go of a killed task, and some more. */
+#define KILL_LIMIT	15
+
+static int clean(void)
+{
+	CHECK_PASS(nobody_stuck());
+	CHECK_PASS(nothing_held());
+	return PASS;
+}
+
+/* ---- while the server sits on an operation ---- */
+
+static int read_file(void *unused)
+{
+	int fd = open(MNT "/f", O_RDWR);
+	char buffer[8192];
+
+	return pread(fd, buffer, sizeof(buffer), 0) < 0;
+}
+
+static int test_hung_application(void)
+{
+	int status;
+	pid_t pid;
+
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	lie(HANG, ZUFS_OP_READ);
+	pid = start_child(read_file, NULL);
+	CHECK(!wait_hung(1));
+	kill(pid, SIGKILL);
+	CHECK(!wait_exit(pid, KILL_LIMIT, &status));
+	CHECK(WIFSIGNALED(status));
+	honest();
+	/* The channel is back. */
+	CHECK(!write_file(MNT "/g", "0123456789", 10));
+	return clean();
+}
+
+static int test_hung_server(void)
+{
+	int status, i;
+	pid_t pids[6];
+	struct stat st;
+
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	lie(HANG, ZUFS_OP_READ);
+	for (i = 0; i < 6; i++)
+		pids[i] = start_child(read_file, NULL);
+	CHECK(!wait_hung(1));
+	CHECK_PASS(server_stop(SIGKILL));
+	for (i = 0; i < 6; i++) {
+		CHECK(!wait_exit(pids[i], 10, &status));
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EIO);
+	}
+	CHECK_ERR(stat(MNT "/f", &st), EIO);
+	CHECK_ERR(open(MNT "/new", O_CREAT | O_RDWR, 0600), EIO);
+	CHECK(!umount_soon(MNT));
+	CHECK_PASS(clean());
+	CHECK_PASS(server_start());
+	CHECK(!mount_pmem(NULL));
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	return PASS;
+}
+
+/* ---- the server, under load ---- */
+
+static int one_server_kill(struct random *random)
+{
+	struct load load = { .dir = MNT, .tasks = 4, .errors_end = true,
+			     .strict = true };
+	int codes[LOAD_TASKS_MAX], i;
+
+	CHECK_PASS(load_start(&load));
+	usleep(20000 + random_below(random, 150000));
+	CHECK_PASS(server_stop(SIGKILL));
+	CHECK_PASS(load_wait(&load, KILL_LIMIT, codes));
+	for (i = 0; i < load.tasks; i++)
+		CHECK(codes[i] == LOAD_SERVER_GONE);
+	CHECK(!umount_soon(MNT));
+	CHECK_PASS(nothing_held());
+
+	CHECK_PASS(server_start());
+	CHECK(!mount_pmem(NULL));
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	return PASS;
+}
+
+static int test_server(void)
+{
+	struct random random = random_stream(1);
+	int i, kills = count(12, 200);
+
+	for (i = 0; i < kills; i++)
+		CHECK_PASS(one_server_kill(&random));
+	ktap_note("server killed %d times", kills);
+	return clean();
+}
+
+/* ---- the application ---- */
+
+static char *buffer;
+#define BUFFER	(256 * 1024)
+
+static int keep_reading(void *unused)
+{
+	int fd = open(MNT "/f", O_RDONLY);
+
+	for (;;)
+		if (pread(fd, buffer, BUFFER, 0) < 0)
+			return -1;
+}
+
+static int keep_writing(void *unused)
+{
+	int fd = open(MNT "/f", O_WRONLY);
+
+	for (;;)
+		if (pwrite(fd, buffer, BUFFER, 0) < 0)
+			return -1;
+}
+
+static int keep_faulting(void *unused)
+{
+	int fd = open(MNT "/f", O_RDWR), i;
+	char *p;
+
+	for (;;) {
+		p = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (p == MAP_FAILED)
+			return -1;
+		for (i = 0; i < BUFFER; i += 4096)
+			p[i]++;
+		munmap(p, BUFFER);
+	}
+}
+
+static int keep_creating(void *unused)
+{
+	char path[64];
+	int i;
+
+	for (i = 0;; i = (i + 1) % 50) {
+		snprintf(path, sizeof(path), MNT "/c%d", i);
+		unlink(path);
+		if (mknod(path, S_IFREG | 0600, 0) && errno != EEXIST)
+			return -1;
+	}
+}
+
+static int keep_renaming(void *unused)
+{
+	for (;;) {
+		if (rename(MNT "/r1", MNT "/r2") && errno != ENOENT)
+			return -1;
+		if (rename(MNT "/r2", MNT "/r1") && errno != ENOENT)
+			return -1;
+	}
+}
+
+static const struct {
+	const char *what;
+	int (*work)(void *unused);
+} works[] = {
+	{ "read", keep_reading },
+	{ "write", keep_writing },
+	{ "fault", keep_faulting },
+	{ "create", keep_creating },
+	{ "rename", keep_renaming },
+};
+
+#define NR_WORKS	(sizeof(works) / sizeof(*works))
+
+static int one_application_kill(struct random *random, int which)
+{
+	int status;
+	pid_t pid = start_child(works[which].work, NULL);
+
+	usleep(random_below(random, 8000));
+	kill(pid, SIGKILL);
+	if (wait_exit(pid, KILL_LIMIT, &status)) {
+		ktap_note("killed in %s: does not go", works[which].what);
+		return FAIL;
+	}
+	/* It was still at it: no error before the end. */
+	if (!WIFSIGNALED(status)) {
+		ktap_note("%s: ended with %d", works[which].what,
+			  WEXITSTATUS(status));
+		return FAIL;
+	}
+	return PASS;
+}
+
+static int test_application(void)
+{
+	struct random random = random_stream(2);
+	int i, kills = count(100, 1000);
+
+	buffer = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	CHECK(buffer != MAP_FAILED);
+	CHECK(!write_file(MNT "/f", buffer, BUFFER));
+	CHECK(!write_file(MNT "/r1", "r", 1));
+	for (i = 0; i < kills; i++)
+		CHECK(!one_application_kill(&random, i % NR_WORKS));
+	ktap_note("application killed %d times", kills);
+	CHECK_PASS(clean());
+	/* The file system is all there. */
+	CHECK(!write_file(MNT "/fine", buffer, BUFFER));
+	CHECK(!access(MNT "/r1", F_OK) || !access(MNT "/r2", F_OK));
+	return PASS;
+}
+
+/* Both at once, in either order. */
+static int test_both(void)
+{
+	struct load load = { .dir = MNT, .tasks = 4 };
+	struct random random = random_stream(3);
+	int i, kills = count(5, 50);
+
+	for (i = 0; i < kills; i++) {
+		CHECK_PASS(load_start(&load));
+		usleep(random_below(&random, 50000));
+		if (i % 2) {
+			CHECK_PASS(server_stop(SIGKILL));
+			CHECK_PASS(load_stop(&load));
+		} else {
+			kill(server_pid, SIGKILL);
+			CHECK_PASS(load_stop(&load));
+			CHECK_PASS(server_stop(SIGKILL));
+		}
+		CHECK(!umount_soon(MNT));
+		CHECK_PASS(clean());
+		CHECK_PASS(server_start());
+		CHECK(!mount_pmem(NULL));
+	}
+	return PASS;
+}
+
+static int test_leaks(void)
+{
+	if (access("/sys/kernel/debug/kmemleak", F_OK))
+		return ktap_skip("this kernel has no kmemleak");
+	return nothing_leaked();
+}
+
+static const struct test tests[] = {
+	{ "application, while the server does not answer", test_hung_application },
+	{ "server, while it does not answer", test_hung_server },
+	{ "server, under load", test_server },
+	{ "application, in read, write, fault, create, rename", test_application },
+	{ "both at once", test_both },
+	{ "nothing is leaked", test_leaks },
+	{}
+};
+
+int main(int argc, char **argv)
+{
+	static const struct suite suite = {
+		.tests = tests,
+		.set_up = fixture_start,
+		.tear_down = fixture_stop,
+	};
+
+	return ktap_main(argc, argv, &suite);
+}
