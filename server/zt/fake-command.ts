@@ -6,13 +6,19 @@ import { getSystemErrorName } from 'node:util';
 import { OP, zufs_ioc_hdr } from '../abi/layout.ts';
 import { setU64, u64 } from './mount-table.ts';
 
+/** Errors that Node has no name for. */
+const moreNames = new Map([
+  [116, 'ESTALE'],
+  [117, 'EUCLEAN'],
+]);
+
 /** An operation that the server answered with an error, or that the kernel's own rules refuse. */
 export class KernelError extends Error {
   readonly errno: number;
   /** 'ENOENT' and so on. */
   readonly code: string;
   constructor(errno: number, what: string) {
-    const code = errno < 500 ? getSystemErrorName(-errno) : `E${errno}`;
+    const code = moreNames.get(errno) ?? (errno < 500 ? getSystemErrorName(-errno) : `E${errno}`);
     super(`${code}: ${what}`);
     this.name = 'KernelError';
     this.errno = errno;

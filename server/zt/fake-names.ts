@@ -75,6 +75,14 @@ export class MountNames extends MountSession {
     return inode;
   }
 
+  /** What open_by_handle_at(2) does with an inode that is not in memory: `.` of the cookie in the handle. */
+  lookupHandle(cookie: number): FakeInode {
+    const { _zi, zus_ii, dir_ii, str, SIZE } = zufs_ioc_lookup;
+    const command = this.newCommand(OP.ZUFS_OP_LOOKUP, SIZE, [_zi, 16]).u64(dir_ii, cookie).name(str, '.');
+    this.call(command, 'open by handle');
+    return this.remember(command.getU64(zus_ii), command.getU64(_zi), command);
+  }
+
   create(path: string, options: NewInodeOptions = {}): FakeInode {
     return this.makeInode(path, S_IFREG | (options.mode ?? 0o644), options);
   }

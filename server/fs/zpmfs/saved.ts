@@ -16,7 +16,7 @@ import {
   savedSeed,
 } from './format.ts';
 import type { Pmem } from './pmem.ts';
-import { H_INODE_BLOCKS, type SharedState } from './shared.ts';
+import { H_INODE_BLOCKS, REF_METADATA, REF_METADATA_UNSEEN, type SharedState } from './shared.ts';
 
 /**
  * What a clean unmount saves, so that the next mount need not walk all inodes: how often each block is referred to, and
@@ -38,7 +38,11 @@ export function saveAllocator(
   const { refs, all } = wordsOf(shared);
   const blocks = findFree(shared, Math.ceil(all / SAVED_DATA_WORDS));
   if (blocks === null) return { block: 0, words: 0 };
-  const references = new Uint32Array(shared.refs.buffer, shared.refs.byteOffset, refs);
+  // What nobody looked at in this mount either.
+  const counts = shared.refs;
+  for (let block = 0; block < counts.length; block++)
+    if (counts[block] === REF_METADATA_UNSEEN) counts[block] = REF_METADATA;
+  const references = new Uint32Array(counts.buffer, counts.byteOffset, refs);
   const stamp = pmem.load(SUPER_BLOCK, SB_MOUNTS);
   blocks.forEach((block, number) => {
     const first = number * SAVED_DATA_WORDS;

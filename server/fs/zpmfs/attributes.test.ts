@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { describe, expect, it } from 'vitest';
+import { FLAG } from '../../abi/layout.ts';
+import type { FakeMount } from '../../zt/fake-kernel.ts';
+import { RENAME } from '../../zt/fake-mount.ts';
+import { checkMemory, createVolume } from './test-volume.ts';
+
+const FSGETXATTR = 0x801c581f;
+const FSSETXATTR = 0x401c5820;
+const SHUTDOWN = 0x8004587d;
+const BIRTH_TIME = 0x80085a20;
+const PROJINHERIT = 0x200;
+const NODUMP = 0x80;
+const EXTSZINHERIT = 0x1000;
+const EXTSIZE = 0x800;
+
+function getFsx(fs: FakeMount, path: string): { xflags: number; extentSize: number; project: number } {
+  const view = new DataView(fs.ioctl(path, FSGETXATTR, new Uint8Array(28)).buffer);
+  return {
+    xflags: view.getUint32(0, true),
+    extentSize: view.getUint32(4, true),
+    project: view.getUint32(12, true),
+  };
+}
+
+function setFsx(fs: FakeMount, path: string, xflags: number, project: number, extentSize = 0): void {
+  const view = new DataView(new ArrayBuffer(28));
+  view.setUint32(0, xflags, true);
+  view.setUint32(4, extentSize, true);
+  view.setUint32(12, project, true);
+  fs.ioctl(path, FSSETXATTR, new Uint8Array(view.buffer), FLAG.ZUFS_IOC_CAP_ADMIN);
+}
+
+describe('projects', () => {
+  it('are inherited where the directory says so, over a remount too', () => {
+    const volume = createVolume(8 << 20);
+    let fs = volume.kernel.mount();
+    fs.mkdir('/p');
+    setFsx(fs, '/p', PROJINHERIT | NODUMP | EXTSZINHERIT, 42, 65_536);
+    fs.create('/p/file');
+    fs.mkdir('/p/directory');
+    fs.create('/p/directory/file');
+    fs.create('/outside');
+    fs.unmount();
+    fs = volume.kernel.mount();
+    expect(getFsx(fs, '/p/file')).toEqual({ xflags: NODUMP | EXTSIZE, extentSize: 65_536, project: 42 });
+    expect(getFsx(fs, '/p/directory').project).toBe(42);
+    expect(getFsx(fs, '/p/directory').xflags & PROJINHERIT).toBe(PROJINHERIT);
+    expect(getFsx(fs, '/p/directory/file').project).toBe(42);
+    expect(getFsx(fs, '/outside')).toEqual({ xflags: 0, extentSize: 0, project: 0 });
+    fs.unmount();
+    expect(checkMemory(volume)).toEqual([]);
+  });
+
+  it('keep inodes of others out', () => {
+    const fs = createVolume(8 << 20).kernel.mount();
+    fs.mkdir('/p');
+    setFsx(fs, '/p', PROJINHERIT, 42);
+    fs.create('/p/inside');
+    fs.create('/outside');
+    expect(() => fs.link('/outside', '/p/link')).toThrow('EXDEV');
+    expect(() => fs.rename('/outside', '/p/moved')).toThrow('EXDEV');
+    expect(() => fs.rename('/p/inside', '/outside', RENAME.EXCHANGE)).toThrow('EXDEV');
+    fs.rename('/p/inside', '/p/renamed');
+    fs.rename('/p/renamed', '/out');
+    expect(fs.list('/p')).toEqual([]);
+    fs.rename('/out', '/p/back');
+    fs.unmount();
+  });
+});
+
+describe('ioctls', () => {
+  it('tell when an inode was made, whatever happens to it later', () => {
+    const fs = createVolume(8 << 20).kernel.mount();
+    fs.now = () => 4_000_000_000_123_456_789n;
+    fs.create('/f');
+    fs.now = () => 4_100_000_000_000_000_000n;
+    fs.write('/f', 0, 'text');
+    fs.chmod('/f', 0o600);
+    const birth = new DataView(fs.ioctl('/f', BIRTH_TIME).buffer).getBigInt64(0, true);
+    expect(birth).toBe(4_000_000_000_123_456_789n);
+    fs.unmount();
+  });
+
+  it('shut the file system down for the administrator only', () => {
+    const volume = createVolume(8 << 20);
+    const fs = volume.kernel.mount();
+    fs.writeFile('/f', 'text');
+    expect(() => fs.ioctl('/f', SHUTDOWN)).toThrow('EPERM');
+    expect(fs.readText('/f')).toBe('text');
+    fs.ioctl('/f', SHUTDOWN, new Uint8Array(8), FLAG.ZUFS_IOC_CAP_ADMIN);
+    expect(() => fs.readText('/f')).toThrow('EIO');
+    expect(() => fs.create('/g')).toThrow('EIO');
+    const again = volume.reopen().kernel.mount();
+    expect(again.readText('/f')).toBe('text');
+    again.unmount();
+    expect(checkMemory(volume)).toEqual([]);
+  });
+});
