@@ -142,11 +142,15 @@ async function unmountAll(vm: Vm, directory: string, signal: AbortSignal): Promi
   }
 }
 
-/** Copy results out of the guest into `hostDirectory`: all of an attempt, or the files of one test. */
+/**
+ * Copy results out of the guest into `hostDirectory`: all of an attempt, or the files of one test. What belongs to the attempt as
+ * a whole (`result.xml`, `check.log`) gets `label` into its name, since every attempt of a run has its own.
+ */
 export async function fetchResults(
   vm: Vm,
   attempt: number,
   hostDirectory: string,
+  label: string,
   context: TaskContext,
   test?: string,
 ): Promise<void> {
@@ -161,17 +165,17 @@ export async function fetchResults(
   try {
     const file = join(scratch, 'results.tar.gz');
     await vm.download(packed, file, context);
-    await unpack(file, hostDirectory);
+    await unpack(file, hostDirectory, label);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
 }
 
 /** Unpack a tar that the guest made. The guest is not trusted with where files go: plain files below `directory` only. */
-export async function unpack(file: string, directory: string): Promise<void> {
+export async function unpack(file: string, directory: string, label: string): Promise<void> {
   const tar = extract();
   tar.on('entry', (header, stream, next) => {
-    const place = join(directory, posix.normalize(header.name));
+    const place = join(directory, labelled(posix.normalize(header.name), label));
     const wanted = header.type === 'file' && place.startsWith(`${directory}/`);
     buffer(stream)
       .then(async (content) => {
@@ -182,4 +186,11 @@ export async function unpack(file: string, directory: string): Promise<void> {
       .then(() => next(), next);
   });
   await pipeline(createReadStream(file), createGunzip(), tar);
+}
+
+/** `result.xml` of attempt 2 is `result-2.xml`; files of a test lie in a directory and keep their names. */
+function labelled(name: string, label: string): string {
+  if (name.includes('/')) return name;
+  const { name: stem, ext } = posix.parse(name);
+  return `${stem}-${label}${ext}`;
 }

@@ -4,12 +4,17 @@ import type { LabContext } from '../lab/context.ts';
 import { ensureMounted, ensureVm, obtainArtefacts } from '../lab/lifecycle.ts';
 import type { GuestVm } from '../lab/vm/guest.ts';
 import { endLab, findLab } from '../lab/vm/running.ts';
-import type { VmState } from '../lab/vm/state.ts';
-import { fileSystemProfile } from './filesystems.ts';
-import { runXfstests, type XfstestsRequest, type XfstestsResult } from './xfstests.ts';
+import { siblingStateDir, type VmState } from '../lab/vm/state.ts';
+import { type FileSystemProfile, fileSystemProfile } from './filesystems.ts';
+import { type LabVm, runXfstests, type XfstestsRequest, type XfstestsResult } from './xfstests.ts';
 
 /** What the user may say; what is left out comes from the settings. */
-export type InLabRequest = Pick<XfstestsRequest, 'fileSystem' | 'selection' | 'testTimeout'>;
+export interface InLabRequest extends Omit<XfstestsRequest, 'vms'> {
+  /** VMs beside each other; default 1. */
+  readonly shards?: number;
+  /** Runs, one after the other, in the same VMs; default 1. */
+  readonly repeat?: number;
+}
 
 /** A lab with a VM; before tests run, with zus and the mounts too where the file system under test needs them. */
 export interface ReadyLab {
@@ -19,48 +24,91 @@ export interface ReadyLab {
 
 /**
  * Run xfstests in the context's lab: the one given (its file systems mounted, its VM the caller's to close), else the one that
- * runs, else a new one. A VM that is lost on the way is started anew for the rest of the tests. The lab stays up afterwards.
+ * runs, else a new one. A VM that is lost on the way is started anew for the rest of the tests. The lab stays up afterwards;
+ * those of further shards, named after it (`default-2`), are ended. Gives a result for each repeat.
  */
 export async function runXfstestsInLab(
   context: LabContext,
   request: InLabRequest,
   given?: ReadyLab,
-): Promise<XfstestsResult> {
+): Promise<[XfstestsResult, ...XfstestsResult[]]> {
+  const { shards = 1, repeat = 1, ...rest } = request;
   const profile = fileSystemProfile(request.fileSystem ?? context.config.mount.filesystem);
-  const opened: GuestVm[] = [];
-  const ready = async (): Promise<ReadyLab> => {
-    const lab = (await runningLab(context)) ?? (await newLab(context));
-    opened.push(lab.vm);
-    if (profile.needsServer) await ensureMounted(context, { ...lab, booted: false });
-    return lab;
+  const contexts = Array.from({ length: shards }, (_, at) =>
+    at === 0 ? context : shardContext(context, at + 1),
+  );
+  await using labs = new Labs(profile, contexts);
+  const round = async (number: number): Promise<XfstestsResult> => {
+    const vms = await labs.ready(number === 1 ? given : undefined);
+    const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
+    return await context.step(title, (step) => runXfstests(step, { ...rest, vms }));
   };
-  try {
-    const lab = given ?? (await ready());
-    return await context.step(`xfstests on ${profile.name}`, (step) =>
-      runXfstests(step, {
-        ...request,
-        vm: lab.vm,
-        devices: { test: lab.state.testDevices, scratch: lab.state.scratchDevices },
-        revive: async () => {
-          await endLab(context, context.name, context.stateDir, { keepLogs: true });
-          return (await ready()).vm;
-        },
-      }),
-    );
-  } finally {
-    for (const vm of opened) await vm[Symbol.asyncDispose]();
+  const results: [XfstestsResult, ...XfstestsResult[]] = [await round(1)];
+  for (let number = 2; number <= repeat; number += 1) results.push(await round(number));
+  return results;
+}
+
+/** A lab beside the context's own. */
+function shardContext(context: LabContext, number: number): LabContext {
+  const name = `${context.name}-${number}`;
+  return { ...context, name, stateDir: siblingStateDir(context, name) };
+}
+
+/** The labs of a run: their connections close with it, and all but the first, which were opened for shards, end. */
+class Labs implements AsyncDisposable {
+  readonly #profile: FileSystemProfile;
+  readonly #contexts: readonly LabContext[];
+  readonly #opened: GuestVm[] = [];
+
+  constructor(profile: FileSystemProfile, contexts: readonly LabContext[]) {
+    this.#profile = profile;
+    this.#contexts = contexts;
+  }
+
+  /** What runs, or is started now; `given` is the first. */
+  async ready(given: ReadyLab | undefined): Promise<[LabVm, ...LabVm[]]> {
+    // The first alone, since the others find the kernel and the image that it builds.
+    const [context, ...more] = this.#contexts;
+    const first = this.#labVm(context, given ?? (await this.#open(context)));
+    return [
+      first,
+      ...(await Promise.all(more.map(async (shard) => this.#labVm(shard, await this.#open(shard))))),
+    ];
+  }
+
+  #labVm(context: LabContext, { vm, state }: ReadyLab): LabVm {
+    return {
+      vm,
+      state,
+      devices: { test: state.testDevices, scratch: state.scratchDevices },
+      revive: async () => {
+        await endLab(context, context.name, context.stateDir, { keepLogs: true });
+        return (await this.#open(context)).vm;
+      },
+    };
+  }
+
+  async #open(context: LabContext): Promise<ReadyLab> {
+    const lab = (await runningLab(context)) ?? (await ensureVm(context, await obtainArtefacts(context)));
+    this.#opened.push(lab.vm);
+    if (this.#profile.needsServer) await ensureMounted(context, { ...lab, booted: false });
+    return lab;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const vm of this.#opened) await vm[Symbol.asyncDispose]();
+    for (const shard of this.#contexts.slice(1)) {
+      await endLab(shard, shard.name, shard.stateDir, { keepLogs: true });
+    }
   }
 }
 
-/** Undefined when there is none, or one that died. */
+/** Undefined when there is none, one that died, or one of another flavour than the settings ask for. */
 async function runningLab(context: LabContext): Promise<ReadyLab | undefined> {
   const lab = await findLab(context);
   if (lab === undefined) return undefined;
-  if ((await lab.vm.health()).state === 'running') return lab;
+  const alive = (await lab.vm.health()).state === 'running';
+  if (alive && lab.state.flavour === context.config.kernel.flavour) return lab;
   await lab.vm[Symbol.asyncDispose]();
   return undefined;
-}
-
-async function newLab(context: LabContext): Promise<ReadyLab> {
-  return await ensureVm(context, await obtainArtefacts(context));
 }

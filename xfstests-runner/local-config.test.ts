@@ -23,6 +23,7 @@ test('zpmfs: first devices mounted, the others given to mkfs of scratch', () => 
     scratchMount: '/mnt/scratch',
     resultBase: '/results',
     kmemleak: false,
+    soak: undefined,
   });
   expect(sourced(text, 'FSTYP', 'TEST_DEV', 'SCRATCH_DEV', 'USE_KMEMLEAK', 'KEEP_DMESG')).toEqual([
     'zpmfs',
@@ -43,16 +44,18 @@ test('ext4 with dax: both mount option variables are the same; words survive the
     scratchMount: '/mnt/scratch',
     resultBase: '/results',
     kmemleak: true,
+    soak: 90,
   });
-  const [fstyp, options, testOptions, directory, leak] = sourced(
+  const [fstyp, options, testOptions, directory, leak, soak] = sourced(
     text,
     'FSTYP',
     'MOUNT_OPTIONS',
     'TEST_FS_MOUNT_OPTS',
     'TEST_DIR',
     'USE_KMEMLEAK',
+    'SOAK_DURATION',
   );
-  expect([fstyp, directory, leak]).toEqual(['ext4', "/mnt/it's a $test", 'yes']);
+  expect([fstyp, directory, leak, soak]).toEqual(['ext4', "/mnt/it's a $test", 'yes', '90']);
   expect(options).toContain('dax');
   expect(testOptions).toBe(options);
 });

@@ -11,6 +11,8 @@ export interface LocalConfigInput {
   readonly resultBase: string;
   /** The kernel can report leaks. */
   readonly kmemleak: boolean;
+  /** Seconds for tests that are made to run for a while; undefined: their own default. */
+  readonly soak: number | undefined;
 }
 
 /**
@@ -33,6 +35,7 @@ export function localConfig(input: LocalConfigInput): string {
     KEEP_DMESG: 'yes',
     // The tail of a difference tells little; whole differences are in the .out.bad files.
     DIFF_LENGTH: '20',
+    ...(input.soak === undefined ? {} : { SOAK_DURATION: String(input.soak) }),
     ...(input.kmemleak ? { USE_KMEMLEAK: 'yes' } : {}),
   };
   const lines = Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`);

@@ -8,11 +8,12 @@ import { InterruptedError } from '../lab/errors.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import type { WatchdogTiming } from './attempt.ts';
 import { fileSystemProfile } from './filesystems.ts';
+import { readJournal } from './journal.ts';
 import { makeRunDirectory, runTests } from './run.ts';
-import { type FakeContext, fakeContext } from './testing/context.ts';
+import { type FakeContext, fakeContext, noProvenance } from './testing/context.ts';
 import { FakeGuest, type PlayedCheck } from './testing/fake-guest.ts';
 import { RecordedTimes } from './times.ts';
-import { exitCodeOf, type RunReport } from './verdict.ts';
+import { exitCodeOf, type RunReport, type TestOutcome } from './verdict.ts';
 
 let root: string;
 beforeEach(async () => {
@@ -25,6 +26,16 @@ const timing: WatchdogTiming = { tick: 5, health: 10, collect: 500, idle: 400, f
 const three = ['generic/001', 'generic/002', 'generic/003'];
 const forever = new Promise<never>(() => undefined);
 
+interface PlayOptions {
+  readonly tests?: readonly string[];
+  readonly revive?: () => Promise<Vm>;
+  readonly limit?: number;
+  /** Guests of further shards. */
+  readonly others?: readonly Vm[];
+  readonly settled?: readonly TestOutcome[];
+  readonly expunged?: ReadonlySet<string>;
+}
+
 interface Ran {
   readonly report: RunReport;
   readonly directory: string;
@@ -32,10 +43,7 @@ interface Ran {
   readonly guest: FakeGuest;
 }
 
-async function play(
-  check: PlayedCheck,
-  options: { tests?: readonly string[]; revive?: () => Promise<Vm>; limit?: number } = {},
-): Promise<Ran> {
+async function play(check: PlayedCheck, options: PlayOptions = {}): Promise<Ran> {
   const context = fakeContext(root);
   const guest = await FakeGuest.create(check);
   const { report, directory } = await runOn(guest, context, options);
@@ -45,23 +53,34 @@ async function play(
 async function runOn(
   vm: Vm,
   context: FakeContext,
-  options: { tests?: readonly string[]; revive?: () => Promise<Vm>; limit?: number },
+  options: PlayOptions,
 ): Promise<{ report: RunReport; directory: string }> {
   const { run, directory } = await makeRunDirectory(join(root, 'results'), 'zpmfs', new Date());
   const report = await runTests(
     {
-      vm,
+      vms: [
+        {
+          vm,
+          devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
+          ...(options.revive === undefined ? {} : { revive: options.revive }),
+        },
+        ...(options.others ?? []).map((other) => ({
+          vm: other,
+          devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
+        })),
+      ],
+      ...(options.settled === undefined ? {} : { settled: options.settled }),
+      ...(options.expunged === undefined ? {} : { expunged: options.expunged }),
       bundle: { key: 'abc', file: join(root, 'bundle.tar.gz') },
       tests: options.tests ?? three,
       fileSystem: fileSystemProfile('zpmfs'),
-      devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
       mounts: { test: '/mnt/test', scratch: '/mnt/scratch' },
       testTimeout: options.limit ?? 60,
       directory,
       run,
+      provenance: noProvenance,
       times: await RecordedTimes.load(join(root, 'times.json')),
       timing,
-      ...(options.revive === undefined ? {} : { revive: options.revive }),
     },
     context,
   );
@@ -300,6 +319,97 @@ test('interrupted: check is ended in the guest, the report of what ran is writte
   ) as RunReport;
   expect(statuses(report)).toEqual({ 'generic/001': 'passed' });
   expect(report.verdict).toBe('incomplete');
+});
+
+const passAll: PlayedCheck = async (guest, tests) => {
+  for (const name of tests) guest.pass(name);
+  guest.finish();
+  return 0;
+};
+
+test('two shards: every test runs once, the verdict is one, the files of both are there', async () => {
+  await using second = await FakeGuest.create(async (guest, tests) => {
+    for (const name of tests) guest.fail(name);
+    guest.finish();
+    return 1;
+  });
+  const { report, directory } = await play(passAll, { others: [second] });
+  expect(report.tests.map(({ name }) => name)).toEqual(three);
+  expect(report.counts).toMatchObject({ passed: 2, failed: 1 });
+  expect(report).toMatchObject({ verdict: 'failed', shards: 2, missing: [] });
+  const files = await readdir(directory);
+  expect(files).toEqual(expect.arrayContaining(['result-shard1.1.xml', 'result-shard2.1.xml', 'index.html']));
+});
+
+test('a shard that dies leaves its tests without a verdict; those of the others count: exit 2', async () => {
+  await using second = await FakeGuest.create(async () => {
+    throw new Error('gone');
+  });
+  const { report } = await play(passAll, { others: [second] });
+  expect(report.counts.passed).toBe(2);
+  expect(report.missing).toHaveLength(1);
+  expect(report.problems.join()).toContain('gone');
+  expect(exitCodeOf(report.verdict)).toBe(2);
+});
+
+test('a VM that was lost and replaced is an event of the report, and no problem', async () => {
+  await using second = await FakeGuest.create(passAll);
+  const { report } = await play(
+    async (guest) => {
+      guest.pass('generic/001');
+      guest.start('generic/002');
+      throw new Error('the connection broke');
+    },
+    { revive: async () => second },
+  );
+  expect(report.problems).toEqual([]);
+  expect(report.events.join()).toMatch(/The VM was lost \(the connection broke\); another took the rest/);
+});
+
+test('a run that was ended is resumed from its journal: what has a verdict is not run again', async () => {
+  const context = fakeContext(root);
+  await using guest = await FakeGuest.create(async (played) => {
+    played.fail('generic/001');
+    played.start('generic/002');
+    context.abort.abort(new InterruptedError());
+    return forever;
+  });
+  await expect(runOn(guest, context, {})).rejects.toThrow(InterruptedError);
+  const [run] = await readdir(join(root, 'results'));
+  const { plan, outcomes } = await readJournal(join(root, 'results', run ?? ''));
+  expect(plan.tests).toEqual(three);
+  expect(outcomes.map(({ name, status }) => [name, status])).toEqual([['generic/001', 'failed']]);
+
+  let asked: readonly string[] = [];
+  const { report } = await play(
+    async (played, tests) => {
+      asked = tests;
+      return await passAll(played, tests, context.signal);
+    },
+    { settled: outcomes },
+  );
+  expect(asked).toEqual(['generic/002', 'generic/003']);
+  expect(statuses(report)).toEqual({
+    'generic/001': 'failed',
+    'generic/002': 'passed',
+    'generic/003': 'passed',
+  });
+  expect(report.verdict).toBe('failed');
+});
+
+test('half a line at the end of a journal is the test that has no verdict', async () => {
+  const { directory } = await play(passAll);
+  const text = await readFile(join(directory, 'journal.jsonl'), 'utf8');
+  const lastEntry = text.lastIndexOf('{');
+  await writeFile(join(directory, 'journal.jsonl'), `${text.slice(0, lastEntry)}{"name":"gener`);
+  expect((await readJournal(directory)).outcomes.map(({ name }) => name)).toContain('generic/001');
+  await expect(readJournal(root)).rejects.toThrow(/holds no run that could be resumed/);
+});
+
+test('an expunge of a test that passes is reported as not needed', async () => {
+  const { report } = await play(passAll, { expunged: new Set(['generic/002']) });
+  expect(report.events).toEqual(['generic/002 is expunged, but passed: its expunge is not needed.']);
+  expect(report.verdict).toBe('passed');
 });
 
 test('times of passes are kept for the next ETA', async () => {

@@ -34,6 +34,11 @@ export class RecordedTimes {
     return sum + (sum / seen.length) * (tests.length - seen.length);
   }
 
+  /** Seconds that a test took when it last passed. */
+  of(fileSystem: string, test: string): number | undefined {
+    return this.#times[fileSystem]?.[test];
+  }
+
   record(fileSystem: string, test: string, seconds: number): void {
     this.#times[fileSystem] ??= {};
     this.#times[fileSystem][test] = Math.round(seconds * 10) / 10;

@@ -1,37 +1,63 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-/** How a test ended. `crashed`: the guest died in it. `hung`: it exceeded its time and was ended. Both count as failures. */
-export type TestStatus = 'passed' | 'failed' | 'notrun' | 'crashed' | 'hung';
+import { z } from 'zod';
 
-export interface TestOutcome {
-  readonly name: string;
-  readonly status: TestStatus;
-  readonly seconds: number;
+/** How a test ended. `crashed`: the guest died in it. `hung`: it exceeded its time and was ended. Both count as failures. */
+export const testStatuses = ['passed', 'failed', 'notrun', 'crashed', 'hung'] as const;
+
+export type TestStatus = (typeof testStatuses)[number];
+
+export const outcomeSchema = z.object({
+  name: z.string(),
+  status: z.enum(testStatuses),
+  seconds: z.number(),
   /** Why it did not pass; '' when it did. */
-  readonly reason: string;
-}
+  reason: z.string(),
+});
+
+export type TestOutcome = Readonly<z.infer<typeof outcomeSchema>>;
+
+/** What was tested with what, so that two runs can be told apart: hashes of the artefacts, '' for what a run did not need. */
+export const provenanceSchema = z.object({
+  kernel: z.string(),
+  flavour: z.string(),
+  image: z.string(),
+  server: z.string(),
+  xfstests: z.string(),
+  accelerator: z.string(),
+  cpus: z.number(),
+});
+
+export type Provenance = Readonly<z.infer<typeof provenanceSchema>>;
 
 /** `incomplete`: the lab failed, so that what ran does not answer the question that was asked. */
 export type Verdict = 'passed' | 'failed' | 'incomplete';
 
 export type Counts = Readonly<Record<TestStatus, number>>;
 
-export interface RunReport {
+export const reportSchema = z.object({
   /** Identifier of the run: name of its directory. */
-  readonly run: string;
-  readonly verdict: Verdict;
-  readonly counts: Counts;
-  readonly tests: readonly TestOutcome[];
+  run: z.string(),
+  verdict: z.enum(['passed', 'failed', 'incomplete']),
+  counts: z.record(z.enum(testStatuses), z.number()),
+  tests: z.array(outcomeSchema),
   /** Selected tests of which no verdict came back. */
-  readonly missing: readonly string[];
+  missing: z.array(z.string()),
   /** What went wrong with the lab itself, in sentences. */
-  readonly problems: readonly string[];
-  readonly fileSystem: string;
-  /** Seconds from the first test's start to the end. */
-  readonly seconds: number;
+  problems: z.array(z.string()),
+  /** What happened on the way and changed no verdict: a VM that was lost and replaced, an expunge that is not needed. */
+  events: z.array(z.string()),
+  fileSystem: z.string(),
+  /** Seconds from the first test's start to the end; of a resumed run, those of its last part. */
+  seconds: z.number(),
   /** Time of the start, ISO 8601. */
-  readonly started: string;
-}
+  started: z.string(),
+  /** VMs that ran tests beside each other. */
+  shards: z.number(),
+  provenance: provenanceSchema,
+});
+
+export type RunReport = Readonly<z.infer<typeof reportSchema>>;
 
 export function countOutcomes(tests: readonly TestOutcome[]): Counts {
   const counts = { passed: 0, failed: 0, notrun: 0, crashed: 0, hung: 0 };

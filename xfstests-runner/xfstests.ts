@@ -1,23 +1,30 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
+import { deployedServer } from '../lab/deploy/server.ts';
 import { LabError } from '../lab/errors.ts';
-import type { Vm } from '../lab/vm/vm.ts';
+import type { VmState } from '../lab/vm/state.ts';
 import { makeBundle, ownTests } from './bundle.ts';
-import { fileSystemProfile, type RunDevices } from './filesystems.ts';
+import { applicable, expungedOutcome, readExpunges } from './expunges.ts';
+import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './filesystems.ts';
+import { execChecked } from './guest.ts';
+import { readJournal } from './journal.ts';
 import { makeRunDirectory, runTests } from './run.ts';
 import { defaultList, type Selection, selectTests } from './selection.ts';
+import type { ShardVm } from './shard.ts';
 import { obtainTree } from './source.ts';
 import { RecordedTimes } from './times.ts';
-import type { RunReport } from './verdict.ts';
+import type { RunReport, TestOutcome } from './verdict.ts';
 
-/** What to run besides what the settings say, and on which VM. */
+/** A VM of the lab, as far as a run has to know it. */
+export interface LabVm extends ShardVm {
+  readonly state: VmState;
+}
+
+/** What to run besides what the settings say, and on which VMs. */
 export interface XfstestsRequest {
-  readonly vm: Vm;
-  readonly devices: RunDevices;
-  /** See `RunOptions.revive`. */
-  revive?(): Promise<Vm>;
+  readonly vms: readonly [LabVm, ...LabVm[]];
   /** Name of a profile in `filesystems.ts`; default: what the lab mounts (`mount.filesystem`). */
   readonly fileSystem?: string;
   /**
@@ -26,6 +33,12 @@ export interface XfstestsRequest {
   readonly selection?: Partial<Selection>;
   /** Seconds one test may take; default: `xfstests.testTimeout`. */
   readonly testTimeout?: number;
+  /** Seconds that tests made to run for a while are to take. */
+  readonly soak?: number;
+  /** Directory of a run to go on with, instead of a selection: its tests that have no verdict yet. */
+  readonly resume?: string;
+  /** Run expunged tests too, and report those that pass. */
+  readonly runExpunged?: boolean;
 }
 
 export interface XfstestsResult {
@@ -35,36 +48,90 @@ export interface XfstestsResult {
 }
 
 /**
- * Run xfstests on a VM that is up, from finding a tree to the reports. Rejects with a `LabError` when there is nothing to run
+ * Run xfstests on VMs that are up, from finding a tree to the reports. Rejects with a `LabError` when there is nothing to run
  * or no tree to be had; everything that goes wrong later is in the report's verdict.
  */
 export async function runXfstests(context: LabContext, request: XfstestsRequest): Promise<XfstestsResult> {
-  const { config, packageRoot, cacheRoot } = context;
+  const { config, packageRoot, cacheRoot, cache, signal } = context;
+  const [{ vm, state }] = request.vms;
   const profile = fileSystemProfile(request.fileSystem ?? config.mount.filesystem);
-  requireDevices(request.devices);
+  for (const { devices } of request.vms) requireDevices(devices);
   const tree = await obtainTree(context);
-  const selection = await completeSelection(context, request.selection ?? {});
-  const tests = await selectTests(tree, selection, await ownTests(packageRoot));
-  if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
-  const bundle = await makeBundle(tree, packageRoot, context.cache, context);
-  const { run, directory } = await makeRunDirectory(resultsRoot(packageRoot), profile.name, new Date());
+  const bundle = await makeBundle(tree, packageRoot, cache, context);
+  const kernel = (await execChecked(vm, ['uname', '-r'], { signal })).stdout.trim();
+  const { accelerator, flavour } = state;
+  const expunges = applicable(await readExpunges(config.xfstests.expunges), {
+    fs: profile.name,
+    flavour,
+    accelerator,
+    kernel,
+  });
+
+  const { run, directory, tests, settled } =
+    request.resume === undefined
+      ? await newRun(context, profile, tree, request.selection ?? {})
+      : await resumedRun(request.resume, profile);
+  const expunged = tests.flatMap((test) => expunges.get(test) ?? []).map(expungedOutcome);
+
   const report = await runTests(
     {
-      vm: request.vm,
-      ...(request.revive === undefined ? {} : { revive: request.revive }),
+      vms: request.vms,
       bundle,
       tests,
+      settled: request.runExpunged === true ? settled : [...settled, ...expunged],
       fileSystem: profile,
-      devices: request.devices,
       mounts: config.mount,
       testTimeout: request.testTimeout ?? config.xfstests.testTimeout,
+      ...(request.soak === undefined ? {} : { soak: request.soak }),
+      expunged: new Set(expunges.keys()),
       directory,
       run,
+      provenance: {
+        kernel: state.kernel,
+        flavour,
+        image: state.image,
+        server: profile.needsServer ? await deployedServer(vm, signal) : '',
+        xfstests: bundle.key,
+        accelerator,
+        cpus: state.cpus,
+      },
       times: await RecordedTimes.load(join(cacheRoot, 'xfstests-times.json')),
     },
     context,
   );
   return { report, directory };
+}
+
+interface RunToDo {
+  readonly run: string;
+  readonly directory: string;
+  readonly tests: readonly string[];
+  readonly settled: readonly TestOutcome[];
+}
+
+async function newRun(
+  context: LabContext,
+  profile: FileSystemProfile,
+  tree: string,
+  selection: Partial<Selection>,
+): Promise<RunToDo> {
+  const { packageRoot } = context;
+  const complete = await completeSelection(context, selection);
+  const tests = await selectTests(tree, complete, await ownTests(packageRoot));
+  if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
+  const made = await makeRunDirectory(resultsRoot(packageRoot), profile.name, new Date());
+  return { ...made, tests, settled: [] };
+}
+
+/** The same run, with the verdicts that it came to: a failure stays one. */
+async function resumedRun(directory: string, profile: FileSystemProfile): Promise<RunToDo> {
+  const { plan, outcomes } = await readJournal(directory);
+  if (plan.fileSystem !== profile.name) {
+    throw new LabError(`${basename(directory)} is a run on ${plan.fileSystem}, not on ${profile.name}.`, {
+      hint: `Resume it with --fs ${plan.fileSystem}.`,
+    });
+  }
+  return { run: plan.run, directory, tests: plan.tests, settled: outcomes };
 }
 
 /** Every run of this checkout has a directory below this one. */

@@ -35,7 +35,7 @@ export async function deployServer(context: LabContext, vm: Vm): Promise<Deploye
   const arguments_ = serverArguments(context);
   const key = `${await context.cache.hashFiles([directory])} ${arguments_.join(' ')}`;
 
-  const deployed = (await vm.exec(['cat', keyFile], { signal })).stdout.trim();
+  const deployed = await deployedServer(vm, signal);
   const running = (await vm.exec(['zus-service', 'status'], { signal })).exitCode === 0;
   if (running && deployed === key) return { key, started: false };
   if (running) {
@@ -50,6 +50,11 @@ export async function deployServer(context: LabContext, vm: Vm): Promise<Deploye
   await startServer(context, vm);
   await mustRun(vm, 'The server could not be marked', ['tee', keyFile], { signal, input: `${key}\n` });
   return { key, started: true };
+}
+
+/** Hash and arguments of the server that was brought to the guest last; '' when none was. */
+export async function deployedServer(vm: Vm, signal: AbortSignal): Promise<string> {
+  return (await vm.exec(['cat', keyFile], { signal })).stdout.trim();
 }
 
 /** Start the deployed server with the settings' arguments; returns once it serves. Its log comes to the host when it does not. */

@@ -7,6 +7,7 @@ import getPort from 'get-port';
 import type { LabContext } from '../context.ts';
 import { LabError } from '../errors.ts';
 import type { GuestImage } from '../image/build.ts';
+import type { Kernel } from '../kernel/build.ts';
 import { labelOfLab, labelOfRole } from '../runtime/labels.ts';
 import type { Background } from '../runtime/runtime.ts';
 import { abortable } from './abortable.ts';
@@ -29,7 +30,7 @@ import { devicesAcrossNodes, type PmemDevice, planTopology, type Topology } from
 
 /** What a VM is booted from. */
 export interface BootArtefacts {
-  readonly kernel: { readonly key: string; readonly bzImage: string };
+  readonly kernel: Pick<Kernel, 'key' | 'bzImage' | 'flavour'>;
   readonly image: GuestImage;
 }
 
@@ -178,6 +179,7 @@ async function boot(
       sshPort: port,
       hostKey: artefacts.image.hostKey,
       kernel: artefacts.kernel.key,
+      flavour: artefacts.kernel.flavour,
       image: artefacts.image.key,
       machine: options.machineKey ?? '',
       cpus: topology.cpus,

@@ -49,6 +49,7 @@ const stateSchema = z.object({
   hostKey: z.string(),
   /** Keys of the artefacts it runs. */
   kernel: z.string(),
+  flavour: z.enum(['release', 'debug']),
   image: z.string(),
   /** Hash of all that a running VM cannot change any more. */
   machine: z.string(),

@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
+import { noProvenance } from '../testing/context.ts';
 import type { RunReport } from '../verdict.ts';
 import { junitXml } from './junit.ts';
 
@@ -21,6 +22,9 @@ const report: RunReport = {
   fileSystem: 'zpmfs',
   seconds: 910.5,
   started: '2026-01-02T03:04:05.678Z',
+  events: [],
+  shards: 1,
+  provenance: noProvenance,
 };
 const evidence = new Map([['generic/002', 'bytes \u0000\u001b[1m ]]> & \ud800 <tag>']]);
 

@@ -2,9 +2,7 @@
 
 import { create } from 'xmlbuilder2';
 import type { RunReport, TestOutcome } from '../verdict.ts';
-
-/** What a failed test left, for the reader of the report: shortened texts by name. */
-export type Evidence = ReadonlyMap<string, string>;
+import type { Evidence } from './evidence.ts';
 
 /**
  * The run as JUnit XML: one suite, a case a test. Failures are `failure`, a test in which the guest hung or crashed and one

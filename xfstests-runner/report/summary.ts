@@ -12,7 +12,7 @@ export function countsText(counts: Counts): string {
   return parts.join(', ');
 }
 
-const verdictText: Readonly<Record<Verdict, string>> = {
+export const verdictText: Readonly<Record<Verdict, string>> = {
   passed: 'passed',
   failed: 'FAILED',
   incomplete: 'INCOMPLETE: the lab failed, so this is no verdict on the file system',

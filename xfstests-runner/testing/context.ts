@@ -8,6 +8,18 @@ import { type LabConfig, labConfigSchema } from '../../lab/config/schema.ts';
 import type { LabContext } from '../../lab/context.ts';
 import { packageRoot } from '../../lab/paths.ts';
 import type { RunOptions, RunResult, Runtime } from '../../lab/runtime/runtime.ts';
+import type { Provenance } from '../verdict.ts';
+
+/** Of a run of which nobody asks what it was made with. */
+export const noProvenance: Provenance = {
+  kernel: '',
+  flavour: 'release',
+  image: '',
+  server: '',
+  xfstests: '',
+  accelerator: 'tcg',
+  cpus: 2,
+};
 
 export interface FakeContext extends LabContext {
   /** Lines worth keeping that were reported. */

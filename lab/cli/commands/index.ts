@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import * as cache from './cache.ts';
+import * as compare from './compare.ts';
 import * as config from './config.ts';
 import * as console from './console.ts';
 import * as doctor from './doctor.ts';
@@ -10,6 +11,7 @@ import * as exec from './exec.ts';
 import * as image from './image.ts';
 import * as kernel from './kernel.ts';
 import * as logs from './logs.ts';
+import * as report from './report.ts';
 import * as run from './run.ts';
 import * as smoke from './smoke.ts';
 import * as ssh from './ssh.ts';
@@ -32,6 +34,8 @@ export const commands: readonly { register(program: Command): void }[] = [
   logs,
   smoke,
   xfstests,
+  report,
+  compare,
   config,
   cache,
 ];

@@ -85,7 +85,7 @@ async function whyNoTree(context: LabContext): Promise<string | undefined> {
 }
 
 async function xfstestsVerdict(context: LabContext, lab: ReadyLab): Promise<number> {
-  const { report, directory } = await runXfstestsInLab(context, {}, lab);
+  const [{ report, directory }] = await runXfstestsInLab(context, {}, lab);
   context.print({ ran: 'xfstests', ...report }, terminalSummary(report, directory));
   return exitCodeOf(report.verdict);
 }

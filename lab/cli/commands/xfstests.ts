@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts';
 import { FILE_SYSTEMS } from '../../../xfstests-runner/filesystems.ts';
-import { runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
+import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
+import { mergeRepeats, repeatText } from '../../../xfstests-runner/repeat.ts';
 import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import type { Selection } from '../../../xfstests-runner/selection.ts';
-import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
+import { findReport, findRunDirectory, saveBaseline } from '../../../xfstests-runner/stored-runs.ts';
+import { exitCodeOf, type RunReport } from '../../../xfstests-runner/verdict.ts';
+import type { LabContext } from '../../context.ts';
+import { LabError } from '../../errors.ts';
 import { runCommand } from '../run-command.ts';
 
 interface Options {
@@ -13,7 +18,15 @@ interface Options {
   readonly group?: string;
   readonly exclude?: readonly string[];
   readonly fs?: string;
+  readonly flavour?: 'release' | 'debug';
   readonly timeout?: number;
+  readonly shards: number;
+  readonly repeat: number;
+  readonly soak?: number;
+  readonly resume?: string | true;
+  readonly runExpunged?: true;
+  readonly baseline?: string;
+  readonly saveBaseline?: string;
 }
 
 export function register(program: Command): void {
@@ -28,7 +41,20 @@ export function register(program: Command): void {
         FILE_SYSTEMS,
       ),
     )
-    .option('--timeout <seconds>', 'what one test may take (default: xfstests.testTimeout)', seconds)
+    .addOption(
+      new Option('--flavour <kind>', 'the kernel: the same as --set kernel.flavour=…').choices([
+        'release',
+        'debug',
+      ]),
+    )
+    .option('--shards <n>', 'VMs beside each other, tests spread by recorded times', count, 1)
+    .option('--repeat <n>', 'runs one after the other; tests whose verdicts differ are listed', count, 1)
+    .option('--soak <time>', 'how long tests that are made for it run: 90s, 30m, 2h', duration)
+    .option('--resume [run]', 'go on with a run that was ended (default: the latest)')
+    .option('--timeout <seconds>', 'what one test may take (default: xfstests.testTimeout)', count)
+    .option('--run-expunged', 'run expunged tests too, and report those that pass')
+    .option('--baseline <name>', 'compare with a run or baseline at the end')
+    .option('--save-baseline <name>', 'keep the result under this name')
     .addHelpText(
       'after',
       `
@@ -36,29 +62,67 @@ Without --tests and --group: those of the settings, else the lab's own list of q
 Exit code 1 when a test failed, 2 when the lab failed or nothing ran.
 
   npx zufs-lab xfstests --tests generic/001,generic/013
-  npx zufs-lab xfstests --group quick --fs ext4-dax`,
+  npx zufs-lab xfstests --group quick --shards 2 --save-baseline before
+  npx zufs-lab xfstests --group quick --fs ext4-dax
+  npx zufs-lab xfstests --resume`,
     )
     .action((options: Options, command: Command) =>
       runCommand(command, async (context) => {
-        const { report, directory } = await runXfstestsInLab(context, {
-          ...(options.fs === undefined ? {} : { fileSystem: options.fs }),
-          ...(options.timeout === undefined ? {} : { testTimeout: options.timeout }),
-          ...selectionOf(options),
-        });
-        context.print(report, terminalSummary(report, directory));
+        const request = await requestOf(options, context);
+        // Before the long work, so that a wrong name is heard of at once.
+        const baseline =
+          options.baseline === undefined ? undefined : await findReport(context, options.baseline);
+        const results = await runXfstestsInLab(withFlavour(context, options.flavour), request);
+        const [first, ...more] = results.map(({ report }) => report);
+        const last = results[results.length - 1];
+        const merged = more.length === 0 ? undefined : mergeRepeats([first, ...more]);
+        const report: RunReport = merged ?? first;
+        if (options.saveBaseline !== undefined) await saveBaseline(context, options.saveBaseline, report);
+        const comparison = baseline === undefined ? undefined : compareRuns(baseline, report, 1.5);
+        context.print(
+          comparison === undefined ? report : { ...report, comparison },
+          [
+            ...(comparison === undefined ? [] : [comparisonText(comparison)]),
+            ...(merged === undefined ? [] : [repeatText(merged)]),
+            terminalSummary(report, last.directory),
+          ].join('\n'),
+        );
         return exitCodeOf(report.verdict);
       }),
     );
 }
 
-/** `--exclude` alone takes away from what the settings or the default list select. */
-function selectionOf({ tests, group, exclude }: Options): { readonly selection: Partial<Selection> } {
+function withFlavour(context: LabContext, flavour: Options['flavour']): LabContext {
+  if (flavour === undefined) return context;
+  const { config } = context;
+  return { ...context, config: { ...config, kernel: { ...config.kernel, flavour } } };
+}
+
+async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
+  const { fs, timeout, soak, shards, repeat, resume, runExpunged } = options;
+  const selects = options.tests !== undefined || options.group !== undefined || options.exclude !== undefined;
+  if (resume !== undefined && (selects || repeat > 1)) {
+    throw new LabError('--resume goes on with the tests of a run: it takes no selection and no --repeat.');
+  }
   return {
-    selection: {
-      ...(tests === undefined ? {} : { tests }),
-      ...(group === undefined ? {} : { group }),
-      ...(exclude === undefined ? {} : { exclude }),
-    },
+    shards,
+    repeat,
+    ...(fs === undefined ? {} : { fileSystem: fs }),
+    ...(timeout === undefined ? {} : { testTimeout: timeout }),
+    ...(soak === undefined ? {} : { soak }),
+    ...(runExpunged === undefined ? {} : { runExpunged }),
+    ...(resume === undefined
+      ? { selection: selectionOf(options) }
+      : { resume: await findRunDirectory(context, resume === true ? 'latest' : resume) }),
+  };
+}
+
+/** `--exclude` alone takes away from what the settings or the default list select. */
+function selectionOf({ tests, group, exclude }: Options): Partial<Selection> {
+  return {
+    ...(tests === undefined ? {} : { tests }),
+    ...(group === undefined ? {} : { group }),
+    ...(exclude === undefined ? {} : { exclude }),
   };
 }
 
@@ -66,8 +130,16 @@ function commaList(value: string, previous: readonly string[] = []): string[] {
   return [...previous, ...value.split(',').filter((word) => word !== '')];
 }
 
-function seconds(value: string): number {
+function count(value: string): number {
   const number = Number(value);
   if (Number.isInteger(number) && number > 0) return number;
-  throw new InvalidArgumentError('A whole number of seconds, 1 or more.');
+  throw new InvalidArgumentError('A whole number, 1 or more.');
+}
+
+const secondsOf: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
+
+function duration(value: string): number {
+  const match = /^(\d+)([smh]?)$/.exec(value);
+  if (match === null) throw new InvalidArgumentError('A time such as 90s, 30m or 2h.');
+  return Number(match[1]) * secondsOf[match[2]];
 }

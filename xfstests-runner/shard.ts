@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { LabContext } from '../lab/context.ts';
+import { LabError } from '../lab/errors.ts';
+import type { Vm } from '../lab/vm/vm.ts';
+import {
+  type AttemptResult,
+  attemptTests,
+  type Casualty,
+  defaultTiming,
+  type WatchdogTiming,
+} from './attempt.ts';
+import type { Bundle } from './bundle.ts';
+import type { PrintedVerdict } from './check-output.ts';
+import type { FileSystemProfile, RunDevices } from './filesystems.ts';
+import {
+  deployBundle,
+  execChecked,
+  fetchResults,
+  GUEST_CONFIG,
+  guestResults,
+  mountTestAgain,
+  prepareFileSystems,
+  writeGuestFile,
+} from './guest.ts';
+import { localConfig } from './local-config.ts';
+import { hasBadOutput, readResultXml, reconcile } from './result-files.ts';
+import type { TestOutcome } from './verdict.ts';
+
+/** A VM that runs tests, and what to do when it is lost. */
+export interface ShardVm {
+  readonly vm: Vm;
+  readonly devices: RunDevices;
+  /**
+   * A VM in place of one that was lost, mounted and ready; the rest of the tests goes on there. Without it a lost VM ends
+   * the shard.
+   */
+  revive?(): Promise<Vm>;
+}
+
+export interface ShardOptions extends ShardVm {
+  /** '' for the only one of a run, else what sets its files apart from those of the others. */
+  readonly label: string;
+  readonly bundle: Bundle;
+  readonly tests: readonly string[];
+  readonly fileSystem: FileSystemProfile;
+  readonly mounts: { readonly test: string; readonly scratch: string };
+  /** Seconds that tests made to run for a while are to take; undefined for their own default. */
+  readonly soak: number | undefined;
+  /** Directory of the run on the host. */
+  readonly directory: string;
+  readonly timing?: WatchdogTiming;
+  /** Seconds `test` may take. */
+  limit(test: string): number;
+  onStarted(test: string): void;
+  /** First what was printed; again, when the files of the attempt have been looked at and tell otherwise. */
+  onOutcome(outcome: TestOutcome, stage: 'printed' | 'settled'): void;
+}
+
+/** What became of a shard beside the outcomes that were reported. */
+export interface ShardResult {
+  /** What went wrong with the lab, in sentences. */
+  readonly problems: readonly string[];
+  /** What went wrong and was made good. */
+  readonly events: readonly string[];
+}
+
+/**
+ * Run tests on one VM after the other until each has a verdict: a lost VM is replaced for the rest. Interrupted, it resolves with
+ * what it has.
+ */
+export async function runShard(options: ShardOptions, context: LabContext): Promise<ShardResult> {
+  return await new Shard(options, context).run();
+}
+
+class Shard {
+  readonly #options: ShardOptions;
+  readonly #context: LabContext;
+  readonly #outcomes = new Map<string, TestOutcome>();
+  readonly #problems: string[] = [];
+  readonly #events: string[] = [];
+  #vm: Vm;
+  /** Fetching of a failed test's files, one after the other beside the next tests. */
+  #fetching: Promise<void> = Promise.resolve();
+  #stopFetching = new AbortController();
+
+  constructor(options: ShardOptions, context: LabContext) {
+    this.#options = options;
+    this.#context = context;
+    this.#vm = options.vm;
+  }
+
+  async run(): Promise<ShardResult> {
+    try {
+      await this.#attempts();
+    } catch (error) {
+      if (!this.#context.signal.aborted) throw error;
+    }
+    return { problems: this.#problems, events: this.#events };
+  }
+
+  async #attempts(): Promise<void> {
+    let left = this.#options.tests;
+    for (let attempt = 1; left.length > 0; attempt += 1) {
+      const result = await this.#attempt(attempt, left);
+      await this.#settle(attempt, left, result);
+      const { end } = result;
+      if (end.kind === 'complete') {
+        this.#judgeExitCode(left, result);
+        await this.#mountTestAgain();
+        return;
+      }
+      if (end.kind === 'interrupted') return;
+      // What was started has its verdict; without progress a new VM would only be lost in the same way.
+      left = left.filter((test) => !this.#outcomes.has(test));
+      const moved = result.seconds.size > 0;
+      if (left.length === 0) return;
+      if (this.#options.revive === undefined || !moved) {
+        this.#problems.push(`The VM was lost: ${end.reason}`);
+        return;
+      }
+      const event = `The VM was lost (${end.reason}); another took the rest.`;
+      this.#events.push(event);
+      this.#context.progress.note(event);
+      this.#vm = await this.#options.revive();
+    }
+  }
+
+  async #attempt(attempt: number, tests: readonly string[]): Promise<AttemptResult> {
+    const { bundle, devices, fileSystem, mounts } = this.#options;
+    const { signal, progress } = this.#context;
+    progress.update('preparing the guest');
+    await deployBundle(this.#vm, bundle, this.#context);
+    await prepareFileSystems(this.#vm, fileSystem, devices, mounts, signal);
+    await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
+    const leaks = await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal });
+    const config = localConfig({
+      fileSystem,
+      devices,
+      testDirectory: mounts.test,
+      scratchMount: mounts.scratch,
+      resultBase: guestResults(attempt),
+      kmemleak: leaks.exitCode === 0,
+      soak: this.#options.soak,
+    });
+    await writeGuestFile(this.#vm, GUEST_CONFIG, config, signal);
+    progress.update(`starting check for ${tests.length} tests`);
+    const result = await attemptTests({
+      vm: this.#vm,
+      attempt,
+      tests,
+      signal,
+      limit: (test) => this.#options.limit(test),
+      onStarted: (test) => this.#options.onStarted(test),
+      onFinished: (test, verdict, seconds) => this.#testFinished(attempt, test, verdict, seconds),
+      ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
+    });
+    await writeFile(join(this.#options.directory, `check-${this.#label(attempt)}.out`), result.output);
+    return result;
+  }
+
+  /** The verdict stands whether this works or not: a test may have left a file system behind that does not mount. */
+  async #mountTestAgain(): Promise<void> {
+    const { devices, fileSystem, mounts } = this.#options;
+    const { signal, progress } = this.#context;
+    try {
+      await mountTestAgain(this.#vm, fileSystem, devices, mounts.test, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      progress.note(`${mounts.test} stays unmounted: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  #testFinished(attempt: number, test: string, verdict: PrintedVerdict | Casualty, seconds: number): void {
+    const status = verdict.status === 'expunged' ? 'notrun' : verdict.status;
+    this.#options.onOutcome(
+      { name: test, status, seconds: rounded(seconds), reason: verdict.reason },
+      'printed',
+    );
+    // At once, since the guest may not live until the end.
+    if (status === 'failed' || status === 'hung') this.#fetchSoon(attempt, test);
+  }
+
+  /** What sets the files of an attempt apart from those of the run's others. */
+  #label(attempt: number): string {
+    return this.#options.label === '' ? `${attempt}` : `${this.#options.label}.${attempt}`;
+  }
+
+  #fetchSoon(attempt: number, test: string): void {
+    const vm = this.#vm;
+    this.#fetching = this.#fetching.then(() =>
+      this.#fetch(vm, attempt, test).catch((error: unknown) => {
+        // The files come again at the end of the attempt; if that fails as well, the report says so.
+        this.#context.progress.output(`files of ${test}: ${String(error)}`);
+      }),
+    );
+  }
+
+  /** Fetch results, in bounded time: a guest that dies in the middle of it may leave the transfer without an end. */
+  async #fetch(vm: Vm, attempt: number, test?: string): Promise<void> {
+    const limit = (this.#options.timing ?? defaultTiming).fetch;
+    const late = new AbortController();
+    const timer = setTimeout(() => {
+      late.abort(new LabError(`The guest did not hand its results over within ${limit / 1000} s.`));
+    }, limit);
+    const signal = AbortSignal.any([this.#context.signal, this.#stopFetching.signal, late.signal]);
+    const stopped = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
+    const context = { signal, progress: this.#context.progress };
+    try {
+      await Promise.race([
+        fetchResults(vm, attempt, this.#options.directory, this.#label(attempt), context, test),
+        stopped,
+      ]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Turn what an attempt printed and left behind into outcomes. */
+  async #settle(attempt: number, tests: readonly string[], result: AttemptResult): Promise<void> {
+    const { directory } = this.#options;
+    const complete = result.end.kind === 'complete';
+    // From a lost VM nothing more is to be had than what is on its way.
+    if (complete) await this.#fetching;
+    else this.#stopFetching.abort();
+    this.#stopFetching = new AbortController();
+    if (complete) {
+      try {
+        await this.#fetch(this.#vm, attempt);
+      } catch (error) {
+        this.#context.signal.throwIfAborted();
+        this.#problems.push(
+          `The results could not be fetched: ${error instanceof Error ? error.message : error}`,
+        );
+      }
+    }
+    const recorded = await readResultXml(join(directory, `result-${this.#label(attempt)}.xml`));
+    if (complete && recorded.unreadable !== undefined) this.#problems.push(`${recorded.unreadable}.`);
+    for (const casualty of result.casualties) {
+      await this.#writeState(casualty);
+      this.#settled(casualty.test, casualty, result);
+    }
+    for (const test of tests) {
+      if (this.#outcomes.has(test)) continue;
+      const printed = result.printed.get(test);
+      // With the VM its files were lost, or the user does not wait for them; what was printed had reached the host.
+      const verdict =
+        complete || printed === undefined
+          ? reconcile(printed, recorded.tests.get(test), await hasBadOutput(directory, test))
+          : { ...printed, status: printed.status === 'expunged' ? ('notrun' as const) : printed.status };
+      if (verdict !== undefined) this.#settled(test, verdict, result);
+    }
+  }
+
+  #settled(
+    test: string,
+    { status, reason }: Pick<TestOutcome, 'status' | 'reason'>,
+    result: AttemptResult,
+  ): void {
+    const outcome = { name: test, status, seconds: rounded(result.seconds.get(test) ?? 0), reason };
+    this.#outcomes.set(test, outcome);
+    this.#options.onOutcome(outcome, 'settled');
+  }
+
+  async #writeState(casualty: Casualty): Promise<void> {
+    const file = join(this.#options.directory, casualty.test);
+    await mkdir(dirname(file), { recursive: true });
+    if (casualty.state !== '') await writeFile(`${file}.state`, casualty.state);
+    const console = await readFile(this.#vm.consoleLog, 'utf8').catch(() => '');
+    // From the line that check wrote to the kernel's log when it started the test.
+    const start = console.lastIndexOf(`run fstests ${casualty.test} `);
+    await writeFile(`${file}.console`, console.slice(Math.max(start, console.length - 1_000_000)));
+  }
+
+  /** check exits with 1 when a test failed; any other failure of it is one of the lab. */
+  #judgeExitCode(tests: readonly string[], result: AttemptResult): void {
+    if (result.end.kind !== 'complete') return;
+    const { exitCode } = result.end;
+    const unhappy = tests.some((test) => {
+      const status = this.#outcomes.get(test)?.status;
+      return status !== undefined && status !== 'passed' && status !== 'notrun';
+    });
+    if (exitCode === 0 || (exitCode === 1 && unhappy)) return;
+    const words = result.output.trim().split('\n').slice(-3).join(' | ');
+    this.#problems.push(`check ended with exit code ${exitCode} though no test failed: ${words}`);
+  }
+}
+
+/** To milliseconds. */
+function rounded(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
