@@ -26,6 +26,7 @@ const LOST_AND_FOUND = new TextEncoder().encode('lost+found');
 /** In this order, each only when a check finds nothing of those before: a name whose inode may come back is not dropped. */
 const STAGES: readonly ((problem: Problem) => boolean)[] = [
   ({ remedy }) => remedy?.kind === 'device tables',
+  ({ fixes }) => fixes.length > 0 && fixes.every(({ block }) => block <= f.SUPER_BACKUP_BLOCK),
   ({ remedy }) => remedy?.kind === 'inode table',
   ({ remedy }) => remedy?.kind === 'root',
   ({ remedy }) => remedy?.kind === 'directory',
@@ -40,11 +41,14 @@ export function repairFileSystem(source: WritableSource): RepairResult {
     new Checker(source).replayInto(source);
     const repairer = new Repairer(source);
     const result = repairer.run();
-    const stage = STAGES.find((belongs) => result.problems.some((problem) => belongs(problem)));
+    const left = result.problems.filter(({ what }) => !given.has(what));
+    const stage = STAGES.find((belongs) => left.some((problem) => belongs(problem)));
     if (stage === undefined || pass === PASSES_MAX) return { result, mended };
-    const problems = result.problems.filter((problem) => stage(problem) && !given.has(problem.what));
-    if (problems.length === 0 || !repairer.mend(problems)) return { result, mended };
-    for (const problem of problems) if (problem.fixes.length === 0) given.add(problem.what);
+    const problems = left.filter((problem) => stage(problem));
+    const isDone = repairer.mend(problems);
+    // What could not be mended, or comes back although it was, is not tried for ever.
+    for (const { what, fixes } of problems) if (!isDone || fixes.length === 0) given.add(what);
+    if (!isDone) continue;
     for (const problem of problems) mended.push(problem);
   }
 }

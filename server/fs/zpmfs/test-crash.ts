@@ -17,6 +17,7 @@ import { makeFileSystem } from './make.ts';
 import { Pmem, type Recorder } from './pmem.ts';
 import { Random } from './test-model.ts';
 import { addon, Volume } from './test-volume.ts';
+import { deleteAll } from './test-workloads.ts';
 import { Zpmfs, zpmfs } from './zpmfs.ts';
 
 const LINE = 64;
@@ -214,6 +215,8 @@ export interface CrashOptions {
   readonly extremes?: boolean;
   /** One image in so many is also crashed during its own recovery. */
   readonly recoveryEvery?: number;
+  /** One image in so many has everything in it deleted. */
+  readonly deleteEvery?: number;
   /** Crash only the steps of these names; all by default. */
   readonly only?: readonly string[];
   /** A mistake to make: what an operation did to the media, changed. */
@@ -233,14 +236,19 @@ export class CrashRun {
   /** Images that were looked at. */
   images = 0;
   fences = 0;
+  /** Images whose recovery was crashed too, and those in which everything was deleted. */
+  recoveries = 0;
+  deleted = 0;
   private readonly volume: Volume;
   private readonly probe: Volume;
   private readonly events: MediaEvent[] = [];
-  private readonly media: Media;
+  private media: Media;
   private readonly random: Random;
   private readonly options: CrashOptions;
   private readonly threads: Zpmfs[] = [];
   private tree: Tree;
+  /** What mkfs, or `keep`, left. */
+  private image: Uint8Array;
 
   constructor(options: CrashOptions = {}) {
     const bytes = options.bytes ?? 2 << 20;
@@ -260,6 +268,7 @@ export class CrashRun {
     makeFileSystem([{ blocks: bytes / BLOCK_SIZE, node: 0 }], { hashSeed: 1 }, (block, content) => {
       this.volume.bytes.set(content, block * BLOCK_SIZE);
     });
+    this.image = this.volume.bytes.slice();
     this.fs = this.volume.kernel.mount();
     this.media = new Media(this.volume.bytes, this.random);
     this.tree = readTree(this.fs);
@@ -269,6 +278,32 @@ export class CrashRun {
       const skip = this.options.bypass?.has(operation) ?? false;
       for (const thread of this.threads) thread.core.journal.bypass = skip;
     };
+  }
+
+  /** What there is now is what `reset` goes back to. */
+  keep(): void {
+    this.fs.unmount();
+    this.image = this.volume.bytes.slice();
+    this.mountAgain();
+  }
+
+  reset(): void {
+    this.looking = true;
+    this.fs.unmount();
+    this.volume.bytes.set(this.image);
+    this.mountAgain();
+  }
+
+  private mountAgain(): void {
+    this.looking = true;
+    this.threads.length = 0;
+    this.fs = this.volume.kernel.mount();
+    this.tree = readTree(this.fs);
+    this.looking = false;
+    this.events.length = 0;
+    this.log.length = 0;
+    this.seen = null;
+    this.media = new Media(this.volume.bytes, this.random);
   }
 
   get kernel(): Volume['kernel'] {
@@ -378,11 +413,32 @@ export class CrashRun {
     }
     const data = dataFits(got, before, after);
     if (data !== null) throw new CrashError(`${what}: ${data}`);
+    if (this.images % (this.options.deleteEvery ?? 8) === 0) this.deleteEverything(what);
+  }
+
+  /** Whatever is there can be removed, and leaves nothing behind. */
+  private deleteEverything(what: string): void {
+    const { probe } = this;
+    try {
+      const fs = probe.kernel.mount();
+      deleteAll(fs);
+      fs.unmount();
+    } catch (error) {
+      if (error instanceof KernelError) throw new CrashError(`${what}, then deleting all: ${error.message}`);
+      throw error;
+    }
+    const { problems, counts } = checkFileSystem(memorySource(probe.bytes));
+    if (problems.length > 0)
+      throw new CrashError(`${what}, then deleting all: fsck finds:\n${problems.slice(0, 5).join('\n')}`);
+    if (counts.directories !== 1 || counts.files + counts.others !== 0)
+      throw new CrashError(`${what}, then deleting all: something is left`);
+    this.deleted++;
   }
 
   /** Crash the mount that recovers the probe's image at each of its fences; that must do no harm either. */
   private crashInRecovery(name: string, before: Tree, after: Tree): Uint8Array {
     const { probe } = this;
+    this.recoveries++;
     const image = probe.bytes.slice();
     const events: MediaEvent[] = [];
     const recorder = recorderFor(events, probe.bytes, 0);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { afterAll, describe, expect, it } from 'vitest';
+import { CrashRun } from './test-crash.ts';
+import { Random } from './test-model.ts';
+import { use, WORKLOADS, type Workload } from './test-workloads.ts';
+
+/** ZPMFS_LONG=1 looks at 2,000 pairs, all four settings, more images of each, and deletes everything in every one. */
+const long = process.env.ZPMFS_LONG !== undefined;
+const pairs = long ? 2000 : 12;
+
+const totals = { runs: 0, images: 0, fences: 0, recoveries: 0, deleted: 0 };
+
+function count(run: CrashRun): void {
+  totals.runs++;
+  totals.images += run.images;
+  totals.fences += run.fences;
+  totals.recoveries += run.recoveries;
+  totals.deleted += run.deleted;
+}
+
+afterAll(() => {
+  const { images, fences, recoveries, deleted } = totals;
+  process.stdout.write(
+    `power failures: ${images} states at ${fences} fences, ${recoveries} of them crashed in recovery too, ${deleted} emptied; no violation\n`,
+  );
+});
+
+function createRun(used: boolean, cpus: number, seed: number): CrashRun {
+  const run = new CrashRun({
+    cpus,
+    seed,
+    samples: long ? 6 : 1,
+    extremes: long,
+    recoveryEvery: long ? 8 : 16,
+    deleteEvery: long ? 1 : 4,
+  });
+  if (used) run.quietly(use);
+  run.keep();
+  return run;
+}
+
+/** Do one, with what it needs made on one CPU and itself done on another. */
+function crash(
+  run: CrashRun,
+  cpus: number,
+  { name, prepare, act }: Workload,
+  directory: string,
+  n: number,
+): void {
+  run.kernel.cpu = n % cpus;
+  run.quietly((fs) => {
+    fs.mkdir(directory);
+    prepare?.(fs, directory);
+  });
+  run.kernel.cpu = (n + 1) % cpus;
+  run.step(name, (fs) => act(fs, directory));
+}
+
+const SETTINGS = [
+  ['an empty file system, one CPU', false, 1],
+  ['a used file system, four CPUs', true, 4],
+  ['an empty file system, four CPUs', false, 4],
+  ['a used file system, one CPU', true, 1],
+] as const;
+
+describe.each(long ? SETTINGS : SETTINGS.slice(0, 2))('a power failure in %s', (_, used, cpus) => {
+  const run = createRun(used, cpus, 1);
+  afterAll(() => count(run));
+  it.each(WORKLOADS.map((workload, n) => [workload.name, workload, n] as const))(
+    'leaves "%s" done or not done',
+    { timeout: 600_000 },
+    (_name, workload, n) => {
+      run.reset();
+      const before = run.images;
+      crash(run, cpus, workload, '/w', n);
+      expect(run.images - before).toBeGreaterThanOrEqual(2);
+    },
+  );
+});
+
+describe('a power failure in pairs of operations', () => {
+  it(`leaves each of ${pairs} done or not done`, { timeout: 7_200_000 }, () => {
+    const random = new Random(99);
+    for (const [used, cpus] of [
+      [false, 1],
+      [true, 4],
+    ] as const) {
+      const run = createRun(used, cpus, 2);
+      for (let n = 0; n < pairs / 2; n++) {
+        run.reset();
+        // In one directory or in two: the second works next to what the first left.
+        const first = random.pick(WORKLOADS);
+        const second = random.pick(WORKLOADS);
+        crash(run, cpus, first, '/a', n);
+        crash(run, cpus, second, random.next(2) === 0 ? '/a/b' : '/b', n + 1);
+      }
+      expect(run.images).toBeGreaterThan(pairs);
+      count(run);
+    }
+  });
+});
