@@ -12,6 +12,8 @@ import { type LabVm, runXfstests, type XfstestsRequest, type XfstestsResult } fr
 export interface InLabRequest extends Omit<XfstestsRequest, 'vms'> {
   /** VMs beside each other; default 1. */
   readonly shards?: number;
+  /** Take a lab that runs only if it has the kernel, image and machine of the settings; build what they lack. */
+  readonly build?: boolean;
   /** Runs, one after the other, in the same VMs; default 1. */
   readonly repeat?: number;
 }
@@ -32,12 +34,12 @@ export async function runXfstestsInLab(
   request: InLabRequest,
   given?: ReadyLab,
 ): Promise<[XfstestsResult, ...XfstestsResult[]]> {
-  const { shards = 1, repeat = 1, ...rest } = request;
+  const { shards = 1, repeat = 1, build = false, ...rest } = request;
   const profile = fileSystemProfile(request.fileSystem ?? context.config.mount.filesystem);
   const contexts = Array.from({ length: shards }, (_, at) =>
     at === 0 ? context : shardContext(context, at + 1),
   );
-  await using labs = new Labs(profile, contexts);
+  await using labs = new Labs(profile, contexts, build);
   const round = async (number: number): Promise<XfstestsResult> => {
     const vms = await labs.ready(number === 1 ? given : undefined);
     const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
@@ -58,9 +60,11 @@ function shardContext(context: LabContext, number: number): LabContext {
 class Labs implements AsyncDisposable {
   readonly #profile: FileSystemProfile;
   readonly #contexts: readonly LabContext[];
+  readonly #build: boolean;
   readonly #opened: GuestVm[] = [];
 
-  constructor(profile: FileSystemProfile, contexts: readonly LabContext[]) {
+  constructor(profile: FileSystemProfile, contexts: readonly LabContext[], build: boolean) {
+    this.#build = build;
     this.#profile = profile;
     this.#contexts = contexts;
   }
@@ -89,7 +93,8 @@ class Labs implements AsyncDisposable {
   }
 
   async #open(context: LabContext): Promise<ReadyLab> {
-    const lab = (await runningLab(context)) ?? (await ensureVm(context, await obtainArtefacts(context)));
+    const running = this.#build ? undefined : await runningLab(context);
+    const lab = running ?? (await ensureVm(context, await obtainArtefacts(context)));
     this.#opened.push(lab.vm);
     if (this.#profile.needsServer) await ensureMounted(context, { ...lab, booted: false });
     return lab;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
+import * as bisect from './bisect.ts';
 import * as cache from './cache.ts';
 import * as compare from './compare.ts';
 import * as config from './config.ts';
@@ -36,6 +37,7 @@ export const commands: readonly { register(program: Command): void }[] = [
   xfstests,
   report,
   compare,
+  bisect,
   config,
   cache,
 ];

@@ -20,6 +20,7 @@ interface Options {
   readonly fs?: string;
   readonly flavour?: 'release' | 'debug';
   readonly timeout?: number;
+  readonly build?: true;
   readonly shards: number;
   readonly repeat: number;
   readonly soak?: number;
@@ -46,6 +47,10 @@ export function register(program: Command): void {
         'release',
         'debug',
       ]),
+    )
+    .option(
+      '--build',
+      'take the lab that runs only if it has the kernel and image of the settings, built if need be',
     )
     .option('--shards <n>', 'VMs beside each other, tests spread by recorded times', count, 1)
     .option('--repeat <n>', 'runs one after the other; tests whose verdicts differ are listed', count, 1)
@@ -99,7 +104,7 @@ function withFlavour(context: LabContext, flavour: Options['flavour']): LabConte
 }
 
 async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
-  const { fs, timeout, soak, shards, repeat, resume, runExpunged } = options;
+  const { fs, timeout, soak, shards, repeat, resume, runExpunged, build = false } = options;
   const selects = options.tests !== undefined || options.group !== undefined || options.exclude !== undefined;
   if (resume !== undefined && (selects || repeat > 1)) {
     throw new LabError('--resume goes on with the tests of a run: it takes no selection and no --repeat.');
@@ -107,6 +112,7 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
   return {
     shards,
     repeat,
+    build,
     ...(fs === undefined ? {} : { fileSystem: fs }),
     ...(timeout === undefined ? {} : { testTimeout: timeout }),
     ...(soak === undefined ? {} : { soak }),
