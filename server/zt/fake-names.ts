@@ -65,7 +65,7 @@ export class MountNames extends MountSession {
     const command = this.newCommand(OP.ZUFS_OP_LOOKUP, SIZE, [_zi, 16])
       .u64(dir_ii, directory.cookie)
       .name(str, name);
-    this.call(command, `lookup ${text(nameBytes(name))}`);
+    this.looking(directory, () => this.call(command, `lookup ${text(nameBytes(name))}`));
     const [cookie, dpp] = [command.getU64(zus_ii), command.getU64(_zi)];
     const cached = this.inodeCache.get(cookie);
     const inode = this.remember(cookie, dpp, command);
@@ -190,7 +190,7 @@ export class MountNames extends MountSession {
       .name(r.new_d_str, newName)
       .big(r.time, this.now())
       .u64(r.flags, flags);
-    this.call(command, `rename ${from} ${to}`);
+    this.changing([oldParent, newParent], () => this.call(command, `rename ${from} ${to}`));
     this.forgetDentry(oldParent, oldName);
     this.forgetDentry(newParent, newName);
     this.enterDentry(newParent, newName, inode);
@@ -225,7 +225,8 @@ export class MountNames extends MountSession {
     const { dir_ii, pos, more, SIZE } = zufs_ioc_readdir;
     this.kernel.window.fill(0, 0, room);
     const command = this.newCommand(OP.ZUFS_OP_READDIR, SIZE, [pos, 16], { offset: 0, length: room });
-    this.call(command.u64(dir_ii, directory.cookie).big(pos, position), 'readdir');
+    command.u64(dir_ii, directory.cookie).big(pos, position);
+    this.looking(directory, () => this.call(command, 'readdir'));
     if (command.dataLength > room) command.bad(`used ${command.dataLength} of ${room} bytes`);
     const entries = parseEntries(command, this.kernel.window.slice(0, command.dataLength));
     return { entries, more: command.bytes[more] !== 0 };
@@ -264,7 +265,7 @@ export class MountNames extends MountSession {
     command.big(n.zi_i_mtime, time).big(n.zi_i_ctime, time).big(n.zi_i_atime, time);
     command.u64(n.dir_ii, parent.cookie).name(n.str, name).u64(n.flags, flags);
     fill?.(command);
-    this.call(command, `create ${name}`);
+    this.changing([parent], () => this.call(command, `create ${name}`));
     const inode = this.remember(command.getU64(n.zus_ii), command.getU64(n._zi), command);
     if (inode.mode !== mode) command.bad(`mode ${inode.mode.toString(8)}, asked for ${mode.toString(8)}`);
     return inode;
@@ -274,7 +275,9 @@ export class MountNames extends MountSession {
     const { zus_ii, zus_dir_ii, str, ino, SIZE } = zufs_ioc_dentry;
     const command = this.newCommand(operation, SIZE, [ino, 8]);
     command.u64(zus_ii, inode.cookie).u64(zus_dir_ii, parent.cookie).name(str, name);
-    this.call(command, operation === OP.ZUFS_OP_ADD_DENTRY ? 'link' : 'unlink');
+    this.changing([parent], () =>
+      this.call(command, operation === OP.ZUFS_OP_ADD_DENTRY ? 'link' : 'unlink'),
+    );
   }
 
   protected removeName(parent: FakeInode, name: string, inode: FakeInode): void {

@@ -6,6 +6,7 @@ import { OP, zufs_ioc_evict_inode, zufs_ioc_IO, zus_inode } from '../abi/layout.
 import { type Command, KernelError, type Name } from './fake-command.ts';
 import { FakeInode } from './fake-inode.ts';
 import type { FakeKernel } from './fake-kernel.ts';
+import type { DirectoryLocks } from './fake-locks.ts';
 
 export const errno = { ENOENT: 2, EEXIST: 17, ENOTDIR: 20, EISDIR: 21, EINVAL: 22, ENOSPC: 28, EROFS: 30 };
 
@@ -32,6 +33,8 @@ export class MountSession {
   protected readonly inodeCache = new Map<number, FakeInode>();
   protected readonly dentryCache = new Map<number, Map<string, FakeInode>>();
   protected isReadOnly: boolean;
+  /** Set when other threads work in the same directories. */
+  locks: DirectoryLocks | null = null;
 
   constructor(kernel: FakeKernel, state: MountState) {
     this.kernel = kernel;
@@ -67,6 +70,22 @@ export class MountSession {
     const { ret_flags, zus_ii, filepos, rw: at, ziom_iom_max } = zufs_ioc_IO;
     const command = this.newCommand(operation, size, [ret_flags, size - ret_flags], data);
     return command.u64(zus_ii, inode.cookie).u64(filepos, position).u64(at, rw).u32(ziom_iom_max, 13);
+  }
+
+  /** Run what changes directories as the VFS does: with them locked. */
+  protected changing<T>(directories: readonly FakeInode[], action: () => T): T {
+    const { locks } = this;
+    return locks === null
+      ? action()
+      : locks.changing(
+          directories.map(({ cookie }) => cookie),
+          action,
+        );
+  }
+
+  /** Run what reads a directory. */
+  protected looking<T>(directory: FakeInode, action: () => T): T {
+    return this.locks === null ? action() : this.locks.looking(directory.cookie, action);
   }
 
   protected call(command: Command, what: string): void {

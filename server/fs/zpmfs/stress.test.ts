@@ -3,7 +3,9 @@
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { FakeKernel } from '../../zt/fake-kernel.ts';
+import { DirectoryLocks } from '../../zt/fake-locks.ts';
 import type { FileSystem, MountResult } from '../filesystem.ts';
+import { BLOCK_WORDS, SB_SAVED_BLOCK } from './format.ts';
 import type { StressData } from './test-stress-worker.ts';
 import { addon, checkMemory, createVolume } from './test-volume.ts';
 import { zpmfs } from './zpmfs.ts';
@@ -19,49 +21,65 @@ function runWorker(data: StressData): Promise<{ done: number; reports: string[] 
   });
 }
 
-describe('several ZTs at once', () => {
-  it('agree with their models and leave a clean file system', { timeout: 600_000 }, async () => {
-    const length = 96 << 20;
-    const volume = createVolume(length);
-    let mounted: MountResult | undefined;
-    const spied: FileSystem = {
-      ...zpmfs,
-      mount: (request) => {
-        mounted = zpmfs.mount(request);
-        return mounted;
-      },
-    };
-    const kernel = new FakeKernel({
-      fileSystem: spied,
-      memory: { address: volume.address, length },
-      addon,
-    });
-    const fs = kernel.mount();
-    const free = fs.statfs().bfree;
-    if (mounted === undefined) throw new Error('not mounted');
-    const result = mounted;
-    const workers = [0, 1, 2].map((zt) => {
-      const directory = fs.mkdir(`/worker${zt}`);
-      return runWorker({
-        zt: zt + 1,
-        seed: 100 + zt,
-        steps: long ? 20_000 : 600,
-        address: volume.address,
-        length,
-        mounted: { ...result, rootCookie: directory.cookie, rootInode: directory.dpp },
+const WORKERS = 4;
+const DIRECTORIES = ['a-shared', 'b-shared', 'c-shared'];
+
+describe('four ZTs at once', () => {
+  it.each([
+    ['in directories of their own', false],
+    ['in the same directories', true],
+  ])(
+    '%s agree with their models and leave a clean file system',
+    { timeout: 3_600_000 },
+    async (_, together) => {
+      const length = 96 << 20;
+      const volume = createVolume(length);
+      let mounted: MountResult | undefined;
+      const spied: FileSystem = {
+        ...zpmfs,
+        mount: (request) => {
+          mounted = zpmfs.mount(request);
+          return mounted;
+        },
+      };
+      const kernel = new FakeKernel({
+        fileSystem: spied,
+        memory: { address: volume.address, length },
+        addon,
       });
-    });
-    for (const { done, reports } of await Promise.all(workers)) {
-      expect(reports).toEqual([]);
-      expect(done).toBeGreaterThan(100);
-    }
-    fs.dropCaches();
-    const used = free - fs.statfs().bfree;
-    fs.unmount();
-    expect(checkMemory(volume)).toEqual([]);
-    // What the allocator counted is what the next mount counts.
-    const again = volume.kernel.mount();
-    expect(free - again.statfs().bfree).toBe(used);
-    again.unmount();
-  });
+      const fs = kernel.mount();
+      const free = fs.statfs().bfree;
+      if (mounted === undefined) throw new Error('not mounted');
+      const result = mounted;
+      for (const name of DIRECTORIES) fs.mkdir(`/${name}`);
+      const sharing = together ? { locks: new DirectoryLocks().buffer, directories: DIRECTORIES } : null;
+      const workers = Array.from({ length: WORKERS }, (_unused, zt) => {
+        const root = together ? fs.root : fs.mkdir(`/worker${zt}`);
+        return runWorker({
+          zt: zt + 1,
+          seed: 100 + zt,
+          steps: long ? 25_000 : 400,
+          address: volume.address,
+          length,
+          mounted: { ...result, rootCookie: root.cookie, rootInode: root.dpp },
+          sharing,
+        });
+      });
+      for (const { done, reports } of await Promise.all(workers)) {
+        expect(reports).toEqual([]);
+        expect(done).toBeGreaterThan(70);
+      }
+      fs.dropCaches();
+      const used = free - fs.statfs().bfree;
+      fs.unmount();
+      expect(checkMemory(volume)).toEqual([]);
+      // What the allocator counted is what the next mount counts, by what was saved and by a walk.
+      for (let round = 0; round < 2; round++) {
+        const again = volume.kernel.mount();
+        expect(free - again.statfs().bfree).toBe(used);
+        again.unmount();
+        new Uint32Array(volume.bytes.buffer, volume.bytes.byteOffset)[BLOCK_WORDS + SB_SAVED_BLOCK] = 0;
+      }
+    },
+  );
 });

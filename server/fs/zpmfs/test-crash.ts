@@ -290,6 +290,10 @@ export class CrashRun {
   reset(): void {
     this.looking = true;
     this.fs.unmount();
+    // Nothing was lost of what the allocator counts either.
+    const { problems } = checkFileSystem(memorySource(this.volume.bytes));
+    if (problems.length > 0)
+      throw new CrashError(`unmounted, fsck finds:\n${problems.slice(0, 5).join('\n')}`);
     this.volume.bytes.set(this.image);
     this.mountAgain();
   }
