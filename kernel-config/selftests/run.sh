@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ -n "$chosen" ] || chosen=$(cat "$here/programs")
+[ -n "$chosen" ] || chosen=$(grep -v '^#' "$here/programs")
 # Seconds for one program, and for all; what hangs is ended.
 limit=${LIMIT:-${long:+3600}}
 limit=${limit:-240}
