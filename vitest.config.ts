@@ -10,14 +10,14 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{lab,server,xfstests-runner}/**/*.test.ts'],
+          include: ['{lab,server,xfstests-runner,kernel-config}/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
         },
       },
       {
         test: {
           name: 'integration',
-          include: ['{lab,server,xfstests-runner}/**/*.integration.test.ts'],
+          include: ['{lab,server,xfstests-runner,kernel-config}/**/*.integration.test.ts'],
           fileParallelism: false,
           testTimeout: 600_000,
           hookTimeout: 3_600_000,

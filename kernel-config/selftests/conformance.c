@@ -18,63 +18,13 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "caught.h"
 #include "fixture.h"
 #include "guest.h"
 #include "load.h"
 
-#define BAD_REPLY	"server gave a bad reply"
 /* Mounts are no operation of a ZT: those stay honest. */
 #define NO_OPERATION	0xffff
-/* The log's rate limit is 10 lines in 5 seconds. */
-#define LINES_AT_ONCE	10
-#define LINES_PERIOD	5.5
-
-/* Not more lines than the log takes, so that each is seen. */
-static void pace(void)
-{
-	static double since;
-	static int lines;
-	double left = since + LINES_PERIOD - seconds();
-
-	if (left <= 0) {
-		since = seconds();
-		lines = 0;
-	} else if (lines == LINES_AT_ONCE) {
-		usleep(left * 1e6);
-		since = seconds();
-		lines = 0;
-	}
-	lines++;
-}
-
-/* A lie is told once, is not believed, and is in the log once. */
-static int caught(const char *what, int how, int operation,
-		  int (*trigger)(void))
-{
-	int before, after, ret, err;
-	uint64_t told;
-
-	pace();
-	before = log_lines(BAD_REPLY);
-	told = control->lies_told;
-	lie(how, operation);
-	errno = 0;
-	ret = trigger();
-	err = errno;
-	control->lie = HONEST;
-	after = log_lines(BAD_REPLY);
-	told = control->lies_told - told;
-	if (told == 1 && ret < 0 && err == EIO && after == before + 1)
-		return PASS;
-	ktap_note("%s: told %d times, returned %d (%s), %d lines in the log",
-		  what, (int)told, ret, ret < 0 ? strerror(err) : "believed",
-		  after - before);
-	return FAIL;
-}
-
-/* All are tried, so that one run shows all that is wrong. */
-#define CAUGHT(how, operation, trigger)					\
-	(verdict |= caught(#how " in " #operation, how, operation, trigger))
 
 static int done(int verdict)
 {

@@ -255,20 +255,13 @@ static int test_both(void)
 	return PASS;
 }
 
-static int test_leaks(void)
-{
-	if (access("/sys/kernel/debug/kmemleak", F_OK))
-		return ktap_skip("this kernel has no kmemleak");
-	return nothing_leaked();
-}
-
 static const struct test tests[] = {
 	{ "application, while the server does not answer", test_hung_application },
 	{ "server, while it does not answer", test_hung_server },
 	{ "server, under load", test_server },
 	{ "application, in read, write, fault, create, rename", test_application },
 	{ "both at once", test_both },
-	{ "nothing is leaked", test_leaks },
+	{ "nothing is leaked", nothing_leaked },
 	{}
 };
 

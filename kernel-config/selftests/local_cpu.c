@@ -2,9 +2,6 @@
 /*
  * VM_LOCAL_CPU: the window of a server's thread. Looked at from inside of the
  * server, while it has an operation.
- *
- * Each test sets `probe`, which the ZT runs when a read of the file comes; the
- * pages of that read are in the window then, and no others.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -23,123 +20,10 @@
 #include <unistd.h>
 #include "fixture.h"
 #include "guest.h"
+#include "probe.h"
 
-#define PAGE		4096UL
-#define WINDOW_PAGES	ZUS_API_MAP_MAX_PAGES
 #define LOCAL_CPU	"/sys/module/zuf/parameters/local_cpu"
 #define CORE		"/tmp/core"
-
-/* What probes find out, shared between server and test. */
-static struct findings {
-	volatile int value[8];
-	volatile int done;
-} *found;
-
-static void (*probe)(struct zt *zt, struct zufs_ioc_hdr *hdr);
-static __thread sigjmp_buf fault;
-
-static void on_fault(int signal)
-{
-	siglongjmp(fault, signal);
-}
-
-/* Number of the signal that a look at this address brings, 0 for none. */
-static int look(volatile char *at)
-{
-	int signal = sigsetjmp(fault, 1);
-
-	if (!signal)
-		(void)*at;
-	return signal;
-}
-
-static int store(volatile char *at, char value)
-{
-	int signal = sigsetjmp(fault, 1);
-
-	if (!signal)
-		*at = value;
-	return signal;
-}
-
-static void run_probe(struct zt *zt, struct zufs_ioc_hdr *hdr)
-{
-	if (hdr->operation == ZUFS_OP_READ) {
-		signal(SIGBUS, on_fault);
-		signal(SIGSEGV, on_fault);
-		probe(zt, hdr);
-		found->done++;
-	}
-}
-
-static int set_up(void)
-{
-	if (!found)
-		found = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	memset(found, 0, sizeof(*found));
-	return fixture_prepare();
-}
-
-static int bind_self(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set);
-}
-
-/* Mount with a server that runs this probe, and make a file of some pages. */
-static int serve_with(void (*what)(struct zt *zt, struct zufs_ioc_hdr *hdr))
-{
-	static char data[64 * PAGE];
-
-	probe = what;
-	server_hooks.before = run_probe;
-	CHECK(!bind_self(0));
-	CHECK_PASS(fixture_start());
-	fill(data, sizeof(data), 5);
-	CHECK(!write_file(MNT "/f", data, sizeof(data)));
-	return PASS;
-}
-
-static char *page_aligned;
-
-static int read_pages(unsigned int pages)
-{
-	int fd = open(MNT "/f", O_RDONLY);
-	ssize_t done;
-
-	if (!page_aligned)
-		page_aligned = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
-				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-				    -1, 0);
-	CHECK(fd >= 0);
-	done = pread(fd, page_aligned, pages * PAGE, 0);
-	close(fd);
-	CHECK(done == (ssize_t)(pages * PAGE));
-	return PASS;
-}
-
-/* Flags of the VM_LOCAL_CPU mapping of the server, -1 when it has none. */
-static int vm_flags(char *flags, size_t size)
-{
-	static char text[1 << 18];
-	char path[64], *at, *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", server_pid);
-	if (read_text(path, text, sizeof(text)) <= 0)
-		return -1;
-	at = strstr(text, " lc ");
-	if (!at)
-		return -1;
-	while (*at != '\n')
-		at--;
-	end = strchr(++at, '\n');
-	snprintf(flags, size, "%.*s", (int)(end - at), at);
-	return 0;
-}
 
 /* ---- maps, unmaps ---- */
 
@@ -356,7 +240,6 @@ static int test_leaves_cpu(void)
 {
 	CHECK_PASS(serve_with(probe_leave_cpu));
 	CHECK_PASS(read_pages(2));
-	probe = NULL;
 	CHECK(!write_file(MNT "/g", "x", 1));
 	CHECK(!access(MNT "/g", F_OK));
 	return PASS;
@@ -478,7 +361,7 @@ int main(int argc, char **argv)
 {
 	static const struct suite suite = {
 		.tests = tests,
-		.set_up = set_up,
+		.set_up = probe_set_up,
 		.tear_down = tear_down,
 	};
 

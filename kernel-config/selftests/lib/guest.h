@@ -27,7 +27,7 @@ int nothing_held(void);
 /* Tasks in uninterruptible sleep that stay there. */
 int nobody_stuck(void);
 
-/* kmemleak has nothing to say; passes where the kernel has none. */
+/* kmemleak has nothing to say; a skip where the kernel has none. */
 int nothing_leaked(void);
 
 int cpu_online(int cpu, int online);

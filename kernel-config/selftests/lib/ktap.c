@@ -113,16 +113,17 @@ static int run_one(const struct suite *suite, const struct test *test)
 	return verdict;
 }
 
+/* Notes come before the result that they explain. */
 static void report(int number, const char *name, int verdict, double start)
 {
+	if (verdict == FAIL)
+		ktap_note("%s", why);
+	ktap_note("%.2f s", seconds() - start);
 	if (verdict == SKIP)
 		printf("ok %d %s # SKIP %s\n", number, name, why);
 	else
 		printf("%s %d %s\n", verdict == PASS ? "ok" : "not ok", number,
 		       name);
-	if (verdict == FAIL)
-		ktap_note("%s", why);
-	ktap_note("%.2f s", seconds() - start);
 	fflush(stdout);
 }
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { TestLabs } from '../../lab/testing/test-lab.ts';
+import { type KtapProgram, parseKtap } from './ktap.ts';
+
+const here = import.meta.dirname;
+
+/** What must not be skipped on the lab's kernel: everything but what only a kernel for debugging has. */
+const mayBeSkipped = [/^this kernel has no kmemleak$/, /^this kernel has no fault injection$/];
+
+let labs: TestLabs;
+let work: string;
+let output = '';
+let exitCode: number | null = null;
+let programs: KtapProgram[] = [];
+
+async function bzImage(): Promise<string> {
+  return JSON.parse(await labs.must('kernel', 'build', '--json')).bzImage;
+}
+
+/** Boot the kernel with the selftests, in their short form. */
+async function runSelftests(): Promise<void> {
+  const image = await bzImage();
+  await new Promise<void>((resolve) => {
+    const child = execFile(join(here, 'run.sh'), [image, work], { maxBuffer: 2 ** 24 }, (_error, stdout) => {
+      output = stdout;
+      exitCode = child.exitCode;
+      resolve();
+    });
+  });
+  programs = parseKtap(output);
+}
+
+beforeAll(async () => {
+  labs = await TestLabs.create();
+  work = await mkdtemp(join(tmpdir(), 'zufs-selftests-'));
+  await runSelftests();
+});
+afterAll(async () => {
+  await labs[Symbol.asyncDispose]();
+  await rm(work, { recursive: true, force: true });
+});
+
+describe('the selftests of the kernel, in a VM', async () => {
+  const names = (await readFile(join(here, 'programs'), 'utf8')).trim().split('\n');
+
+  test.each(names)('%s', (name) => {
+    const program = programs.find((one) => one.name === name);
+    expect(program, `no result of ${name} in:\n${output}`).toBeDefined();
+    for (const one of program?.tests ?? []) process.stdout.write(`${name}: ${one.name}\n`);
+    const failed = program?.tests.filter((one) => !one.ok).map((one) => one.name);
+    expect(failed, output).toEqual([]);
+    expect(program?.tests.length).toBe(program?.planned);
+    expect(program?.planned).toBeGreaterThan(0);
+    const skipped = program?.tests.flatMap((one) => one.skipped ?? []) ?? [];
+    expect(skipped.filter((why) => !mayBeSkipped.some((reason) => reason.test(why)))).toEqual([]);
+    expect(program?.ok).toBe(true);
+  });
+
+  test('the kernel has nothing to complain of', () => {
+    expect(output).not.toMatch(/^# the kernel/m);
+    expect(exitCode).toBe(0);
+  });
+});
