@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { LabContext } from '../context.ts';
@@ -8,7 +8,7 @@ import { LabError } from '../errors.ts';
 import { exists, filesBelow, kernelConfigDirectory } from './changes.ts';
 import { git } from './git.ts';
 import { applyPatch, changedPaths, readPatches } from './patches.ts';
-import { arrangeSeries, readSeriesPlan, type SeriesStep } from './series.ts';
+import { arrangeSeries, grownMakefile, readSeriesPlan, type SeriesStep } from './series.ts';
 import { type KernelSource, obtainSource } from './source.ts';
 
 /** An exported series. */
@@ -38,7 +38,7 @@ export async function exportSeries(directory: string, context: LabContext): Prom
     try {
       const series = new SeriesRepository(repository, step);
       await series.begin(source, patches.flatMap(changedPaths), plan.cover);
-      for (const one of steps) await series.commit(one, ours.tree);
+      for (const one of steps) await series.commit(one, ours.tree, plan.grows);
       await mkdir(target, { recursive: true });
       await series.format(target);
     } finally {
@@ -78,7 +78,7 @@ class SeriesRepository {
     await this.#git(['config', `branch.${branch}.description`, `${cover.subject}\n\n${cover.body}`]);
   }
 
-  async commit(step: SeriesStep, tree: string): Promise<void> {
+  async commit(step: SeriesStep, tree: string, grows: readonly string[]): Promise<void> {
     if ('patch' in step) {
       this.#context.progress.update(step.patch.name);
       // The mail's own author and message, where it is a mail; `git am` understands both kinds.
@@ -101,7 +101,20 @@ class SeriesRepository {
       await mkdir(dirname(join(this.#directory, file)), { recursive: true });
       await cp(join(tree, file), join(this.#directory, file));
     }
+    for (const makefile of grows) await this.#grow(makefile, tree);
     await this.#record(`${step.subject}\n\n${step.body}`);
+  }
+
+  /** A Makefile that is there already names what is there of the objects. */
+  async #grow(makefile: string, tree: string): Promise<void> {
+    const path = join(this.#directory, makefile);
+    if (!(await exists(path))) return;
+    const present = new Set(await readdir(dirname(path)));
+    const whole = await readFile(join(tree, makefile), 'utf8');
+    await writeFile(
+      path,
+      grownMakefile(whole, (source) => present.has(source)),
+    );
   }
 
   async format(target: string): Promise<void> {

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import { packageRoot } from '../paths.ts';
 import { filesBelow, kernelConfigDirectory } from './changes.ts';
-import { arrangeSeries, readSeriesPlan } from './series.ts';
+import { arrangeSeries, grownMakefile, readSeriesPlan } from './series.ts';
 
 const patch = (name: string, ...paths: string[]) => ({
   name,
@@ -22,9 +22,9 @@ test('new files come by groups, patches to code in between, patches that hook th
   ];
   const steps = arrangeSeries(await readSeriesPlan(), files, [hooks, mm]);
   expect(steps.map((step) => ('patch' in step ? step.patch.name : step.files))).toEqual([
-    ['include/uapi/linux/zufs_api.h'],
     ['mm/local.c'],
     'mm',
+    ['include/uapi/linux/zufs_api.h'],
     ['fs/zuf/root.c'],
     ['fs/zuf/super.c'],
     ['fs/zuf/new.c'],
@@ -41,4 +41,15 @@ test('every file of ours is in the series once', async () => {
   const files = await filesBelow(kernelConfigDirectory(packageRoot).tree);
   const steps = arrangeSeries(await readSeriesPlan(), files, []);
   expect(steps.flatMap((step) => ('files' in step ? step.files : [])).sort()).toEqual(files.sort());
+});
+
+test('a Makefile names the objects whose source is there', () => {
+  const whole =
+    'obj-$(CONFIG_ZUFS_FS) += zuf.o\nCFLAGS_b.o := -I.\nzuf-y := a.o b.o\nzuf-y += c.o d.o\n# end\n';
+  const grown = (...present: string[]) => grownMakefile(whole, (source) => present.includes(source));
+  expect(grown('a.c', 'b.c', 'c.c', 'd.c')).toBe(whole);
+  expect(grown('a.c')).toBe('obj-$(CONFIG_ZUFS_FS) += zuf.o\nzuf-y := a.o\n# end\n');
+  expect(grown('b.c', 'd.c')).toBe(
+    'obj-$(CONFIG_ZUFS_FS) += zuf.o\nCFLAGS_b.o := -I.\nzuf-y := b.o\nzuf-y += d.o\n# end\n',
+  );
 });

@@ -4,11 +4,13 @@ import { readFile } from 'node:fs/promises';
 import { join, matchesGlob } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { packageRoot } from '../paths.ts';
 import { changedPaths, type Patch } from './patches.ts';
 
 const plan = z.strictObject({
   cover: z.strictObject({ subject: z.string(), body: z.string() }),
   hooks: z.array(z.string()),
+  grows: z.array(z.string()),
   groups: z.array(
     z.union([
       z.strictObject({ patches: z.literal(true) }),
@@ -25,7 +27,7 @@ const plan = z.strictObject({
 export type SeriesPlan = z.infer<typeof plan>;
 
 export async function readSeriesPlan(): Promise<SeriesPlan> {
-  return plan.parse(parse(await readFile(join(import.meta.dirname, 'series.yaml'), 'utf8')));
+  return plan.parse(parse(await readFile(join(packageRoot, 'kernel-config', 'series.yaml'), 'utf8')));
 }
 
 /** One step of the series: new files under a message, or a patch with its own. */
@@ -59,4 +61,20 @@ export function arrangeSeries(
   }
   if (left.size > 0) throw new Error(`series.yaml has no place for ${[...left].join(', ')}.`);
   return [...steps, ...hooks.map((patch) => ({ patch }))];
+}
+
+/** A Makefile as it is while some of its sources are not there yet: without their objects, and lines that named nothing else. */
+export function grownMakefile(text: string, isThere: (source: string) => boolean): string {
+  const missing = (object: string) => object.endsWith('.o') && !isThere(object.replace(/\.o$/, '.c'));
+  return text
+    .split('\n')
+    .filter((line) => !missing(/^CFLAGS_(\S+\.o)/.exec(line)?.[1] ?? ''))
+    .map((line) => {
+      const [, head, objects] = /^(zuf-y\s*\+?:?=)(.*)$/.exec(line) ?? [];
+      if (head === undefined || objects === undefined) return line;
+      const kept = objects.split(' ').filter((object) => !missing(object));
+      return kept.some((object) => object !== '') ? head + kept.join(' ') : undefined;
+    })
+    .filter((line) => line !== undefined)
+    .join('\n');
 }
