@@ -29,6 +29,11 @@ test('a group, in numeric order', async () => {
   ]);
 });
 
+test('of a group only what is in an area, too', async () => {
+  const selection = { ...nothing, group: 'quick', areas: new Set(['rw', 'acl']) };
+  expect(await selectTests(tree, selection, own)).toEqual(['generic/001']);
+});
+
 test('names and a group together, each once, less what is excluded', async () => {
   const selection = { tests: ['generic/017', 'generic/001'], group: 'quick', exclude: ['generic/002'] };
   expect(await selectTests(tree, selection, own)).toEqual(['generic/001', 'generic/017', 'generic/1200']);

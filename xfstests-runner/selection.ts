@@ -12,6 +12,8 @@ export interface Selection {
   readonly tests: readonly string[];
   /** '' for none. */
   readonly group: string;
+  /** Of the group, only tests that are in one of these too; undefined: all. */
+  readonly areas?: ReadonlySet<string>;
   readonly exclude: readonly string[];
 }
 
@@ -43,7 +45,10 @@ export async function selectTests(
   }
   if (selection.group !== '') {
     const members = [...known].filter(
-      ([name, groups]) => name.startsWith('generic/') && groups.includes(selection.group),
+      ([name, groups]) =>
+        name.startsWith('generic/') &&
+        groups.includes(selection.group) &&
+        (selection.areas === undefined || groups.some((group) => selection.areas?.has(group))),
     );
     if (members.length === 0) {
       throw new LabError(`This xfstests tree has no group '${selection.group}'.`, {

@@ -141,8 +141,9 @@ export function resultsRoot(packageRoot: string): string {
 
 async function completeSelection(
   { config, packageRoot }: LabContext,
-  { tests, group, exclude = [] }: Partial<Selection>,
+  { tests, group, areas, exclude = [] }: Partial<Selection>,
 ): Promise<Selection> {
+  if (areas !== undefined) return { tests: tests ?? [], group: group ?? 'quick', areas, exclude };
   if (tests !== undefined || group !== undefined) return { tests: tests ?? [], group: group ?? '', exclude };
   const { xfstests } = config;
   if (xfstests.tests.length > 0 || xfstests.group !== '') {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { changedAreas } from '../../../xfstests-runner/changed.ts';
 import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts';
 import { FILE_SYSTEMS } from '../../../xfstests-runner/filesystems.ts';
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
@@ -17,6 +18,7 @@ interface Options {
   readonly tests?: readonly string[];
   readonly group?: string;
   readonly exclude?: readonly string[];
+  readonly changed?: string;
   readonly fs?: string;
   readonly flavour?: 'release' | 'debug';
   readonly timeout?: number;
@@ -37,6 +39,10 @@ export function register(program: Command): void {
     .option('--tests <list>', 'tests by name: generic/001,generic/013', commaList)
     .option('--group <group>', 'every generic test of a group, e.g. quick')
     .option('--exclude <list>', 'tests to leave out', commaList)
+    .option(
+      '--changed <revision>',
+      'only tests of what changed since then, here or in the kernel tree (of quick)',
+    )
     .addOption(
       new Option('--fs <type>', 'the file system under test (default: mount.filesystem)').choices(
         FILE_SYSTEMS,
@@ -105,7 +111,11 @@ function withFlavour(context: LabContext, flavour: Options['flavour']): LabConte
 
 async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
   const { fs, timeout, soak, shards, repeat, resume, runExpunged, build = false } = options;
-  const selects = options.tests !== undefined || options.group !== undefined || options.exclude !== undefined;
+  const selects =
+    options.tests !== undefined ||
+    options.group !== undefined ||
+    options.exclude !== undefined ||
+    options.changed !== undefined;
   if (resume !== undefined && (selects || repeat > 1)) {
     throw new LabError('--resume goes on with the tests of a run: it takes no selection and no --repeat.');
   }
@@ -118,9 +128,16 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
     ...(soak === undefined ? {} : { soak }),
     ...(runExpunged === undefined ? {} : { runExpunged }),
     ...(resume === undefined
-      ? { selection: selectionOf(options) }
+      ? { selection: { ...selectionOf(options), ...(await changedSelection(options, context)) } }
       : { resume: await findRunDirectory(context, resume === true ? 'latest' : resume) }),
   };
+}
+
+async function changedSelection({ changed }: Options, context: LabContext): Promise<Partial<Selection>> {
+  if (changed === undefined) return {};
+  const { files, groups } = await changedAreas(context, changed);
+  context.progress.note(`${files.length} changed files touch ${[...groups].join(', ')}.`);
+  return { areas: groups };
 }
 
 /** `--exclude` alone takes away from what the settings or the default list select. */
