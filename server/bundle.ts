@@ -15,7 +15,12 @@ const server = fileURLToPath(new URL('.', import.meta.url));
 const defaultDirectory = fileURLToPath(new URL('../build/zus/', import.meta.url));
 
 /** Tools whose module exports `main(arguments): number | Promise<number>`, the exit code. */
-const tools = { 'mkfs.zpmfs': 'tools/mkfs.ts', 'fsck.zpmfs': 'tools/fsck.ts', 'dump.zpmfs': 'tools/dump.ts' };
+const tools = {
+  'mkfs.zpmfs': 'tools/mkfs.ts',
+  'fsck.zpmfs': 'tools/fsck.ts',
+  'dump.zpmfs': 'tools/dump.ts',
+  'zus-kill-test': 'testing/kill-test.ts',
+};
 
 /** Packages in CommonJS want `require`, which a module has not. */
 const banner = [

@@ -10,7 +10,7 @@ import type { Addon } from '../native/addon.ts';
 import { FakeKernel } from './fake-kernel.ts';
 import type { FakeMount } from './fake-mount.ts';
 
-const SCRATCH_BYTES = 64 << 20;
+const SCRATCH_BYTES = 8 << 20;
 /** Both limits a file system. */
 const ROUNDS = 400;
 const MILLISECONDS = 400;

@@ -41,11 +41,11 @@ export class CommandMix implements Transport {
   readonly #templatesAddress: number;
   readonly #count: number;
   readonly #create: number;
-  readonly #creating: boolean;
   #next = 0;
   #errorsAt = -1;
 
-  constructor(kernel: FakeKernel, fs: FakeMount, limit: number) {
+  /** `only`: the commands of these operations instead of all. */
+  constructor(kernel: FakeKernel, fs: FakeMount, limit: number, only?: readonly number[]) {
     this.#addon = kernel.addon;
     this.#limit = limit;
     this.operation = kernel.zt.operation;
@@ -59,7 +59,7 @@ export class CommandMix implements Transport {
         .u64(zufs_ioc_IO.filepos, position)
         .u64(zufs_ioc_IO.rw, rw)
         .u32(zufs_ioc_IO.ziom_iom_max, 13);
-    const commands = [
+    const all = [
       this.#command({ operation: OP.ZUFS_OP_NOOP, size: zufs_ioc_hdr.SIZE }),
       this.#command({
         operation: OP.ZUFS_OP_LOOKUP,
@@ -95,10 +95,10 @@ export class CommandMix implements Transport {
         .name(zufs_ioc_dentry.str, 'made-and-removed'),
       this.#command({ operation: OP.ZUFS_OP_FREE_INODE, size: zufs_ioc_evict_inode.SIZE }),
     ];
-    commands[8].view.setUint16(zufs_ioc_new_inode.zi_i_mode, 0o100644, true);
+    all[8].view.setUint16(zufs_ioc_new_inode.zi_i_mode, 0o100644, true);
+    const commands = only === undefined ? all : all.filter(({ operation }) => only.includes(operation));
     this.#count = commands.length;
-    this.#create = 8;
-    this.#creating = true;
+    this.#create = commands.findIndex(({ operation }) => operation === OP.ZUFS_OP_NEW_INODE);
     this.#templatesAddress = kernel.addon.mmapAnonymous(this.#count * TEMPLATE);
     const buffer = kernel.addon.external(this.#templatesAddress, this.#count * TEMPLATE);
     this.#templates = new Uint32Array(buffer);
@@ -128,7 +128,7 @@ export class CommandMix implements Transport {
       this.errors++;
       this.#errorsAt = this.#next;
     }
-    if (this.#creating && this.#next === this.#create) {
+    if (this.#next === this.#create) {
       const cookie = zufs_ioc_new_inode.zus_ii >> 2;
       for (let behind = 1; behind <= 2; behind++) {
         const at = ((this.#create + behind) * TEMPLATE + 24) >> 2;
