@@ -55,8 +55,10 @@ async function startDaemon(): Promise<TestEngine | NoTestEngine> {
   const logFile = join(directory, 'dockerd.log');
   const log = openSync(logFile, 'w');
   const daemon = spawn(
-    'dockerd',
+    'setpriv',
     [
+      // A test run that is killed runs no teardown: the daemon ends with it all the same.
+      ...['--pdeath-signal', 'TERM', 'dockerd'],
       ...['--host', address, '--data-root', data, '--exec-root', join(directory, 'exec')],
       ...[
         '--pidfile',
