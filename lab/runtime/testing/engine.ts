@@ -58,7 +58,7 @@ async function startDaemon(): Promise<TestEngine | NoTestEngine> {
     'setpriv',
     [
       // A test run that is killed runs no teardown: the daemon ends with it all the same.
-      ...['--pdeath-signal', 'TERM', 'dockerd'],
+      ...['--pdeathsig', 'TERM', 'dockerd'],
       ...['--host', address, '--data-root', data, '--exec-root', join(directory, 'exec')],
       ...[
         '--pidfile',
