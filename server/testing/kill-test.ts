@@ -154,13 +154,15 @@ async function workAndKill(
     const child = spawn(process.execPath, [process.argv[1], WORK, mount, String(number), String(round)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
+    const started = new Promise<void>((resolve) => child.once('message', () => resolve()));
     child.on('message', (message: Promised) => {
       operations = operations + message.operations;
       if (message.kind === 'promised') promised.set(message.name, message);
       else promised.delete(message.name);
     });
-    return { child, ended: endOf(child) };
+    return { child, started, ended: endOf(child) };
   });
+  await Promise.all(children.map(({ started, ended }) => Promise.race([started, ended])));
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000 * (0.5 + Math.random())));
   process.kill(Number(readFileSync('/run/zus.pid', 'utf8')), 'SIGKILL');
   const timer = setTimeout(() => {
@@ -169,6 +171,7 @@ async function workAndKill(
   const codes = await Promise.all(children.map(({ ended }) => ended));
   clearTimeout(timer);
   const stuck = codes.filter((code) => code !== 0).length;
+  if (operations === 0) throw new BrokenError(`round ${round}: nobody did anything`);
   if (stuck > 0)
     throw new BrokenError(
       `round ${round}: ${stuck} of ${workers} applications did not end in order: ${codes.join(', ')}`,

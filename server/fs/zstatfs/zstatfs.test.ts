@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FakeKernel, type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
 import type { OperationMetrics } from '../../zt/metrics.ts';
 import { zstatfs } from './zstatfs.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 const MiB = 1 << 20;
 const kernels: FakeKernel[] = [];
