@@ -39,6 +39,11 @@ describe.each(Object.entries(programs))('zus %s', (_, program) => {
       ['--channels', '17'],
       /^zus: option '--channels <n>' argument '17' is invalid. It has to be 1 to 4.$/,
     ],
+    [
+      'a configuration file that is not there',
+      ['--config', join(directory, 'absent.yaml')],
+      /^zus: cannot read .*absent.yaml: ENOENT/,
+    ],
     ['no server to ask', ['status', '--control', join(directory, 'nobody')], /^zus: no server answers on /],
   ])('says in one sentence what is wrong: %s', (_case, words, message) => {
     const { status, stdout, stderr } = zus(program, ...words);

@@ -6,10 +6,11 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { loadFileSystems } from './fs/index.ts';
 import { findAddon } from './native/find.ts';
-import { type AskOptions, parseOptions, type ServeOptions, UsageError } from './options.ts';
+import { type AskOptions, parseOptions, type ServeOptions, settle, UsageError } from './options.ts';
 import { ask, ControlError, ControlSocket } from './zt/control.ts';
 import { createLog, type Log } from './zt/log.ts';
 import { metricsText, operationMetrics, prometheusText } from './zt/metrics.ts';
+import { notify } from './zt/notify.ts';
 import { Server, type ServerStatus, StartError } from './zt/server.ts';
 import type { OperationTotals } from './zt/statistics.ts';
 
@@ -31,7 +32,10 @@ export async function main(arguments_: readonly string[], entry: URL): Promise<n
   }
 }
 
-async function serve(options: ServeOptions, entry: URL): Promise<number> {
+async function serve({ config, given }: ServeOptions, entry: URL): Promise<number> {
+  // Loaded only when there is a file to read.
+  const file = config === null ? {} : (await import('./config.ts')).readConfig(config);
+  const options = settle(file, given);
   const log = createLog({ level: options.logLevel, thread: 'main' });
   mountRoot(options.root, log);
   // Before anything is registered that the other server would have to answer for.
@@ -45,11 +49,17 @@ async function serve(options: ServeOptions, entry: URL): Promise<number> {
     logLevel: options.logLevel,
     log,
   });
-  const stop = () => server.stop();
+  const { NOTIFY_SOCKET } = process.env;
+  const stop = () => {
+    notify(server.addon, NOTIFY_SOCKET, 'STOPPING', log);
+    server.stop();
+  };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  await using _control = await listen(options.control, server);
-  announce(server, log);
+  await using _control = await listen(options.control, server, stop);
+  // Readiness, for people, scripts and systemd.
+  process.stdout.write('zus: ready\n');
+  notify(server.addon, NOTIFY_SOCKET, 'READY', log);
   const code = await server.done;
   log('info', 'stopped', { code });
   if (server.hung) process.kill(process.pid, 'SIGKILL');
@@ -58,14 +68,14 @@ async function serve(options: ServeOptions, entry: URL): Promise<number> {
   return code;
 }
 
-async function listen(path: string, server: Server): Promise<ControlSocket> {
+async function listen(path: string, server: Server, stop: () => void): Promise<ControlSocket> {
   try {
     return await ControlSocket.listen(path, {
       status: () => server.status,
       stats: () => server.statistics,
       stop: () => {
         // The answer goes out before the socket does.
-        setImmediate(() => server.stop());
+        setImmediate(stop);
         return null;
       },
     });
@@ -73,20 +83,6 @@ async function listen(path: string, server: Server): Promise<ControlSocket> {
     server.stop();
     await server.done;
     throw error;
-  }
-}
-
-/** Readiness, for people, scripts and systemd. */
-function announce(server: Server, log: Log): void {
-  process.stdout.write('zus: ready\n');
-  const socket = process.env.NOTIFY_SOCKET;
-  if (socket === undefined || socket === '') return;
-  try {
-    server.addon.sendDatagram(socket, `READY=1\nMAINPID=${process.pid}\n`);
-  } catch (error) {
-    log('warn', 'cannot tell NOTIFY_SOCKET', {
-      reason: error instanceof Error ? error.message : String(error),
-    });
   }
 }
 

@@ -2,14 +2,14 @@
 
 import { describe, expect, it } from 'vitest';
 import { fileSystemNames } from './fs/index.ts';
-import { parseOptions, UsageError } from './options.ts';
+import { parseOptions, settle, UsageError } from './options.ts';
 
 const parse = (...words: string[]) => parseOptions(words, () => {});
 
 describe('the command line', () => {
   it('serves everything by default', () => {
-    expect(parse()).toEqual({
-      command: 'serve',
+    expect(parse()).toEqual({ command: 'serve', config: null, given: {} });
+    expect(settle({})).toEqual({
       fs: fileSystemNames,
       channels: 1,
       logLevel: 'info',
@@ -23,11 +23,8 @@ describe('the command line', () => {
       parse('--fs', 'nullfs', '--channels', '2', '--log-level', 'debug', '--root', '/r', '--control', '/c'),
     ).toEqual({
       command: 'serve',
-      fs: ['nullfs'],
-      channels: 2,
-      logLevel: 'debug',
-      root: '/r',
-      control: '/c',
+      config: null,
+      given: { fs: ['nullfs'], channels: 2, logLevel: 'debug', root: '/r', control: '/c' },
     });
     expect(parse('stats', '--format', 'prometheus')).toMatchObject({
       command: 'stats',
@@ -56,7 +53,7 @@ describe('the command line', () => {
         text += part;
       }),
     ).toBeNull();
-    for (const option of ['--fs', '--channels', '--log-level', '--root', '--control'])
+    for (const option of ['--fs', '--channels', '--log-level', '--root', '--control', '--config'])
       expect(text).toContain(option);
   });
 });

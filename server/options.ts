@@ -7,13 +7,20 @@ import { CONST } from './abi/layout.ts';
 import { fileSystemNames } from './fs/index.ts';
 import { type LogLevel, logLevels } from './zt/log.ts';
 
-export interface ServeOptions {
-  readonly command: 'serve';
+export interface ServeSettings {
   readonly fs: readonly string[];
   readonly channels: number;
   readonly logLevel: LogLevel;
   readonly root: string;
   readonly control: string;
+}
+
+export interface ServeOptions {
+  readonly command: 'serve';
+  /** Configuration file (config.ts); null: none was named. */
+  readonly config: string | null;
+  /** What the command line says, which goes before what the file says. */
+  readonly given: Partial<ServeSettings>;
 }
 
 export interface AskOptions {
@@ -31,6 +38,19 @@ export class UsageError extends Error {
 
 export const defaultControl = '/run/zus.sock';
 export const defaultRoot = '/sys/fs/zuf';
+
+const defaults: ServeSettings = {
+  fs: fileSystemNames,
+  channels: 1,
+  logLevel: 'info',
+  root: defaultRoot,
+  control: defaultControl,
+};
+
+/** Settings in force, the later ones before the earlier. */
+export function settle(...parts: readonly Partial<ServeSettings>[]): ServeSettings {
+  return Object.assign({}, defaults, ...parts);
+}
 
 /** Returns null when help was asked for and printed. Throws `UsageError`. */
 export function parseOptions(arguments_: readonly string[], print: (text: string) => void): Options | null {
@@ -72,7 +92,15 @@ function createProgram(print: (text: string) => void, found: (options: Options) 
     .addOption(new Option('--log-level <level>', 'how much to log').choices(logLevels).default('info'))
     .addOption(new Option('--root <path>', 'where zuf-root is mounted').default(defaultRoot))
     .addOption(control())
-    .action((options: Omit<ServeOptions, 'command'>) => found({ command: 'serve', ...options }));
+    .addOption(
+      new Option('--config <file>', 'YAML with the settings above; what the command line says goes first'),
+    )
+    .action((options: ServeSettings & { config?: string }, command: Command) => {
+      const { config, ...settings } = options;
+      const isGiven = ([name]: [string, unknown]) => command.getOptionValueSource(name) === 'cli';
+      const given = Object.fromEntries(Object.entries(settings).filter(isGiven));
+      found({ command: 'serve', config: config ?? null, given });
+    });
 
   const asked: Readonly<Record<AskOptions['command'], string>> = {
     status: 'tell what the running server serves',
