@@ -123,6 +123,8 @@ function checkedInodes(result: MountResult | undefined): number {
   let checked = 0;
   for (let table = 0; table < shared.header[H_INODE_BLOCKS]; table++) {
     let bits = shared.inodeChecked[table] & shared.inodeBits[table] & 0xffff;
+    // There is no inode 0.
+    if (table === 0) bits &= ~1;
     for (; bits !== 0; bits &= bits - 1) checked++;
   }
   return checked;

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/**
+ * The server in a VM, with the lab's command line as a user has it: what it costs, how it answers what cannot be, and what is
+ * left when it is killed. ZUS_KILLS=100 kills it so often.
+ */
+
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { md_dev_table } from './abi/layout.ts';
+import { crc16, encodeDeviceTable } from './fs/zpmfs/device-table.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('..', import.meta.url));
+const lab = 'server-guest';
+const kills = process.env.ZUS_KILLS ?? '3';
+/** A set of devices that the lab mounts as scratch. */
+const SET = ['/dev/pmem1', '/dev/pmem3'] as const;
+const MIB = 1024 * 1024;
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function zufsLab(...words: string[]): Promise<Result> {
+  try {
+    const { stdout, stderr } = await run(process.execPath, ['lab/bin/zufs-lab.js', '--name', lab, ...words], {
+      cwd: root,
+      maxBuffer: 64 * MIB,
+    });
+    return { code: 0, stdout, stderr };
+  } catch (error) {
+    if (!(error instanceof Error) || !('stdout' in error)) throw error;
+    const { code, stdout, stderr } = error as Error & Result;
+    return { code, stdout, stderr };
+  }
+}
+
+/** In the guest; one shell command, since each login costs a second under emulation. */
+async function guest(command: string): Promise<Result> {
+  return zufsLab('exec', '--', 'sh', '-c', command);
+}
+
+async function must(command: string): Promise<string> {
+  const { code, stdout, stderr } = await guest(command);
+  if (code !== 0) throw new Error(`${command}: exit code ${code}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+beforeAll(async () => {
+  const { code, stderr } = await zufsLab('up', '--set', 'vm.cpus=4');
+  if (code !== 0) throw new Error(`no VM: ${stderr}`);
+});
+
+afterAll(async () => {
+  await zufsLab('down');
+});
+
+describe('with four CPUs and two file systems mounted, idle', () => {
+  it('takes at most 150 MiB', async () => {
+    const status = await must(
+      'sleep 2; grep VmRSS /proc/$(cat /run/zus.pid)/status; node /opt/zus/zus.mjs status',
+    );
+    const rss = Number(status.match(/VmRSS:\s+(\d+) kB/)?.[1]) * 1024;
+    expect(status).toContain('threads: 4 serving of 4');
+    process.stdout.write(`zus with 4 CPUs: ${Math.round(rss / MIB)} MiB\n`);
+    expect(rss).toBeLessThan(150 * MIB);
+  });
+
+  it('is ready ten seconds after its start, where Node takes one', async () => {
+    const times = await must(
+      'umount /mnt/test /mnt/scratch; zus-service stop; date +%s%N; node -e 0; date +%s%N; zus-service start; date +%s%N',
+    );
+    const [start, node, ready] = times.trim().split('\n').map(Number);
+    const yardstick = (node - start) / 1e9;
+    const seconds = (ready - node) / 1e9;
+    process.stdout.write(
+      `zus from start to ready: ${seconds.toFixed(1)} s; node alone: ${yardstick.toFixed(1)} s\n`,
+    );
+    // A busy host makes everything slow: then Node says how slow.
+    expect(seconds).toBeLessThan(10 * Math.max(1, yardstick));
+  });
+});
+
+describe('what cannot be', () => {
+  /** A table of `SET` that is whole but for what `change` does. */
+  function table(blocks: number, change: (bytes: Uint8Array) => void): string {
+    const device = (fill: number) => ({ uuid: new Uint8Array(16).fill(fill), blocks, node: 0 });
+    const bytes = encodeDeviceTable({ uuid: new Uint8Array(16).fill(9), index: 0, devices: [device(1)] }, 0n);
+    change(bytes);
+    const sum = crc16(bytes, 2, md_dev_table.s_start_dynamic);
+    new DataView(bytes.buffer, bytes.byteOffset).setUint16(0, sum, true);
+    return Buffer.from(bytes).toString('base64');
+  }
+  const put = (base64: string) =>
+    `echo ${base64} | base64 -d | dd of=${SET[0]} bs=4096 count=1 iflag=fullblock conv=notrunc status=none`;
+  const format = `mkfs.zpmfs -q -f ${SET.join(' ')}`;
+  const mount = `mount -t zpmfs ${SET[0]} /mnt/scratch`;
+  const version = (bytes: Uint8Array) =>
+    new DataView(bytes.buffer, bytes.byteOffset).setUint16(md_dev_table.s_version, 2 * 1024, true);
+
+  const cases: readonly (readonly [
+    what: string,
+    before: string,
+    command: string,
+    code: number,
+    says: RegExp,
+  ])[] = [
+    [
+      'a second server',
+      'true',
+      'node /opt/zus/zus.mjs',
+      2,
+      /^zus: another server listens on \/run\/zus.sock$/m,
+    ],
+    [
+      'a second server on a busy zuf-root',
+      'true',
+      'node /opt/zus/zus.mjs --control /run/other.sock',
+      2,
+      /^zus: another server is running on \/sys\/fs\/zuf$/m,
+    ],
+    [
+      'a bad option of the server',
+      'true',
+      'node /opt/zus/zus.mjs --fs extfs',
+      2,
+      /^zus: .*There is no file system 'extfs'/m,
+    ],
+    ['a bad option of mount', format, `${mount} -o nonsense`, 32, /unknown mount option "nonsense"/],
+    [
+      'a device without a table',
+      `${format}; dd if=/dev/zero of=${SET[0]} bs=4096 count=1 conv=notrunc status=none`,
+      mount,
+      32,
+      /not a file system of this type/,
+    ],
+    [
+      'a device missing from its set',
+      `${format}; dd if=/dev/zero of=${SET[1]} bs=4096 count=1 conv=notrunc status=none`,
+      mount,
+      32,
+      /device 1 \(.*\) of the file system is missing/,
+    ],
+    [
+      'a device of another size than its table says',
+      put(table(512 * 7, () => {})),
+      mount,
+      32,
+      /zuf: .*(size|blocks)/,
+    ],
+    ['a newer version', put(table(512 * 500, version)), mount, 32, /zuf: .*version/],
+    [
+      'mkfs of what is mounted',
+      `${format}; ${mount}`,
+      `mkfs.zpmfs -f ${SET[1]}`,
+      1,
+      /^mkfs.zpmfs: .*is in use/m,
+    ],
+    [
+      'fsck -y of what is mounted',
+      `${format}; ${mount}`,
+      `fsck.zpmfs -y ${SET[0]}`,
+      8,
+      /^fsck.zpmfs: .*is in use/m,
+    ],
+    [
+      'a device of what is mounted, alone',
+      `${format}; ${mount}`,
+      `mount -t zpmfs ${SET[1]} /mnt/test`,
+      32,
+      /already mounted|Can't open blockdev/,
+    ],
+  ];
+
+  it.each(cases)(
+    '%s: one sentence, the right exit code, nothing written',
+    async (_what, before, command, code, says) => {
+      const sums = `head -c 1M ${SET[0]} | md5sum; head -c 1M ${SET[1]} | md5sum`;
+      const output = await must(
+        [
+          'umount /mnt/test /mnt/scratch 2>/dev/null; zus-service status >/dev/null || zus-service start',
+          `${before}; dmesg -C; lines=$(wc -l </var/log/zus.log)`,
+          sums,
+          `${command} >/tmp/output 2>&1; echo "exit code $?"`,
+          sums,
+          'echo ---; cat /tmp/output; tail -n +$((lines + 1)) /var/log/zus.log; dmesg; umount /mnt/test /mnt/scratch 2>/dev/null; true',
+        ].join('\n'),
+      );
+      const [head, ...said] = output.split('---\n');
+      const lines = head.trim().split('\n');
+      expect(lines[2]).toBe(`exit code ${code}`);
+      expect(lines.slice(3)).toEqual(lines.slice(0, 2));
+      expect(said.join('')).toMatch(says);
+    },
+  );
+});
+
+describe('a server that is killed while applications work', () => {
+  it(`leaves what fsync promised, ${kills} times`, async () => {
+    const { code, stdout, stderr } = await guest(
+      `umount /mnt/test /mnt/scratch; exec node /opt/zus/zus-kill-test.mjs --rounds ${kills} ${SET.join(' ')}`,
+    );
+    process.stdout.write(stdout.split('\n').slice(-2).join('\n'));
+    expect(stderr.replaceAll(/^umount: .*\n/gm, '')).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      new RegExp(`${kills} kills, \\d+ promised files looked at, all as they should be`),
+    );
+  }, 7_200_000);
+});
