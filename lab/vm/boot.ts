@@ -56,10 +56,11 @@ const leastSshMs = 15_000;
  * Throws `GuestPanicError`, `QemuEndedError`, `BootTimeoutError`, `SshUnreachableError`, `PortTakenError`.
  */
 export async function bootVm(
-  context: LabContext,
+  labContext: LabContext,
   artefacts: BootArtefacts,
   options: BootOptions = {},
 ): Promise<{ readonly vm: GuestVm; readonly state: VmState }> {
+  const context = withPatience(labContext, artefacts.kernel.flavour);
   await context.runtime.prepare('vm', context);
   const topology = planTopology(context.config.vm);
   const accelerator = await chooseAccelerator(context, artefacts.kernel.bzImage);
@@ -83,6 +84,19 @@ export async function bootVm(
     await removeVmFiles(context.stateDir, { keepLogs: true });
     throw error;
   }
+}
+
+/** A kernel that checks every memory access takes so many times longer to come up. */
+const debugPatience = 5;
+
+/** `vm.bootTimeout` is that of a release kernel. */
+function withPatience(context: LabContext, flavour: Kernel['flavour']): LabContext {
+  if (flavour === 'release') return context;
+  const { config } = context;
+  return {
+    ...context,
+    config: { ...config, vm: { ...config.vm, bootTimeout: config.vm.bootTimeout * debugPatience } },
+  };
 }
 
 interface Machine {
