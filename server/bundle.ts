@@ -2,10 +2,10 @@
 
 /**
  * `npm run bundle`: everything of the server that a guest needs, in one directory that runs with nothing but a `node`
- * binary: `zus.mjs` (all threads), `addon.node`, and the tools `mkfs.zpmfs.mjs` and `fsck.zpmfs.mjs`.
+ * binary: `zus.mjs` (all threads) with the parts that only the main thread loads, `addon.node`, and the tools.
  */
 
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -47,18 +47,20 @@ export async function bundleServer(directory: string = defaultDirectory): Promis
       source: `import { main } from './${source}'; process.exitCode = await main(process.argv.slice(2));`,
     })),
   ];
-  for (const { name, source } of programs) await bundleProgram(source, join(directory, `${name}.mjs`));
+  for (const { name, source } of programs) await bundleProgram(source, directory, name);
   copyFileSync(buildAddon(), join(directory, 'addon.node'));
-  return {
-    directory: resolve(directory),
-    files: [...programs.map(({ name }) => `${name}.mjs`), 'addon.node'],
-  };
+  return { directory: resolve(directory), files: readdirSync(directory).sort() };
 }
 
-async function bundleProgram(source: string, outfile: string): Promise<void> {
+async function bundleProgram(source: string, outdir: string, name: string): Promise<void> {
   await build({
     stdin: { contents: source, resolveDir: server, loader: 'ts' },
-    outfile,
+    outdir,
+    entryNames: name,
+    // What is imported at run time only is a file of its own: the many threads of the server never read it.
+    splitting: true,
+    chunkNames: `${name}-[hash]`,
+    outExtension: { '.js': '.mjs' },
     bundle: true,
     platform: 'node',
     target: 'node26',
@@ -69,7 +71,7 @@ async function bundleProgram(source: string, outfile: string): Promise<void> {
     define: { 'import.meta.main': 'false' },
     logLevel: 'warning',
   });
-  chmodSync(outfile, 0o755);
+  chmodSync(join(outdir, `${name}.mjs`), 0o755);
 }
 
 if (import.meta.main) {

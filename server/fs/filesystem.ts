@@ -43,8 +43,8 @@ export interface MountMemory {
 
 /** What there is to know of the server itself. */
 export interface ServerFacts {
-  /** CPU and channel of each ZT, in order of their numbers. */
-  readonly zts: readonly { readonly cpu: number; readonly channel: number }[];
+  /** CPU, its NUMA node, and channel of each ZT, in order of their numbers; those of CPUs that are offline too. */
+  readonly zts: readonly { readonly cpu: number; readonly node: number; readonly channel: number }[];
   /** Counts and latencies of operations: a block a ZT (server/zt/statistics.ts). */
   readonly statistics: SharedArrayBuffer;
 }

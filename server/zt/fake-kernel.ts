@@ -128,7 +128,7 @@ export class FakeKernel implements Disposable {
     this.#fileSystem = options.fileSystem;
     this.#registry = registry;
     this.#server = {
-      zts: cpuNodes.slice(0, cpus).map((_, cpu) => ({ cpu, channel: 0 })),
+      zts: cpuNodes.slice(0, cpus).map((node, cpu) => ({ cpu, node, channel: 0 })),
       statistics: this.statistics,
     };
     this.#table = new MountTable({

@@ -16,8 +16,8 @@ import { isMountBreak, ZufError, ZufFile } from './zuf-root.ts';
 const EINTR = 4;
 const EIO = 5;
 const EBUSY = 16;
-/** What threads may take to open their channels; they are warm by then. */
-const ZT_START_MILLISECONDS = 30_000;
+/** What threads may take to warm up and open their channels, under emulation on a busy machine. */
+const ZT_START_MILLISECONDS = 120_000;
 
 export async function mountWorker(
   data: MountData,

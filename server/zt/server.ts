@@ -2,7 +2,7 @@
 
 /** The main thread of the server: starts the others, ends them, and knows what is mounted. */
 
-import { constants, readFileSync } from 'node:fs';
+import { constants, existsSync, readFileSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { FileSystem, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
@@ -76,14 +76,18 @@ export class Server {
     this.#addon = addon;
     this.#file = file;
     this.#map = file.numaMap();
-    const zts = this.#map.cpus.flatMap((cpu) =>
-      Array.from({ length: options.channels }, (_, channel) => ({ cpu, channel })),
+    const zts = this.#map.cpuNodes.flatMap((node, cpu) =>
+      Array.from({ length: options.channels }, (_, channel) => ({ cpu, node, channel })),
     );
     this.#ztCount = zts.length;
+    // CPUs that may come later get their threads then.
+    zts.forEach(({ cpu }, zt) => {
+      if (!this.#map.cpus.includes(cpu)) this.#absent.add(zt);
+    });
     this.#facts = { zts, statistics: new SharedArrayBuffer(zts.length * STATISTICS_BYTES) };
   }
 
-  /** Resolves when types are registered and threads are warm. Throws `StartError`. */
+  /** Resolves when types are registered and threads are there. Throws `StartError`. */
   static async start(options: ServerOptions): Promise<Server> {
     const addon = loadAddon(options.addon);
     const server = new Server(options, addon, openRoot(addon, options.root));
@@ -107,13 +111,16 @@ export class Server {
   }
 
   async #startThreads(): Promise<void> {
-    const ports = Array.from({ length: this.#ztCount }, () => new MessageChannel());
+    const present = Array.from({ length: this.#ztCount }, (_, zt) => zt).filter(
+      (zt) => !this.#absent.has(zt),
+    );
+    const ports = present.map((zt) => ({ zt, ...channel() }));
     const zts = ports.map(({ port1 }) => port1);
     const { cpuNodes } = this.#map;
-    // The mount thread first: what it cannot do nobody has to warm up for.
+    // The mount thread first: what it cannot do nobody has to be loaded for.
     await this.#startThread('mount', { ...this.#common, role: 'mount', cpuNodes, zts }, zts);
     this.#registered = true;
-    const threads = ports.map(({ port2 }, zt) => this.#startZt(zt, port2));
+    const threads = ports.map(({ zt, port2 }) => this.#startZt(zt, port2));
     await Promise.all(threads);
     const timer = setInterval(() => this.#tick(), TICK_MILLISECONDS);
     void this.#done.promise.then(() => clearInterval(timer));
@@ -171,7 +178,7 @@ export class Server {
     }
   }
 
-  /** Resolves when the thread has told that it is registered or warm. */
+  /** Resolves when the thread has told that it is registered or loaded. */
   #startThread(name: string, data: ThreadData, transferList: MessagePort[]): Promise<void> {
     const worker = new Worker(this.#options.entry, {
       name,
@@ -185,7 +192,7 @@ export class Server {
     this.#workers.add(worker);
     const started = Promise.withResolvers<void>();
     worker.on('message', (message: ThreadMessage) => {
-      if (message.kind === 'warm' || message.kind === 'registered') started.resolve();
+      if (message.kind === 'loaded' || message.kind === 'registered') started.resolve();
       else if (message.kind === 'cannot-start') started.reject(new StartError(message.reason));
       else if (message.kind === 'left') this.#threadEnded(worker, name, data, true);
       else this.#mountsChanged(message);
@@ -297,7 +304,7 @@ export class Server {
         fileSystem,
         bytes: memory.length,
       })),
-      threads: { wanted: this.#ztCount, serving: this.#control.readyZts },
+      threads: { wanted: this.#ztCount - this.#absent.size, serving: this.#control.readyZts },
       stopping: this.#stopping,
     };
   }
@@ -309,6 +316,11 @@ export class Server {
   get addon(): Addon {
     return this.#addon;
   }
+}
+
+function channel(): { readonly port1: MessagePort; readonly port2: MessagePort } {
+  const { port1, port2 } = new MessageChannel();
+  return { port1, port2 };
 }
 
 function openRoot(addon: Addon, root: string): ZufFile {
@@ -331,6 +343,7 @@ function openRoot(addon: Addon, root: string): ZufFile {
 
 /** True for a CPU without the file too: it is one that cannot go offline. */
 function isOnline(cpu: number): boolean {
+  if (!existsSync(`/sys/devices/system/cpu/cpu${cpu}`)) return false;
   try {
     return readFileSync(`/sys/devices/system/cpu/cpu${cpu}/online`, 'utf8').trim() !== '0';
   } catch {

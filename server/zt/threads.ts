@@ -43,7 +43,7 @@ export type ThreadData = ZtData | MountData;
 
 /** From a worker to the main thread. */
 export type ThreadMessage =
-  | { readonly kind: 'warm' }
+  | { readonly kind: 'loaded' }
   | { readonly kind: 'registered' }
   | { readonly kind: 'cannot-start'; readonly reason: string }
   | { readonly kind: 'mounted'; readonly mount: MountDescriptor }

@@ -2,6 +2,8 @@
 
 /** A ZT: the thread that serves the operations of one CPU and channel. */
 
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import type { FileSystem, MountedFileSystem } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
@@ -26,9 +28,11 @@ export async function ztWorker(
   addon.setThreadName(`zt${data.cpu}.${data.channel}`);
   addon.blockSignals();
   const fileSystems = await load(data.fileSystems);
+  parentPort?.postMessage({ kind: 'loaded' } satisfies ThreadMessage);
+  // Whoever mounts first waits for this, not whoever starts the server.
   const { operations, milliseconds } = warmUp(addon, fileSystems);
+  collectGarbage();
   log('debug', 'warm', { operations, milliseconds });
-  parentPort?.postMessage({ kind: 'warm' } satisfies ThreadMessage);
 
   control.waitForStart();
   if (!control.leaving) serve(data, addon, fileSystems, control, log);
@@ -70,6 +74,13 @@ function serve(
     if (!ready) control.ztReady();
     control.ztStopped();
   }
+}
+
+/** What loading and warming up left behind would stay for good: nothing that comes later makes V8 look at it. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  if (typeof collect === 'function') collect();
 }
 
 function bind(addon: Addon, cpu: number): boolean {

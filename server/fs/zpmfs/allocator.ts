@@ -17,6 +17,19 @@ import {
   type SharedState,
 } from './shared.ts';
 
+/** Chunks [start, end) that a ZT takes from first, inside those of its node. */
+export interface Arena {
+  readonly start: number;
+  readonly end: number;
+  readonly nodeStart: number;
+  readonly nodeEnd: number;
+}
+
+/** What `search` looks for. */
+const PARTLY_FREE = 0;
+const EMPTY = 1;
+const ANY = 2;
+
 /**
  * Free space, one of these a ZT over the shared state. Nothing of it is on the media.
  *
@@ -29,18 +42,15 @@ export class Allocator {
   /** Chunk that this ZT takes metadata from, and the one for data of small files; -1: none yet. */
   private metadataChunk = -1;
   private dataChunk = -1;
-  /** Where this ZT starts to look: chunks of its node's pmem, spread over the CPUs. */
-  private readonly arenaStart: number;
-  private readonly arenaEnd: number;
+  private readonly arena: Arena;
   private cursor: number;
   /** How many blocks the last `takeRun` got. */
   runLength = 0;
 
-  constructor(shared: SharedState, arenaStart: number, arenaEnd: number, cursor: number) {
+  constructor(shared: SharedState, arena: Arena) {
     this.shared = shared;
-    this.arenaStart = arenaStart;
-    this.arenaEnd = arenaEnd;
-    this.cursor = cursor;
+    this.arena = arena;
+    this.cursor = arena.start;
   }
 
   free(): number {
@@ -254,55 +264,70 @@ export class Allocator {
 
   /** A chunk all of whose blocks are now promised to the caller; -1 when there is none. */
   private findEmptyChunk(): number {
+    const { start, end, nodeStart, nodeEnd } = this.arena;
+    let chunk = this.takeEmpty(start, end);
+    if (chunk < 0) chunk = this.takeEmpty(nodeStart, nodeEnd);
+    return chunk < 0 ? this.takeEmpty(0, this.shared.chunks) : chunk;
+  }
+
+  private takeEmpty(from: number, to: number): number {
     const shared = this.shared;
-    for (let pass = 0; pass < 2; pass++) {
-      const from = pass === 0 ? this.arenaStart : 0;
-      const to = pass === 0 ? this.arenaEnd : shared.chunks;
-      for (let chunk = from; chunk < to; chunk++) {
-        if (
-          (chunk & ((1 << GROUP_SHIFT) - 1)) === 0 &&
-          shared.groupFree[chunk >>> GROUP_SHIFT] < CHUNK_BLOCKS
-        ) {
-          chunk += (1 << GROUP_SHIFT) - 1;
-          continue;
-        }
-        if (shared.chunkFree[chunk] !== CHUNK_BLOCKS) continue;
-        if (this.promise(chunk, CHUNK_BLOCKS)) return chunk;
+    for (let chunk = from; chunk < to; chunk++) {
+      const isGroupStart = (chunk & ((1 << GROUP_SHIFT) - 1)) === 0;
+      if (isGroupStart && shared.groupFree[chunk >>> GROUP_SHIFT] < CHUNK_BLOCKS) {
+        chunk += (1 << GROUP_SHIFT) - 1;
+        continue;
       }
+      if (shared.chunkFree[chunk] === CHUNK_BLOCKS && this.promise(chunk, CHUNK_BLOCKS)) return chunk;
     }
     return -1;
   }
 
   /**
-   * A chunk with room for small things: one in use for them with a good part free, then an empty one, then any. Some
-   * chunk has room, because the caller holds a promise from the count of the whole file system.
+   * A chunk with room for small things. Out of the own arena as long as it has any that is empty or in use for them with a
+   * good part free; a ZT whose arena runs dry takes from its node, then where most is free. Some chunk has room,
+   * because the caller holds a promise from the count of the whole file system.
    */
   private findChunk(): number {
-    const shared = this.shared;
+    const { start, end, nodeStart, nodeEnd } = this.arena;
     for (;;) {
-      for (let pass = 0; pass < 3; pass++) {
-        const from = pass === 2 ? 0 : this.arenaStart;
-        const to = pass === 2 ? shared.chunks : this.arenaEnd;
-        const span = to - from;
-        let chunk = this.cursor >= from && this.cursor < to ? this.cursor : from;
-        for (let step = 0; step < span; step++) {
-          const free = shared.chunkFree[chunk];
-          const kind = shared.chunkKind[chunk];
-          const fits =
-            pass === 0
-              ? kind === CHUNK_SMALL && free >= CHUNK_BLOCKS / 4
-              : pass === 1
-                ? free === CHUNK_BLOCKS
-                : free > 0;
-          if (fits) {
-            if (kind !== CHUNK_LARGE || pass === 2) shared.chunkKind[chunk] = CHUNK_SMALL;
-            this.cursor = chunk;
-            return chunk;
-          }
-          chunk++;
-          if (chunk === to) chunk = from;
-        }
+      let chunk = this.search(start, end, PARTLY_FREE);
+      if (chunk < 0) chunk = this.search(start, end, EMPTY);
+      if (chunk < 0) chunk = this.search(nodeStart, nodeEnd, EMPTY);
+      if (chunk < 0) chunk = this.search(nodeStart, nodeEnd, PARTLY_FREE);
+      if (chunk < 0) {
+        const group = this.fullestGroup() << GROUP_SHIFT;
+        const groupEnd = Math.min(this.shared.chunks, group + (1 << GROUP_SHIFT));
+        chunk = this.search(group, groupEnd, EMPTY);
+        if (chunk < 0) chunk = this.search(group, groupEnd, ANY);
       }
+      if (chunk < 0) continue;
+      this.shared.chunkKind[chunk] = CHUNK_SMALL;
+      this.cursor = chunk;
+      return chunk;
     }
+  }
+
+  private search(from: number, to: number, what: number): number {
+    const { chunkFree, chunkKind } = this.shared;
+    let chunk = this.cursor >= from && this.cursor < to ? this.cursor : from;
+    for (let step = from; step < to; step++) {
+      const free = chunkFree[chunk];
+      if (what === EMPTY && free === CHUNK_BLOCKS) return chunk;
+      if (what === ANY && free > 0) return chunk;
+      if (what === PARTLY_FREE && free >= CHUNK_BLOCKS / 4 && chunkKind[chunk] === CHUNK_SMALL) return chunk;
+      chunk++;
+      if (chunk === to) chunk = from;
+    }
+    return -1;
+  }
+
+  /** The group with most free blocks. */
+  private fullestGroup(): number {
+    const { groupFree } = this.shared;
+    let best = 0;
+    for (let group = 1; group < groupFree.length; group++)
+      if (groupFree[group] > groupFree[best]) best = group;
+    return best;
   }
 }

@@ -2,7 +2,7 @@
 
 import { zufs_ioc_hdr } from '../../abi/layout.ts';
 import type { AttachRequest, Operation } from '../filesystem.ts';
-import { Allocator } from './allocator.ts';
+import { Allocator, type Arena } from './allocator.ts';
 import { Directory } from './directory.ts';
 import { EIO, EROFS, ESTALE } from './errno.ts';
 import { BLOCK_SHIFT, BLOCK_SIZE, TWO_32 } from './format.ts';
@@ -39,8 +39,7 @@ export class Core {
     this.shared = new SharedState(request.shared, addon);
     this.pmem = new Pmem(addon, memory.address, this.shared.header[H_TOTAL_BLOCKS] * BLOCK_SIZE);
     this.journal = new Journal(this.pmem, this.shared, request.zt);
-    const [start, end, cursor] = arenaOf(request, this.shared.chunks);
-    this.allocator = new Allocator(this.shared, start, end, cursor);
+    this.allocator = new Allocator(this.shared, arenaOf(request, this.shared.chunks));
     this.mapping = new Mapping(this.pmem, this.journal, this.allocator);
     this.inodes = new Inodes(
       this.pmem,
@@ -143,14 +142,27 @@ export class Core {
   }
 }
 
-/** Chunks that a ZT looks at first: those of its node, starting where its neighbours don't. */
-function arenaOf(request: AttachRequest, chunks: number): [number, number, number] {
+/** Chunks that a ZT takes from: its share of those of its node, then all of its node, then any. */
+function arenaOf(request: AttachRequest, chunks: number): Arena {
   const bytes = CHUNK_BLOCKS * BLOCK_SIZE;
-  const range = request.memory.nodes.find((node) => node.node === request.node);
-  let start = range === undefined ? 0 : Math.floor(range.offset / bytes);
-  let end = range === undefined ? chunks : Math.min(chunks, Math.ceil((range.offset + range.length) / bytes));
-  start = Math.min(start, chunks);
-  if (start >= end) [start, end] = [0, chunks];
-  const cursor = start + ((request.zt * 7919) % (end - start));
-  return [start, end, cursor];
+  const range = request.memory.nodes.filter((node) => node.node === request.node);
+  // Devices of one node are neighbours, unless somebody listed them otherwise: then the first of them counts.
+  const [first] = range;
+  let nodeStart = first === undefined ? 0 : Math.floor(first.offset / bytes);
+  let nodeEnd =
+    first === undefined ? chunks : Math.min(chunks, Math.ceil((first.offset + first.length) / bytes));
+  for (const { offset, length } of range) {
+    if (Math.floor(offset / bytes) === nodeEnd)
+      nodeEnd = Math.min(chunks, Math.ceil((offset + length) / bytes));
+  }
+  if (nodeStart >= nodeEnd) [nodeStart, nodeEnd] = [0, chunks];
+  const zts = request.server?.zts ?? [];
+  const { node, zt } = request;
+  // Threads of nodes without pmem share in all of it.
+  const here = zts.filter((other) => (first === undefined ? true : other.node === node));
+  const number = Math.max(0, here.indexOf(zts[zt]));
+  const share = Math.max(1, Math.floor((nodeEnd - nodeStart) / Math.max(1, here.length)));
+  const start = Math.min(nodeStart + number * share, nodeEnd - 1);
+  const end = number === here.length - 1 ? nodeEnd : Math.min(nodeEnd, start + share);
+  return { start, end, nodeStart, nodeEnd };
 }
