@@ -1,205 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Hand-over of operations to the threads of the server.
- *
- * Each CPU has a queue of operations and up to ZUFS_MAX_ZT_CHANNELS channels.
- * An application's task puts its operation at the end of the queue of its own
- * CPU and sleeps there. The server's thread (ZT) takes the first one as it
- * comes back with the reply of the last, all in one WAIT_OPT: it copies the
- * reply, unmaps the pages, wakes the task, takes the next, maps its pages and
- * returns to the server. So window and command buffer of a channel are only
- * ever touched by their own ZT, and a busy CPU goes from one operation to the
- * next without a switch.
- *
- * Who owns an operation: its task while it is queued (it may take it back),
- * then the ZT. zuf_channel.op says that it is with the server; whoever sets
- * that back to NULL, under the lock of the CPU, has to finish it.
- *
- * No operation waits for another inside the server, and the queue is first
- * come, first served, so that there is no need to keep a channel in reserve.
+ * Hand-over of operations to the threads of the server, the server's side:
+ * channels, WAIT_OPT, and their end. See channel.h for the whole.
  */
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
-#include <linux/ktime.h>
+#include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/topology.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
-#include "zuf.h"
-
-#define CREATE_TRACE_POINTS
+#include "channel.h"
 #include "trace.h"
 
-/* How often a waiting task looks whether its ZT still exists. */
+/* How often somebody looks whether all ZTs still exist. */
 #define ZUF_LIVENESS_PERIOD	(2 * HZ)
-/* What a killed task grants the server to come back with its pages. */
-#define ZUF_KILL_GRACE		(5 * HZ)
 
-/**
- * struct zuf_cpu - one CPU
- * @lock: for all of this, and for zuf_op and zuf_channel as far as they are on it
- * @queue: operations that no ZT has taken yet
- * @channels: NULL where there is none
- * @nr_live: channels that are not broken
- */
-struct zuf_cpu {
-	spinlock_t lock;	/* see above */
-	struct list_head queue;
-	struct zuf_channel *channels[ZUFS_MAX_ZT_CHANNELS];
-	unsigned int nr_live;
-};
+static unsigned int channels = ZUFS_MAX_ZT_CHANNELS;
+module_param(channels, uint, 0644);
+MODULE_PARM_DESC(channels, "threads of a server that may serve one CPU, at most 4");
 
-/**
- * struct zuf_channel - a ZT and what it shares with the kernel
- * @window: where application pages are mapped
- * @cpu: CPU it belongs to
- * @cpu_nr: number of that CPU
- * @no: which channel of the CPU
- * @file: the file it lives with
- * @zt: the thread
- * @files: its table of files: whoever closes another's copy does not count
- * @buffer: command buffer
- * @max_command: size of @buffer
- * @wait: where the ZT sleeps
- * @idle: the ZT sleeps and was not yet woken for an operation
- * @broken: never again an operation
- * @zapping: a killed task is taking its pages out of the window
- * @op: the operation that the server has
- * @scratch: what the server sees in place of pages that were taken away
- * @stale: pages of the window where it does
- */
-struct zuf_channel {
-	struct zuf_window window;
-	struct zuf_cpu *cpu;
-	int cpu_nr;
-	unsigned int no;
-	struct file *file;
-	struct task_struct *zt;
-	fl_owner_t files;
-	void *buffer;
-	u32 max_command;
-	wait_queue_head_t wait;
-	bool idle;
-	bool broken;
-	bool zapping;
-	struct zuf_op *op;
-	struct page *scratch;
-	unsigned int stale;
-};
-
-static DEFINE_PER_CPU(struct zuf_cpu, zuf_cpus);
-static unsigned int zuf_nr_channels;	/* of CPU with the most, so far */
-static u32 zuf_command_size = ZUF_MAX_COMMAND;
-
-/* ---- queue ---- */
-
-/* Returns with the lock held, or NULL. */
-static struct zuf_cpu *lock_if_live(int cpu)
-{
-	struct zuf_cpu *zc = per_cpu_ptr(&zuf_cpus, cpu);
-
-	if (!READ_ONCE(zc->nr_live))
-		return NULL;
-	spin_lock(&zc->lock);
-	if (zc->nr_live)
-		return zc;
-	spin_unlock(&zc->lock);
-	return NULL;
-}
-
-/* The CPU that serves this one: itself, else the nearest that can. */
-static struct zuf_cpu *lock_serving_cpu(int cpu)
-{
-	struct zuf_cpu *zc = lock_if_live(cpu);
-	int other;
-
-	if (zc)
-		return zc;
-	for_each_cpu(other, cpumask_of_node(cpu_to_node(cpu))) {
-		zc = lock_if_live(other);
-		if (zc)
-			return zc;
-	}
-	for_each_possible_cpu(other) {
-		zc = lock_if_live(other);
-		if (zc)
-			return zc;
-	}
-	return NULL;
-}
-
-static void wake_one_zt(struct zuf_cpu *zc)
-{
-	struct zuf_channel *ch;
-	unsigned int i;
-
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
-		ch = zc->channels[i];
-		if (ch && ch->idle && !ch->broken) {
-			ch->idle = false;
-			__wake_up_sync(&ch->wait, TASK_NORMAL);
-			return;
-		}
-	}
-}
-
-static void finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err)
-{
-	lockdep_assert_held(&zc->lock);
-	op->err = err;
-	op->channel = NULL;
-	op->done = true;
-	/* The task leaves only after it has had the lock. */
-	__wake_up_sync(&op->wait, TASK_NORMAL);
-}
-
-/* Queue on the CPU that serves @cpu. */
-static int enqueue_op(struct zuf_op *op, int cpu)
-{
-	struct zuf_cpu *zc = lock_serving_cpu(cpu);
-
-	if (!zc)
-		return -EIO;
-	WRITE_ONCE(op->cpu, zc);
-	list_add_tail(&op->queue, &zc->queue);
-	wake_one_zt(zc);
-	spin_unlock(&zc->lock);
-	return 0;
-}
-
-/* The CPU has no ZT any more: others take over what is queued. */
-static void requeue_all(struct zuf_cpu *zc, int cpu)
-{
-	struct zuf_op *op;
-	struct zuf_cpu *other;
-
-	for (;;) {
-		spin_lock(&zc->lock);
-		op = list_first_entry_or_null(&zc->queue, struct zuf_op, queue);
-		if (!op || zc->nr_live)
-			break;
-		/* Marked as taken, so that its task keeps its hands off. */
-		list_del_init(&op->queue);
-		spin_unlock(&zc->lock);
-
-		other = lock_serving_cpu(cpu);
-		if (other) {
-			WRITE_ONCE(op->cpu, other);
-			list_add_tail(&op->queue, &other->queue);
-			wake_one_zt(other);
-			spin_unlock(&other->lock);
-		} else {
-			spin_lock(&zc->lock);
-			finish_op(zc, op, -EIO);
-			spin_unlock(&zc->lock);
-		}
-	}
-	spin_unlock(&zc->lock);
-}
+/* For the list of zuf-roots, which hotplug goes through. */
+static DEFINE_MUTEX(roots_mutex);
+static LIST_HEAD(roots);
 
 /* ---- end of a channel ---- */
 
@@ -221,18 +49,19 @@ static void break_channel(struct zuf_channel *ch, bool unmap)
 	op = ch->op;
 	ch->op = NULL;
 	ch->idle = false;
-	wake_up(&ch->wait);
+	wake_up_process(ch->zt);
 	spin_unlock(&zc->lock);
 
 	if (op) {
 		if (unmap && op->nr_pages)
 			zuf_window_zap(&ch->window, ch->scratch);
+		zuf_count_pages(ZUF_PAGES_WINDOW, -(long)op->nr_pages);
 		spin_lock(&zc->lock);
-		finish_op(zc, op, -EIO);
+		zuf_finish_op(zc, op, -EIO);
 		spin_unlock(&zc->lock);
 	}
 	if (last)
-		requeue_all(zc, ch->cpu_nr);
+		zuf_requeue_all(ch->root, zc);
 }
 
 /* The VMA goes, and with it all that was mapped. */
@@ -241,244 +70,84 @@ static void window_gone(struct zuf_window *window)
 	break_channel(container_of(window, struct zuf_channel, window), false);
 }
 
-/* Threads can end without closing their file. */
-static void break_dead_channels(struct zuf_cpu *zc)
+/* What a channel has in hand it may still finish; after that it breaks. */
+static void break_cpu(struct zuf_root *root, struct zuf_cpu *zc)
 {
 	struct zuf_channel *ch;
-	struct file *file;
 	unsigned int i;
+	bool last = false;
 
+	spin_lock(&zc->lock);
 	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
-		file = NULL;
-		spin_lock(&zc->lock);
 		ch = zc->channels[i];
-		if (ch && !ch->broken && (READ_ONCE(ch->zt->flags) & PF_EXITING))
-			file = get_file_active(&ch->file);
-		spin_unlock(&zc->lock);
-		if (file) {
-			break_channel(ch, true);
-			fput(file);
-		}
-	}
-}
-
-/* ---- the application's side ---- */
-
-static void set_interrupted(struct zuf_op *op)
-{
-	struct zuf_cpu *zc = READ_ONCE(op->cpu);
-	struct zufs_ioc_hdr *hdr;
-
-	spin_lock(&zc->lock);
-	if (op->channel && op->channel->op == op) {
-		hdr = op->channel->buffer;
-		WRITE_ONCE(hdr->flags, hdr->flags | ZUFS_H_INTR);
+		if (!ch || ch->broken)
+			continue;
+		ch->broken = true;
+		ch->idle = false;
+		last = !--zc->nr_live;
+		wake_up_process(ch->zt);
 	}
 	spin_unlock(&zc->lock);
+	if (last)
+		zuf_requeue_all(root, zc);
 }
 
-/* Take the operation back if no ZT has it. */
-static bool withdraw_queued(struct zuf_op *op)
-{
-	struct zuf_cpu *zc = READ_ONCE(op->cpu);
-	bool mine = false;
-
-	spin_lock(&zc->lock);
-	if (op->cpu == zc && !op->done && !list_empty(&op->queue)) {
-		list_del_init(&op->queue);
-		op->done = true;
-		op->err = -EINTR;
-		mine = true;
-	}
-	spin_unlock(&zc->lock);
-	return mine;
-}
-
-/*
- * The task was killed and the server does not answer: take its pages out of
- * the window and leave. Whatever the server makes of the operation is lost.
+/**
+ * zuf_channels_break_all - BREAK_ALL: send all ZTs home
+ * @root: the zuf-root
  */
-static bool withdraw_running(struct zuf_op *op)
+void zuf_channels_break_all(struct zuf_root *root)
 {
-	struct zuf_cpu *zc = READ_ONCE(op->cpu);
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		break_cpu(root, per_cpu_ptr(root->cpus, cpu));
+}
+
+/* The file of a channel whose thread has ended without closing it. */
+static struct file *dead_channel(struct zuf_cpu *zc, unsigned int no)
+{
 	struct zuf_channel *ch;
 	struct file *file = NULL;
 
 	spin_lock(&zc->lock);
-	ch = op->channel;
-	if (op->cpu == zc && ch && ch->op == op)
+	ch = zc->channels[no];
+	if (ch && !(ch->broken && !ch->op) &&
+	    (READ_ONCE(ch->zt->flags) & PF_EXITING))
 		file = get_file_active(&ch->file);
-	if (file) {
-		ch->op = NULL;
-		ch->zapping = true;
-		ch->stale = op->nr_pages;
-		op->channel = NULL;
-	}
 	spin_unlock(&zc->lock);
-	if (!file)
-		return false;
-
-	if (op->nr_pages)
-		zuf_window_zap(&ch->window, ch->scratch);
-	spin_lock(&zc->lock);
-	ch->zapping = false;
-	wake_up(&ch->wait);
-	spin_unlock(&zc->lock);
-	fput(file);
-	op->done = true;
-	op->err = -EINTR;
-	return true;
+	return file;
 }
 
-static bool op_done(struct zuf_op *op)
+static void check_liveness(struct work_struct *work)
 {
-	return READ_ONCE(op->done);
-}
+	struct zuf_root *root = container_of(work, struct zuf_root,
+					     liveness.work);
+	struct zuf_cpu *zc;
+	struct file *file;
+	unsigned int no;
+	bool any = false;
+	int cpu;
 
-static void sleep_for_op(struct zuf_op *op, unsigned int state, long timeout)
-{
-	DEFINE_WAIT(wait);
-
-	prepare_to_wait(&op->wait, &wait, state);
-	if (!op_done(op))
-		schedule_timeout(timeout);
-	finish_wait(&op->wait, &wait);
-}
-
-/*
- * Sleep until the operation is done. A signal is told to the server, which
- * may cut the operation short. A kill ends the wait, unless the server has to
- * know of the operation.
- */
-static void wait_for_op(struct zuf_op *op)
-{
-	unsigned int state = op->must_run ? TASK_UNINTERRUPTIBLE :
-					    TASK_INTERRUPTIBLE;
-	unsigned long killed = 0;
-
-	while (!op_done(op)) {
-		sleep_for_op(op, state, ZUF_LIVENESS_PERIOD);
-		if (op_done(op))
-			break;
-		if (state == TASK_INTERRUPTIBLE && signal_pending(current)) {
-			set_interrupted(op);
-			state = TASK_KILLABLE;
+	for_each_possible_cpu(cpu) {
+		zc = per_cpu_ptr(root->cpus, cpu);
+		for (no = 0; no < ZUFS_MAX_ZT_CHANNELS; no++) {
+			if (!READ_ONCE(zc->channels[no]))
+				continue;
+			any = true;
+			file = dead_channel(zc, no);
+			if (file) {
+				break_channel(zc->channels[no], true);
+				fput(file);
+			}
 		}
-		if (state == TASK_KILLABLE && fatal_signal_pending(current)) {
-			killed = jiffies;
-			state = TASK_UNINTERRUPTIBLE;
-		}
-		if (killed && withdraw_queued(op))
-			break;
-		if (killed && time_after(jiffies, killed + ZUF_KILL_GRACE) &&
-		    withdraw_running(op))
-			break;
-		break_dead_channels(READ_ONCE(op->cpu));
 	}
-	/* Whoever finished it has left it alone once the lock is free. */
-	spin_lock(&op->cpu->lock);
-	spin_unlock(&op->cpu->lock);
+	if (any)
+		queue_delayed_work(system_unbound_wq, &root->liveness,
+				   ZUF_LIVENESS_PERIOD);
 }
 
-/* What goes on after a shutdown: letting go, and what is not of the files. */
-static bool after_shut_down(const struct zuf_op *op)
-{
-	switch (op->hdr->operation) {
-	case ZUFS_OP_EVICT_INODE:
-	case ZUFS_OP_PUT_MULTY:
-	case ZUFS_OP_MMAP_CLOSE:
-	case ZUFS_OP_STATFS:
-	case ZUFS_OP_SHOW_OPTIONS:
-		return true;
-	}
-	return false;
-}
-
-/**
- * zuf_dispatch - have the server do an operation
- * @sbi: the mount
- * @op: the operation
- *
- * Sleeps on the current CPU until the server has replied, or is known not to.
- * @op->hdr and the bytes from hdr.out_start are then the reply.
- *
- * Return: the error of the server, 0 for none; -EIO when there is no server
- * (any more), -EINTR when the task was killed.
- */
-int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
-{
-	u64 start, ns;
-	int err;
-
-	if (READ_ONCE(sbi->dead) ||
-	    (READ_ONCE(sbi->shut_down) && !after_shut_down(op)))
-		return -EIO;
-	if (WARN_ON_ONCE(op->hdr->in_len > zuf_command_size ||
-			 op->nr_pages > ZUF_WINDOW_PAGES))
-		return -EIO;
-	if (!op->must_run && fatal_signal_pending(current))
-		return -EINTR;
-
-	op->sbi = sbi;
-	op->done = false;
-	op->err = 0;
-	op->channel = NULL;
-	start = ktime_get_ns();
-	INIT_LIST_HEAD(&op->queue);
-	init_waitqueue_head(&op->wait);
-
-	migrate_disable();
-	trace_zuf_dispatch(op->hdr);
-	err = enqueue_op(op, smp_processor_id());
-	if (!err) {
-		wait_for_op(op);
-		err = op->err;
-	}
-	ns = ktime_get_ns() - start;
-	zuf_account(op->hdr->operation, err, ns);
-	trace_zuf_done(op->hdr, err, ns);
-	migrate_enable();
-	return err;
-}
-
-static int call(struct zuf_sb_info *sbi, unsigned int operation,
-		struct zufs_ioc_hdr *hdr, size_t size, size_t out, bool must)
-{
-	struct zuf_op op = { .hdr = hdr, .room = size, .must_run = must };
-
-	hdr->operation = operation;
-	hdr->in_len = size;
-	if (out) {
-		hdr->out_start = out;
-		hdr->out_len = size - out;
-		hdr->out_max = size - out;
-	}
-	return zuf_dispatch(sbi, &op);
-}
-
-int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
-	     struct zufs_ioc_hdr *hdr, size_t size, size_t out)
-{
-	return call(sbi, operation, hdr, size, out, false);
-}
-
-/**
- * zuf_call_must - like zuf_call(), for what the server has to know
- * @sbi: the mount
- * @operation: ZUFS_OP_*
- * @hdr: start of the command
- * @size: of the command
- * @out: first byte that the server may change, 0 for none
- *
- * Return: 0, the error of the server, or that of the transport.
- */
-int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
-		  struct zufs_ioc_hdr *hdr, size_t size, size_t out)
-{
-	return call(sbi, operation, hdr, size, out, true);
-}
-
-/* ---- the server's side ---- */
+/* ---- WAIT_OPT ---- */
 
 /* 0, -errno that may be shown to applications, or EZUFS_RETRY. */
 static bool reply_err_ok(s32 err)
@@ -522,6 +191,12 @@ static int copy_reply(struct zuf_channel *ch, struct zuf_op *op)
 	return err;
 }
 
+static void take_pages_out(struct zuf_channel *ch, struct zuf_op *op)
+{
+	zuf_window_unmap(&ch->window, op->nr_pages);
+	zuf_count_pages(ZUF_PAGES_WINDOW, -(long)op->nr_pages);
+}
+
 /* The ZT is back: finish what it had. */
 static void finish_current(struct zuf_channel *ch)
 {
@@ -536,11 +211,13 @@ static void finish_current(struct zuf_channel *ch)
 	if (!op)
 		return;
 
-	zuf_window_unmap(&ch->window, op->nr_pages);
+	op->at[ZUF_AT_REPLIED] = local_clock();
+	take_pages_out(ch, op);
 	err = copy_reply(ch, op);
+	trace_zuf_reply(ch->cpu->nr, ch->no, op, err);
 
 	spin_lock(&zc->lock);
-	finish_op(zc, op, err);
+	zuf_finish_op(zc, op, err);
 	spin_unlock(&zc->lock);
 }
 
@@ -553,69 +230,99 @@ static void tell_break(struct zuf_channel *ch)
 	hdr->in_len = sizeof(*hdr);
 }
 
+/* True when the ZT has to go back: with *op, or with *err. */
+static bool look_for_op(struct zuf_channel *ch, struct zuf_op **op, int *err)
+{
+	struct zuf_cpu *zc = ch->cpu;
+	bool stop;
+
+	*op = NULL;
+	*err = 0;
+	spin_lock(&zc->lock);
+	if (!ch->broken && !ch->zapping)
+		*op = list_first_entry_or_null(&zc->queue, struct zuf_op,
+					       queue);
+	if (*op) {
+		list_del_init(&(*op)->queue);
+		(*op)->channel = ch;
+	}
+	stop = *op || ch->broken;
+	if (!stop && signal_pending(current)) {
+		*err = -EINTR;
+		stop = true;
+	}
+	ch->idle = !stop && !ch->zapping;
+	spin_unlock(&zc->lock);
+	return stop;
+}
+
 /* Next operation, or NULL with *err set: 0 for a break, -EINTR. */
 static struct zuf_op *take_op(struct zuf_channel *ch, int *err)
 {
-	struct zuf_cpu *zc = ch->cpu;
-	struct zuf_op *op = NULL;
-	DEFINE_WAIT(wait);
+	struct zuf_op *op;
 
 	for (;;) {
-		prepare_to_wait(&ch->wait, &wait,
-				TASK_INTERRUPTIBLE | TASK_FREEZABLE);
-		spin_lock(&zc->lock);
-		*err = 0;
-		ch->idle = false;
-		if (ch->broken)
+		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+		if (look_for_op(ch, &op, err))
 			break;
-		if (!ch->zapping)
-			op = list_first_entry_or_null(&zc->queue, struct zuf_op,
-						      queue);
-		if (op)
-			break;
-		*err = -EINTR;
-		if (signal_pending(current))
-			break;
-		ch->idle = !ch->zapping;
-		spin_unlock(&zc->lock);
 		schedule();
 	}
-	if (op) {
-		list_del_init(&op->queue);
-		op->channel = ch;
-	}
-	spin_unlock(&zc->lock);
-	finish_wait(&ch->wait, &wait);
+	__set_current_state(TASK_RUNNING);
 	zuf_window_unmap(&ch->window, ch->stale);
 	ch->stale = 0;
 	return op;
 }
 
+/* A PUT_MULTY rides behind the command if there is room. */
+static void add_put(struct zuf_channel *ch, struct zuf_op *op)
+{
+	struct zufs_ioc_hdr *shared = ch->buffer;
+	size_t at = op->hdr->in_len;
+
+	if (!IS_ALIGNED(at, 8) || at + op->put->hdr.in_len > ch->max_command)
+		return;
+	zuf_make_put(op->put);
+	memcpy(ch->buffer + at, op->put, op->put->hdr.in_len);
+	shared->flags |= ZUFS_H_HAS_PIGY_PUT;
+	op->put_sent = true;
+}
+
 /* Give the operation to the server, which runs as soon as we return. */
 static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 {
+	struct zufs_ioc_hdr *shared = ch->buffer;
 	struct zuf_cpu *zc = ch->cpu;
 	int err = 0;
 
+	op->at[ZUF_AT_TAKEN] = local_clock();
+	zuf_count_pages(ZUF_PAGES_WINDOW, op->nr_pages);
 	if (op->hdr->in_len > ch->max_command)
 		err = -EIO;
 	else if (op->nr_pages)
 		err = zuf_window_map(&ch->window, op->pages, op->nr_pages,
 				     op->writable);
-	if (!err)
+	if (!err) {
 		memcpy(ch->buffer, op->hdr, op->hdr->in_len);
+		if (op->put)
+			add_put(ch, op);
+		trace_zuf_start(zc->nr, ch->no, op, 0);
+	}
 
 	spin_lock(&zc->lock);
 	if (!err && !ch->broken) {
+		if (op->interrupted)
+			shared->flags |= ZUFS_H_INTR;
+		op->at[ZUF_AT_GIVEN] = local_clock();
 		ch->op = op;
 		spin_unlock(&zc->lock);
 		return 0;
 	}
 	spin_unlock(&zc->lock);
 
-	zuf_window_unmap(&ch->window, op->nr_pages);
+	take_pages_out(ch, op);
+	op->put_sent = false;
 	spin_lock(&zc->lock);
-	finish_op(zc, op, -EIO);
+	zuf_finish_op(zc, op, -EIO);
 	spin_unlock(&zc->lock);
 	return -EIO;
 }
@@ -623,7 +330,7 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 static bool on_own_cpu(struct zuf_channel *ch)
 {
 	return current->nr_cpus_allowed == 1 &&
-	       cpumask_test_cpu(ch->cpu_nr, current->cpus_ptr);
+	       cpumask_test_cpu(ch->cpu->nr, current->cpus_ptr);
 }
 
 /**
@@ -632,8 +339,8 @@ static bool on_own_cpu(struct zuf_channel *ch)
  *
  * Return: 0 with the next operation in the command buffer (ZUFS_OP_BREAK:
  * none will come any more), -EINTR for a signal, -EPERM to whoever is not the
- * ZT, -ENXIO before both mappings are made, -EINVAL when the thread is not
- * bound to its CPU any more.
+ * ZT, -ENXIO before both mappings are made. A thread that is not bound to its
+ * CPU any more is sent home.
  */
 int zuf_channel_wait(struct zuf_channel *ch)
 {
@@ -660,6 +367,8 @@ int zuf_channel_wait(struct zuf_channel *ch)
 	return 0;
 }
 
+/* ---- begin of a channel ---- */
+
 static int add_channel(struct zuf_channel *ch)
 {
 	struct zuf_cpu *zc = ch->cpu;
@@ -683,6 +392,31 @@ static void free_channel(struct zuf_channel *ch)
 	kfree(ch);
 }
 
+static struct zuf_channel *alloc_channel(struct zuf_file *zf,
+					 const struct zufs_ioc_init *init)
+{
+	struct zuf_channel *ch = kzalloc(sizeof(*ch), GFP_KERNEL);
+	int cpu = cpumask_first(current->cpus_ptr);
+
+	if (!ch)
+		return NULL;
+	ch->buffer = vmalloc_user(init->max_command);
+	ch->scratch = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!ch->buffer || !ch->scratch) {
+		free_channel(ch);
+		return NULL;
+	}
+	ch->root = zf->root;
+	ch->max_command = init->max_command;
+	ch->no = init->channel_no;
+	ch->cpu = per_cpu_ptr(ch->root->cpus, cpu);
+	ch->file = zf->file;
+	ch->files = current->files;
+	ch->zt = current;
+	zuf_window_init(&ch->window, zf->file, cpu, window_gone);
+	return ch;
+}
+
 /**
  * zuf_channel_init_thread - INIT_THREAD: make a file the channel of a ZT
  * @zf: the file
@@ -694,35 +428,22 @@ static void free_channel(struct zuf_channel *ch)
 int zuf_channel_init_thread(struct zuf_file *zf,
 			    struct zufs_ioc_init __user *arg)
 {
+	struct zuf_root *root = zf->root;
 	struct zufs_ioc_init init;
 	struct zuf_channel *ch;
 	int err;
 
 	if (copy_from_user(&init, arg, sizeof(init)))
 		return -EFAULT;
-	if (init.channel_no >= ZUFS_MAX_ZT_CHANNELS ||
+	if (init.channel_no >= min_t(u32, READ_ONCE(channels),
+				     ZUFS_MAX_ZT_CHANNELS) ||
 	    init.max_command < PAGE_SIZE || init.max_command > ZUF_MAX_COMMAND ||
 	    !PAGE_ALIGNED(init.max_command) || current->nr_cpus_allowed != 1)
 		return -EINVAL;
 
-	ch = kzalloc(sizeof(*ch), GFP_KERNEL);
+	ch = alloc_channel(zf, &init);
 	if (!ch)
 		return -ENOMEM;
-	ch->buffer = vmalloc_user(init.max_command);
-	ch->scratch = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	if (!ch->buffer || !ch->scratch) {
-		free_channel(ch);
-		return -ENOMEM;
-	}
-	ch->max_command = init.max_command;
-	ch->no = init.channel_no;
-	ch->cpu_nr = cpumask_first(current->cpus_ptr);
-	ch->cpu = per_cpu_ptr(&zuf_cpus, ch->cpu_nr);
-	ch->file = zf->file;
-	ch->files = current->files;
-	init_waitqueue_head(&ch->wait);
-	zuf_window_init(&ch->window, zf->file, ch->cpu_nr, window_gone);
-
 	err = zuf_set_role(zf, ZUF_ROLE_THREAD);
 	if (!err)
 		err = add_channel(ch);
@@ -730,16 +451,18 @@ int zuf_channel_init_thread(struct zuf_file *zf,
 		free_channel(ch);
 		return err;
 	}
-	ch->zt = get_task_struct(current);
+	get_task_struct(ch->zt);
 	/* Pairs with file_channel(). */
 	smp_store_release(&zf->channel, ch);
 
 	/* Reclaim from here must not come back to where it came from. */
 	memalloc_nofs_save();
-	if (ch->no >= READ_ONCE(zuf_nr_channels))
-		WRITE_ONCE(zuf_nr_channels, ch->no + 1);
-	if (ch->max_command < READ_ONCE(zuf_command_size))
-		WRITE_ONCE(zuf_command_size, ch->max_command);
+	if (ch->no >= READ_ONCE(root->nr_channels))
+		WRITE_ONCE(root->nr_channels, ch->no + 1);
+	if (ch->max_command < READ_ONCE(root->command_size))
+		WRITE_ONCE(root->command_size, ch->max_command);
+	queue_delayed_work(system_unbound_wq, &root->liveness,
+			   ZUF_LIVENESS_PERIOD);
 	return 0;
 }
 
@@ -788,53 +511,19 @@ void zuf_channel_release(struct zuf_channel *ch)
 	free_channel(ch);
 }
 
-static void break_cpu(int cpu)
-{
-	struct zuf_cpu *zc = per_cpu_ptr(&zuf_cpus, cpu);
-	struct zuf_channel *ch;
-	unsigned int i;
-	bool last = false;
-
-	spin_lock(&zc->lock);
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
-		ch = zc->channels[i];
-		if (!ch || ch->broken)
-			continue;
-		/* What it has in hand it may still finish. */
-		ch->broken = true;
-		ch->idle = false;
-		last = !--zc->nr_live;
-		wake_up(&ch->wait);
-	}
-	spin_unlock(&zc->lock);
-	if (last)
-		requeue_all(zc, cpu);
-}
-
 /**
- * zuf_channels_break_all - BREAK_ALL: send all ZTs home
- */
-void zuf_channels_break_all(void)
-{
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		break_cpu(cpu);
-}
-
-/**
- * zuf_current_is_zt - is this a thread that serves operations
+ * zuf_current_is_zt - is this a thread that serves operations of a zuf-root
+ * @root: the zuf-root
  *
  * Such a one must not wait for an operation itself.
  */
-bool zuf_current_is_zt(void)
+bool zuf_current_is_zt(struct zuf_root *root)
 {
-	struct zuf_cpu *zc = raw_cpu_ptr(&zuf_cpus);
+	struct zuf_cpu *zc = per_cpu_ptr(root->cpus,
+					 cpumask_first(current->cpus_ptr));
 	bool found = false;
 	unsigned int i;
 
-	if (!READ_ONCE(zc->nr_live) || current->nr_cpus_allowed != 1)
-		return false;
 	spin_lock(&zc->lock);
 	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
 		if (zc->channels[i] && zc->channels[i]->zt == current)
@@ -843,25 +532,55 @@ bool zuf_current_is_zt(void)
 	return found;
 }
 
+/* ---- CPUs that come and go ---- */
+
 /**
- * zuf_max_command - the largest command that every channel can take
+ * zuf_channels_open - make the queues of a zuf-root
+ * @root: the zuf-root
+ *
+ * Return: 0 or -ENOMEM.
  */
-unsigned int zuf_max_command(void)
+int zuf_channels_open(struct zuf_root *root)
 {
-	return READ_ONCE(zuf_command_size);
+	struct zuf_cpu *zc;
+	int cpu;
+
+	root->cpus = alloc_percpu(struct zuf_cpu);
+	if (!root->cpus)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		zc = per_cpu_ptr(root->cpus, cpu);
+		spin_lock_init(&zc->lock);
+		INIT_LIST_HEAD(&zc->queue);
+		zc->nr = cpu;
+	}
+	root->command_size = ZUF_MAX_COMMAND;
+	INIT_DELAYED_WORK(&root->liveness, check_liveness);
+	mutex_lock(&roots_mutex);
+	list_add(&root->list, &roots);
+	mutex_unlock(&roots_mutex);
+	return 0;
 }
 
 /**
- * zuf_channels_per_cpu - how many channels the CPU with the most has
+ * zuf_channels_close - its last file is gone: no ZT will come any more
+ * @root: the zuf-root
  */
-unsigned int zuf_channels_per_cpu(void)
+void zuf_channels_close(struct zuf_root *root)
 {
-	return max(1U, READ_ONCE(zuf_nr_channels));
+	mutex_lock(&roots_mutex);
+	list_del(&root->list);
+	mutex_unlock(&roots_mutex);
+	cancel_delayed_work_sync(&root->liveness);
 }
 
 static int cpu_down_prepare(unsigned int cpu)
 {
-	break_cpu(cpu);
+	struct zuf_root *root;
+
+	guard(mutex)(&roots_mutex);
+	list_for_each_entry(root, &roots, list)
+		break_cpu(root, per_cpu_ptr(root->cpus, cpu));
 	return 0;
 }
 
@@ -869,14 +588,8 @@ static enum cpuhp_state zuf_hotplug_state;
 
 int __init zuf_channels_start(void)
 {
-	struct zuf_cpu *zc;
-	int cpu, state;
+	int state;
 
-	for_each_possible_cpu(cpu) {
-		zc = per_cpu_ptr(&zuf_cpus, cpu);
-		spin_lock_init(&zc->lock);
-		INIT_LIST_HEAD(&zc->queue);
-	}
 	state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "fs/zuf:online",
 					  NULL, cpu_down_prepare);
 	if (state < 0)

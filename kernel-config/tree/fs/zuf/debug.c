@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What operations cost: counts and a histogram of their duration, by CPU, in
- * debugfs. Reading zuf/operations shows the sums, writing to it clears them.
+ * What operations cost, in debugfs, to be cleared by writing to the file:
+ * zuf/operations has counts and mean times for each operation, zuf/latency a
+ * histogram for each CPU and each part of the way. zuf/pages has the pages of
+ * applications that are in use now, zuf/noop does nothing, in the server.
  */
 
 #include <linux/debugfs.h>
+#include <linux/moduleparam.h>
 #include <linux/percpu.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include "zuf.h"
+#include "trace.h"
 
 #define NR_OPERATIONS	(ZUFS_OP_NOOP + 1)
 /* Powers of two from 1 us on; the last takes all that is slower. */
@@ -17,77 +24,132 @@
  * struct operation_stats - one operation on one CPU
  * @count: how many ended
  * @errors: of them with an error
- * @ns: time of all of them
- * @buckets: how many took up to 1, 2, 4, ... us
+ * @ns: time of all of them, by part
  */
 struct operation_stats {
 	u64 count;
 	u64 errors;
-	u64 ns;
-	u64 buckets[NR_BUCKETS];
+	u64 ns[ZUF_PHASES];
 };
 
+/**
+ * struct cpu_stats - one CPU
+ * @op: by operation
+ * @buckets: how many spent up to 1, 2, 4, ... us in each part
+ */
 struct cpu_stats {
 	struct operation_stats op[NR_OPERATIONS];
+	u64 buckets[ZUF_PHASES][NR_BUCKETS];
+};
+
+static const char * const phase_names[ZUF_PHASES] = {
+	[ZUF_QUEUED]	= "queued",
+	[ZUF_SWITCH]	= "switch",
+	[ZUF_SERVER]	= "server",
+	[ZUF_BACK]	= "back",
 };
 
 static struct cpu_stats __percpu *stats;
-static struct dentry *debug_dir;
+
+DEFINE_PER_CPU(long [ZUF_PAGES_NR], zuf_page_counts);
+
+/* Clocks of two CPUs may differ by a little. */
+static u64 between(u64 from, u64 to)
+{
+	return to > from ? to - from : 0;
+}
 
 /**
  * zuf_account - an operation has ended
- * @operation: ZUFS_OP_*
+ * @op: the operation
  * @err: how
- * @ns: after how long
  */
-void zuf_account(unsigned int operation, int err, u64 ns)
+void zuf_account(const struct zuf_op *op, int err)
 {
-	unsigned int bucket = min_t(unsigned int, fls64(ns >> 10),
-				    NR_BUCKETS - 1);
-	struct operation_stats *op;
+	unsigned int operation = op->hdr->operation, phase, bucket;
+	const u64 *at = op->at;
+	u64 ns[ZUF_PHASES] = {};
+	struct cpu_stats *cpu;
 
+	/* It came to the server and back: else there is nothing to measure. */
+	if (at[ZUF_AT_REPLIED]) {
+		ns[ZUF_BACK] = between(at[ZUF_AT_REPLIED], local_clock());
+		ns[ZUF_SERVER] = between(at[ZUF_AT_GIVEN], at[ZUF_AT_REPLIED]);
+		ns[ZUF_SWITCH] = between(at[ZUF_AT_TAKEN], at[ZUF_AT_GIVEN]);
+		ns[op->at_once ? ZUF_SWITCH : ZUF_QUEUED] +=
+			between(at[ZUF_AT_QUEUED], at[ZUF_AT_TAKEN]);
+	}
+	trace_zuf_done(op->hdr, err, ns);
 	if (!stats || operation >= NR_OPERATIONS)
 		return;
-	op = &get_cpu_ptr(stats)->op[operation];
-	op->count++;
-	op->errors += err != 0;
-	op->ns += ns;
-	op->buckets[bucket]++;
+	cpu = get_cpu_ptr(stats);
+	cpu->op[operation].count++;
+	cpu->op[operation].errors += err != 0;
+	for (phase = 0; phase < ZUF_PHASES; phase++) {
+		bucket = min_t(unsigned int, fls64(ns[phase] >> 10),
+			       NR_BUCKETS - 1);
+		cpu->op[operation].ns[phase] += ns[phase];
+		cpu->buckets[phase][bucket]++;
+	}
 	put_cpu_ptr(stats);
 }
 
 static void add_up(struct operation_stats *sum, unsigned int operation)
 {
 	const struct operation_stats *op;
-	unsigned int i;
+	unsigned int phase;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
 		op = &per_cpu_ptr(stats, cpu)->op[operation];
 		sum->count += op->count;
 		sum->errors += op->errors;
-		sum->ns += op->ns;
-		for (i = 0; i < NR_BUCKETS; i++)
-			sum->buckets[i] += op->buckets[i];
+		for (phase = 0; phase < ZUF_PHASES; phase++)
+			sum->ns[phase] += op->ns[phase];
 	}
 }
 
 static int operations_show(struct seq_file *seq, void *unused)
 {
+	unsigned int operation, phase;
 	struct operation_stats sum;
-	unsigned int operation, i;
+	u64 total;
 
-	seq_puts(seq, "op count errors mean_ns <1us <2us <4us ... <16ms more\n");
+	seq_puts(seq, "op count errors mean_ns queued_ns switch_ns server_ns back_ns\n");
 	for (operation = 0; operation < NR_OPERATIONS; operation++) {
 		memset(&sum, 0, sizeof(sum));
 		add_up(&sum, operation);
 		if (!sum.count)
 			continue;
+		total = 0;
+		for (phase = 0; phase < ZUF_PHASES; phase++)
+			total += sum.ns[phase];
 		seq_printf(seq, "%u %llu %llu %llu", operation, sum.count,
-			   sum.errors, div64_u64(sum.ns, sum.count));
-		for (i = 0; i < NR_BUCKETS; i++)
-			seq_printf(seq, " %llu", sum.buckets[i]);
+			   sum.errors, div64_u64(total, sum.count));
+		for (phase = 0; phase < ZUF_PHASES; phase++)
+			seq_printf(seq, " %llu",
+				   div64_u64(sum.ns[phase], sum.count));
 		seq_putc(seq, '\n');
+	}
+	return 0;
+}
+
+static int latency_show(struct seq_file *seq, void *unused)
+{
+	const struct cpu_stats *one;
+	unsigned int phase, bucket;
+	int cpu;
+
+	seq_puts(seq, "cpu part <1us <2us <4us ... <16ms more\n");
+	for_each_online_cpu(cpu) {
+		one = per_cpu_ptr(stats, cpu);
+		for (phase = 0; phase < ZUF_PHASES; phase++) {
+			seq_printf(seq, "%d %s", cpu, phase_names[phase]);
+			for (bucket = 0; bucket < NR_BUCKETS; bucket++)
+				seq_printf(seq, " %llu",
+					   one->buckets[phase][bucket]);
+			seq_putc(seq, '\n');
+		}
 	}
 	return 0;
 }
@@ -97,8 +159,13 @@ static int operations_open(struct inode *inode, struct file *file)
 	return single_open(file, operations_show, NULL);
 }
 
-static ssize_t operations_write(struct file *file, const char __user *text,
-				size_t len, loff_t *pos)
+static int latency_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, latency_show, NULL);
+}
+
+static ssize_t clear_write(struct file *file, const char __user *text,
+			   size_t len, loff_t *pos)
 {
 	int cpu;
 
@@ -110,18 +177,82 @@ static ssize_t operations_write(struct file *file, const char __user *text,
 static const struct file_operations operations_fops = {
 	.open		= operations_open,
 	.read		= seq_read,
-	.write		= operations_write,
+	.write		= clear_write,
 	.llseek		= seq_lseek,
 	.release	= single_release,
+};
+
+static const struct file_operations latency_fops = {
+	.open		= latency_open,
+	.read		= seq_read,
+	.write		= clear_write,
+	.llseek		= seq_lseek,
+	.release	= single_release,
+};
+
+static int pages_show(struct seq_file *seq, void *unused)
+{
+	long window = 0, pinned = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		window += per_cpu(zuf_page_counts[ZUF_PAGES_WINDOW], cpu);
+		pinned += per_cpu(zuf_page_counts[ZUF_PAGES_PINNED], cpu);
+	}
+	seq_printf(seq, "window %ld\npinned %ld\n", window, pinned);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(pages);
+
+static int send_noops(struct zuf_sb_info *sbi, unsigned long count)
+{
+	struct zufs_ioc_hdr hdr = {};
+	int err = 0;
+
+	while (!err && count--) {
+		err = zuf_call(sbi, ZUFS_OP_NOOP, &hdr, sizeof(hdr), 0);
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+		cond_resched();
+	}
+	return err;
+}
+
+/* The number that is written: how many NOOPs to send to the last mount. */
+static ssize_t noop_write(struct file *file, const char __user *text,
+			  size_t len, loff_t *pos)
+{
+	struct zuf_sb_info *sbi;
+	unsigned long count;
+	int err;
+
+	err = kstrtoul_from_user(text, len, 0, &count);
+	if (err)
+		return err;
+	sbi = zuf_last_mount();
+	if (!sbi)
+		return -EIO;
+	err = send_noops(sbi, count);
+	deactivate_super(sbi->sb);
+	return err ?: len;
+}
+
+static const struct file_operations noop_fops = {
+	.open		= simple_open,
+	.write		= noop_write,
+	.llseek		= noop_llseek,
 };
 
 /* Without memory there are no figures; nothing else depends on them. */
 void __init zuf_debug_start(void)
 {
+	struct dentry *dir = debugfs_create_dir("zuf", NULL);
+
+	debugfs_create_file("pages", 0400, dir, NULL, &pages_fops);
+	debugfs_create_file("noop", 0200, dir, NULL, &noop_fops);
 	stats = alloc_percpu(struct cpu_stats);
 	if (!stats)
 		return;
-	debug_dir = debugfs_create_dir("zuf", NULL);
-	debugfs_create_file("operations", 0600, debug_dir, NULL,
-			    &operations_fops);
+	debugfs_create_file("operations", 0600, dir, NULL, &operations_fops);
+	debugfs_create_file("latency", 0600, dir, NULL, &latency_fops);
 }

@@ -61,22 +61,16 @@ static int read_some(struct inode *dir, struct dir_context *ctx,
 		.dir_ii = ZUF_I(dir)->zus_ii,
 		.pos = ctx->pos,
 	};
-	size_t out = offsetof(struct zufs_ioc_readdir, pos);
 	struct zuf_op op = {
-		.hdr = &ioc.hdr,
-		.room = sizeof(ioc),
 		.pages = pages,
 		.nr_pages = 1 << ZUF_READDIR_ORDER,
 		.writable = true,
 	};
 	int err;
 
-	ioc.hdr.operation = ZUFS_OP_READDIR;
-	ioc.hdr.in_len = sizeof(ioc);
+	zuf_op_init(&op, ZUFS_OP_READDIR, &ioc.hdr, sizeof(ioc),
+		    offsetof(struct zufs_ioc_readdir, pos));
 	ioc.hdr.len = ZUF_READDIR_SIZE;
-	ioc.hdr.out_start = out;
-	ioc.hdr.out_len = sizeof(ioc) - out;
-	ioc.hdr.out_max = sizeof(ioc) - out;
 	err = zuf_dispatch(ZUF_SB(dir->i_sb), &op);
 	if (err)
 		return err;

@@ -2,21 +2,44 @@
 /*
  * File handles, for NFS and open_by_handle_at(2).
  *
- * The interface has no call that finds an inode by its number, so a handle
- * leads to inodes that are in memory; others are stale.
+ * The interface has no call that finds an inode by its number. Servers whose
+ * cookies are a fixed number for the mount plus that of the inode (as the one
+ * of the root tells) can be asked for "." of any; handles of others lead to
+ * inodes that are in memory.
  */
 
 #include <linux/exportfs.h>
 #include <linux/fs.h>
 #include "zuf.h"
 
+/* Cookies of a mount begin at a multiple of this. */
+#define ZUF_COOKIE_BASE		BIT_ULL(40)
+
+static struct inode *find_inode(struct super_block *sb, u64 ino)
+{
+	static const struct qstr dot = QSTR_INIT(".", 1);
+	struct inode *root = d_inode(sb->s_root), *inode = ilookup(sb, ino);
+	u64 base = ZUF_I(root)->zus_ii - root->i_ino;
+
+	if (inode)
+		return inode;
+	if (base % ZUF_COOKIE_BASE || !ino || ino >= ZUF_COOKIE_BASE)
+		return ERR_PTR(-ESTALE);
+	inode = zuf_lookup_inode(root, base + ino, &dot);
+	if (!IS_ERR(inode) || inode == ERR_PTR(-EIO) ||
+	    inode == ERR_PTR(-ENOMEM) || inode == ERR_PTR(-EINTR))
+		return inode;
+	return ERR_PTR(-ESTALE);
+}
+
 static struct inode *inode_of_handle(struct super_block *sb, u64 ino,
 				     u32 generation)
 {
-	struct inode *inode = ilookup(sb, ino);
+	struct inode *inode = find_inode(sb, ino);
 
-	if (inode && (!generation || inode->i_generation == generation) &&
-	    inode->i_nlink)
+	if (IS_ERR(inode) ||
+	    (inode->i_ino == ino && inode->i_nlink &&
+	     (!generation || inode->i_generation == generation)))
 		return inode;
 	iput(inode);
 	return ERR_PTR(-ESTALE);
@@ -37,15 +60,9 @@ static struct dentry *zuf_fh_to_parent(struct super_block *sb, struct fid *fid,
 static struct dentry *zuf_get_parent(struct dentry *child)
 {
 	struct inode *dir = d_inode(child);
-	struct zufs_ioc_lookup ioc = { .dir_ii = ZUF_I(dir)->zus_ii };
-	int err;
 
-	zuf_str_set(&ioc.str, &dotdot_name);
-	err = zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc.hdr, sizeof(ioc),
-		       offsetof(struct zufs_ioc_lookup, _zi));
-	if (err)
-		return ERR_PTR(err);
-	return d_obtain_alias(zuf_iget(dir->i_sb, ioc.zus_ii, ioc._zi));
+	return d_obtain_alias(zuf_lookup_inode(dir, ZUF_I(dir)->zus_ii,
+					       &dotdot_name));
 }
 
 const struct export_operations zuf_export_operations = {

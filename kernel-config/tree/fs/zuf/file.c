@@ -4,6 +4,7 @@
  */
 
 #include <linux/dax.h>
+#include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -52,20 +53,32 @@ static int send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
 		.rw = mode,
 		.last_pos = to,
 	};
+	struct zuf_op op = { .put = zuf_take_put(inode) };
+	int err;
 
-	return zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_FALLOCATE, &ioc.hdr,
-			sizeof(ioc), offsetof(struct zufs_ioc_IO, ret_flags));
+	zuf_op_init(&op, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
+		    offsetof(struct zufs_ioc_IO, ret_flags));
+	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
+	if (!err && !zuf_ret_flags_ok(ioc.ret_flags)) {
+		zuf_bad_reply(ZUF_SB(inode->i_sb), "answer to fallocate");
+		err = -EIO;
+	}
+	return err;
 }
 
 /* What applications have mapped of the range that changes. */
 static void drop_range(struct inode *inode, u64 mode, loff_t from, loff_t to)
 {
-	loff_t end = to - 1;
+	loff_t end = round_up(to, PAGE_SIZE) - 1;
 
+	/* Behind the end not even private copies stay. */
+	if (mode & ZUFS_FL_TRUNCATE)
+		unmap_mapping_range(inode->i_mapping, round_up(to, PAGE_SIZE),
+				    0, 1);
 	if (mode & (ZUFS_FL_TRUNCATE | FALLOC_FL_COLLAPSE_RANGE |
 		    FALLOC_FL_INSERT_RANGE))
 		end = LLONG_MAX;
-	truncate_pagecache_range(inode, round_down(from, PAGE_SIZE), end);
+	truncate_pagecache_range(inode, from, end);
 }
 
 /**
@@ -82,7 +95,8 @@ static void drop_range(struct inode *inode, u64 mode, loff_t from, loff_t to)
 int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
 {
 	struct address_space *mapping = inode->i_mapping;
-	loff_t old_size = i_size_read(inode);
+	/* Growing changes the block that had the end, too. */
+	loff_t first = round_down(min(from, i_size_read(inode)), PAGE_SIZE);
 	int err;
 
 	filemap_invalidate_lock(mapping);
@@ -90,16 +104,18 @@ int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
 	if (err)
 		goto out;
 	/* Stores through mappings go to the old blocks: stop them first. */
-	unmap_mapping_range(mapping, round_down(from, PAGE_SIZE), 0, 1);
-	err = filemap_write_and_wait_range(mapping, from, LLONG_MAX);
+	unmap_mapping_range(mapping, first, 0, 0);
+	err = filemap_write_and_wait_range(mapping, first, LLONG_MAX);
 	if (err)
 		goto out;
-	err = send_change(inode, mode, from, to);
-	if (err)
-		goto out;
-	err = zuf_inode_refresh(inode);
+	/* The server may give away what it takes out of this file. */
 	if (mode & ~(u64)FALLOC_FL_KEEP_SIZE)
-		drop_range(inode, mode, min(from, old_size), to);
+		drop_range(inode, mode, first, to);
+	zuf_extents_block(inode, 0, LLONG_MAX, false);
+	err = send_change(inode, mode, from, to);
+	zuf_extents_unblock(inode);
+	if (!err)
+		err = zuf_inode_refresh(inode);
 out:
 	filemap_invalidate_unlock(mapping);
 	return err;
@@ -183,6 +199,8 @@ int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 	err = file_write_and_wait_range(file, start, end);
 	if (err)
 		return err;
+	/* What this CPU copied past its caches. */
+	pmem_wmb();
 	err = zuf_sync(inode, start, end, datasync ? ZUFS_SF_DATASYNC : 0);
 	err2 = file_check_and_advance_wb_err(file);
 	return err ? err : err2;
@@ -203,9 +221,36 @@ const struct address_space_operations zuf_aops = {
 	.dirty_folio	= noop_dirty_folio,
 };
 
+/* That something will be needed is told to the server. */
+static int zuf_fadvise(struct file *file, loff_t offset, loff_t len, int advice)
+{
+	struct inode *inode = file_inode(file);
+	loff_t size = i_size_read(inode);
+	struct zufs_ioc_IO ioc = {
+		.zus_ii = ZUF_I(inode)->zus_ii,
+		.filepos = offset,
+		.rw = file->f_mode & FMODE_RANDOM ? ZUFS_RW_RAND : 0,
+		.ra.start = offset >> PAGE_SHIFT,
+		.ra.prev_pos = file->f_pos,
+		.ra.ra_pages = ZUFS_READAHEAD_PAGES,
+	};
+	int err = generic_fadvise(file, offset, len, advice);
+
+	if (err || advice != POSIX_FADV_WILLNEED || offset >= size)
+		return err;
+	len = len ? min(len, size - offset) : size - offset;
+	ioc.hdr.len = min_t(loff_t, len, SZ_1G);
+	/* A hint: that the server can not take it is no error. */
+	zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_PRE_READ, &ioc.hdr, sizeof(ioc),
+		 0);
+	return 0;
+}
+
 static int zuf_file_open(struct inode *inode, struct file *file)
 {
 	file->f_mode |= FMODE_CAN_ODIRECT;
+	if (ZUF_SB(inode->i_sb)->features & ZUFS_FEATURE_EXTENT_CACHE)
+		file->f_mode |= FMODE_NOWAIT;
 	return generic_file_open(inode, file);
 }
 
@@ -223,6 +268,8 @@ const struct file_operations zuf_file_operations = {
 	.unlocked_ioctl	= zuf_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.remap_file_range = zuf_remap_file_range,
+	.copy_file_range = zuf_copy_file_range,
+	.fadvise	= zuf_fadvise,
 	.fop_flags	= FOP_MMAP_SYNC,
 };
 

@@ -19,7 +19,7 @@ static int attach_grab(struct zuf_file *zf, u64 sb_id, struct md_dev_table *mdt)
 
 	guard(mutex)(&zuf_sbi_mutex);
 	sbi = zuf_find_sbi(sb_id);
-	if (!sbi || !sbi->t1)
+	if (!sbi || !sbi->t1 || sbi->root != zf->root)
 		return -ENODEV;
 	if (zf->sbi)
 		return -EBUSY;

@@ -12,6 +12,9 @@
 #include <linux/workqueue.h>
 #include "zuf.h"
 
+/* Asks the server when an inode was made: nanoseconds since the epoch. */
+#define ZUF_IOC_BIRTH	_IOR('Z', 0x20, __u64)
+
 static struct kmem_cache *zuf_inode_cache;
 
 /* zus_inode.i_flags that the VFS has under the same number. */
@@ -23,12 +26,14 @@ static struct kmem_cache *zuf_inode_cache;
  * @work: if it can not be told at once
  * @sbi: the mount
  * @zus_ii: cookie
+ * @put: of its last GET_MULTY, or NULL
  * @operation: ZUFS_OP_EVICT_INODE or ZUFS_OP_FREE_INODE
  */
 struct zuf_farewell {
 	struct work_struct work;
 	struct zuf_sb_info *sbi;
 	u64 zus_ii;
+	struct zufs_ioc_IO *put;
 	unsigned int operation;
 };
 
@@ -48,6 +53,11 @@ struct inode *zuf_alloc_inode(struct super_block *sb)
 	zii->zus_ii = 0;
 	zii->zi = NULL;
 	zii->has_ii = false;
+	zii->knows_birth = false;
+	zii->put = NULL;
+	zii->fault = NULL;
+	zii->extents.moving = 0;
+	zii->extents.holdoff = 0;
 	atomic_set(&zii->mappings, 0);
 	return &zii->vfs_inode;
 }
@@ -65,6 +75,11 @@ static void init_once(void *object)
 	struct zuf_inode_info *zii = object;
 
 	inode_init_once(&zii->vfs_inode);
+	rwlock_init(&zii->extents.lock);
+	zii->extents.tree = RB_ROOT;
+	zii->extents.count = 0;
+	zii->extents.generation = 0;
+	INIT_LIST_HEAD(&zii->extents.lru);
 }
 
 int __init zuf_inode_cache_init(void)
@@ -128,20 +143,18 @@ static int read_link(struct inode *inode)
 	struct zus_inode *zi = ZUF_I(inode)->zi;
 	loff_t len = i_size_read(inode);
 	const void *text = zi->i_symlink;
-	char *link;
 
 	if (len <= 0 || len >= ZUFS_MAX_SYMLINK)
-		return -EIO;
-	if (len > sizeof(zi->i_symlink))
+		text = NULL;
+	else if (len > sizeof(zi->i_symlink))
 		text = zuf_t1_addr(ZUF_SB(inode->i_sb)->t1,
 				   le64_to_cpu(READ_ONCE(zi->i_sym_dpp)), len);
-	if (!text)
+	if (!text) {
+		zuf_bad_reply(ZUF_SB(inode->i_sb), "target of a symlink");
 		return -EIO;
-	link = kmemdup_nul(text, len, GFP_KERNEL);
-	if (!link)
-		return -ENOMEM;
-	inode->i_link = link;
-	return 0;
+	}
+	inode->i_link = kmemdup_nul(text, len, GFP_KERNEL);
+	return inode->i_link ? 0 : -ENOMEM;
 }
 
 /**
@@ -240,7 +253,7 @@ static void forget_duplicate(struct zuf_sb_info *sbi, u64 zus_ii)
 		.flags = ZI_LOOKUP_RACE,
 	};
 
-	zuf_call_must(sbi, ZUFS_OP_EVICT_INODE, &ioc.hdr, sizeof(ioc), 0);
+	zuf_call_must(sbi, ZUFS_OP_EVICT_INODE, &ioc.hdr, sizeof(ioc));
 }
 
 /**
@@ -291,9 +304,10 @@ struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp)
 static void send_farewell(struct zuf_farewell *farewell)
 {
 	struct zufs_ioc_evict_inode ioc = { .zus_ii = farewell->zus_ii };
+	struct zuf_op op = { .must_run = true, .put = farewell->put };
 
-	zuf_call_must(farewell->sbi, farewell->operation, &ioc.hdr, sizeof(ioc),
-		      0);
+	zuf_op_init(&op, farewell->operation, &ioc.hdr, sizeof(ioc), 0);
+	zuf_dispatch(farewell->sbi, &op);
 	kfree(farewell);
 }
 
@@ -304,11 +318,11 @@ static void farewell_work(struct work_struct *work)
 
 /*
  * Reclaim must not wait for the server: the server may be what waits for
- * memory, in a ZT or in a thread that a ZT waits for.
+ * memory, in a ZT or in a thread that a ZT waits for. All ZTs have NOFS set.
  */
 static bool must_defer(void)
 {
-	return (current->flags & PF_MEMALLOC) || zuf_current_is_zt();
+	return current->flags & (PF_MEMALLOC | PF_MEMALLOC_NOFS);
 }
 
 /**
@@ -330,6 +344,7 @@ void zuf_evict_inode(struct inode *inode)
 	}
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
+	zuf_extents_forget(inode);
 	zii->farewell = NULL;
 	if (!zii->has_ii || !sbi->mounted) {
 		kfree(farewell);
@@ -337,6 +352,7 @@ void zuf_evict_inode(struct inode *inode)
 	}
 	farewell->sbi = sbi;
 	farewell->zus_ii = zii->zus_ii;
+	farewell->put = zuf_take_put(inode);
 	farewell->operation = last ? ZUFS_OP_FREE_INODE : ZUFS_OP_EVICT_INODE;
 	atomic64_inc(&sbi->evictions);
 	if (must_defer()) {
@@ -449,6 +465,25 @@ int zuf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	return err;
 }
 
+/* Asked once: it does not change. */
+static bool find_birth(struct inode *inode)
+{
+	struct zuf_inode_info *zii = ZUF_I(inode);
+	s64 birth = 0;
+	int err;
+
+	/* Pairs with the store below. */
+	if (!smp_load_acquire(&zii->knows_birth)) {
+		err = zuf_call_ioctl(inode, ZUF_IOC_BIRTH, &birth);
+		if (err && err != -ENOTTY && err != -EOPNOTSUPP)
+			return false;
+		WRITE_ONCE(zii->birth, birth);
+		/* Pairs with the load above. */
+		smp_store_release(&zii->knows_birth, true);
+	}
+	return READ_ONCE(zii->birth);
+}
+
 int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		struct kstat *stat, u32 request_mask, unsigned int flags)
 {
@@ -463,6 +498,10 @@ int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
 	stat->attributes_mask |= STATX_ATTR_APPEND | STATX_ATTR_IMMUTABLE;
 	generic_fillattr(idmap, request_mask, inode, stat);
 	stat->blksize = ZUF_BLOCK_SIZE;
+	if ((request_mask & STATX_BTIME) && find_birth(inode)) {
+		stat->btime = ns_to_timespec64(ZUF_I(inode)->birth);
+		stat->result_mask |= STATX_BTIME;
+	}
 	return 0;
 }
 

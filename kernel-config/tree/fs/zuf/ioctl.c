@@ -32,32 +32,92 @@ static const struct {
 	{ FS_DIRSYNC_FL, S_DIRSYNC },
 };
 
-int zuf_fileattr_get(struct dentry *dentry, struct fileattr *fa)
+static u32 flags_of(const struct inode *inode)
 {
-	struct inode *inode = d_inode(dentry);
 	u32 flags = 0;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(flag_map); i++)
 		if (inode->i_flags & flag_map[i].s_flag)
 			flags |= flag_map[i].fs_flag;
-	fileattr_fill_flags(fa, flags);
+	return flags;
+}
+
+static void set_flags(struct inode *inode, u32 flags)
+{
+	unsigned int set = 0, i;
+
+	for (i = 0; i < ARRAY_SIZE(flag_map); i++)
+		if (flags & flag_map[i].fs_flag)
+			set |= flag_map[i].s_flag;
+	inode_set_flags(inode, set, S_SYNC | S_NOATIME | S_APPEND |
+				    S_IMMUTABLE | S_DIRSYNC);
+}
+
+/* Servers that know of nothing but the flags in the inode. */
+static bool no_such_call(int err)
+{
+	return err == -ENOTTY || err == -EOPNOTSUPP;
+}
+
+int zuf_fileattr_get(struct dentry *dentry, struct fileattr *fa)
+{
+	struct inode *inode = d_inode(dentry);
+	u32 cmd = fa->flags_valid ? FS_IOC_GETFLAGS : FS_IOC_FSGETXATTR;
+	union {
+		struct fsxattr fsx;
+		u32 flags;
+	} arg = {};
+	int err;
+
+	err = zuf_call_ioctl(inode, cmd, &arg);
+	if (err && !no_such_call(err))
+		return err;
+	if (err) {
+		fileattr_fill_flags(fa, flags_of(inode));
+	} else if (cmd == FS_IOC_FSGETXATTR) {
+		fileattr_fill_xflags(fa, arg.fsx.fsx_xflags);
+		fa->flags |= flags_of(inode) & FS_DIRSYNC_FL;
+		fa->fsx_extsize = arg.fsx.fsx_extsize;
+		fa->fsx_nextents = arg.fsx.fsx_nextents;
+		fa->fsx_projid = arg.fsx.fsx_projid;
+		fa->fsx_cowextsize = arg.fsx.fsx_cowextsize;
+	} else {
+		fileattr_fill_flags(fa, arg.flags);
+	}
 	return 0;
+}
+
+static int send_fileattr(struct inode *inode, struct fileattr *fa)
+{
+	struct fsxattr fsx = {
+		.fsx_xflags = fa->fsx_xflags,
+		.fsx_extsize = fa->fsx_extsize,
+		.fsx_projid = fa->fsx_projid,
+		.fsx_cowextsize = fa->fsx_cowextsize,
+	};
+	u32 flags = fa->flags;
+
+	return fa->fsx_valid ? zuf_call_ioctl(inode, FS_IOC_FSSETXATTR, &fsx) :
+			       zuf_call_ioctl(inode, FS_IOC_SETFLAGS, &flags);
 }
 
 int zuf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		     struct fileattr *fa)
 {
 	struct inode *inode = d_inode(dentry);
-	unsigned int set = 0, i;
+	int err;
 
+	err = send_fileattr(inode, fa);
+	if (!err) {
+		set_flags(inode, fa->flags);
+		return zuf_inode_refresh(inode);
+	}
+	if (!no_such_call(err))
+		return err;
 	if (fileattr_has_fsx(fa) || (fa->flags & ~ZUF_FS_FLAGS))
 		return -EOPNOTSUPP;
-	for (i = 0; i < ARRAY_SIZE(flag_map); i++)
-		if (fa->flags & flag_map[i].fs_flag)
-			set |= flag_map[i].s_flag;
-	inode_set_flags(inode, set, S_SYNC | S_NOATIME | S_APPEND |
-				    S_IMMUTABLE | S_DIRSYNC);
+	set_flags(inode, fa->flags);
 	inode_set_ctime_current(inode);
 	zuf_store_attrs(inode);
 	return zuf_send_setattr(inode, STATX_CTIME);
@@ -92,55 +152,143 @@ static int shut_down(struct super_block *sb, u32 __user *arg)
 	return 0;
 }
 
+/* ---- what only the server knows ---- */
+
+/* Whatever the argument, there is room for what the server may ask for. */
+static size_t command_size(size_t arg)
+{
+	return offsetof(struct zufs_ioc_ioctl, arg) + max_t(size_t, arg, 8);
+}
+
 /* One call. What the server returns replaces the argument. */
 static int call_server(struct inode *inode, struct zufs_ioc_ioctl *ioc,
-		       unsigned int cmd, size_t size)
+		       unsigned int cmd, size_t size, bool admin)
 {
-	size_t head = offsetof(struct zufs_ioc_ioctl, arg);
-	struct zuf_op op = { .hdr = &ioc->hdr };
+	struct zuf_op op = {};
 
-	op.room = head + max_t(size_t, size, 8);
-	ioc->hdr.operation = ZUFS_OP_IOCTL;
-	ioc->hdr.in_len = op.room;
-	ioc->hdr.out_start = head;
-	ioc->hdr.out_len = size;
-	ioc->hdr.out_max = op.room - head;
+	zuf_op_init(&op, ZUFS_OP_IOCTL, &ioc->hdr, command_size(size),
+		    offsetof(struct zufs_ioc_ioctl, arg));
 	ioc->zus_ii = ZUF_I(inode)->zus_ii;
 	ioc->time = zuf_time(current_time(inode));
 	ioc->cmd = cmd;
-	ioc->kflags = capable(CAP_SYS_ADMIN) ? ZUFS_IOC_CAP_ADMIN : 0;
+	ioc->kflags = admin ? ZUFS_IOC_CAP_ADMIN : 0;
 	if (inode->i_sb->s_writers.frozen != SB_UNFROZEN)
 		ioc->kflags |= ZUFS_IOC_FSFROZEN;
 	return zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 }
 
-/* ioctls that change something need write access. */
+/* The same for what somebody else made up: it may do anything to the blocks. */
+static int pass_on(struct inode *inode, struct zufs_ioc_ioctl *ioc,
+		   unsigned int cmd, size_t size)
+{
+	int err;
+
+	zuf_extents_block(inode, 0, LLONG_MAX, false);
+	err = call_server(inode, ioc, cmd, size, capable(CAP_SYS_ADMIN));
+	zuf_extents_unblock(inode);
+	return err;
+}
+
+/**
+ * zuf_call_ioctl - have the server do an ioctl of the kernel's own
+ * @inode: on what
+ * @cmd: which says how large @arg is and in which direction it goes
+ * @arg: the argument
+ *
+ * Return: 0, -ENOTTY when the server does not know it, or another -errno.
+ */
+int zuf_call_ioctl(struct inode *inode, unsigned int cmd, void *arg)
+{
+	size_t size = _IOC_SIZE(cmd);
+	struct zufs_ioc_ioctl *ioc = kzalloc(command_size(size), GFP_KERNEL);
+	int err;
+
+	if (!ioc)
+		return -ENOMEM;
+	if (_IOC_DIR(cmd) & _IOC_WRITE)
+		memcpy(ioc->arg, arg, size);
+	/* Who may do this has been looked at. */
+	err = call_server(inode, ioc, cmd, size, true);
+	if (err == -EZUFS_RETRY)
+		err = -EIO;
+	if (!err && (_IOC_DIR(cmd) & _IOC_READ))
+		memcpy(arg, ioc->arg, size);
+	kfree(ioc);
+	return err;
+}
+
+static bool fits(struct super_block *sb, size_t arg)
+{
+	return command_size(arg) <= min(zuf_max_command(ZUF_SB(sb)->root),
+					U16_MAX);
+}
+
+/*
+ * The server wants more of the argument than the command says, or the file
+ * system frozen. @size is what it got, and is updated.
+ */
+static int retry_ioctl(struct inode *inode, struct zufs_ioc_ioctl **ioc,
+		       unsigned int cmd, size_t *size, void __user *arg)
+{
+	u32 uflags = (*ioc)->uflags, new_size = (*ioc)->new_size;
+	struct super_block *sb = inode->i_sb;
+	int err;
+
+	if (!uflags || (uflags & ~(ZUFS_IOC_REALLOC | ZUFS_IOC_FREEZE_REQ)) ||
+	    ((uflags & ZUFS_IOC_REALLOC) && !fits(sb, new_size))) {
+		zuf_bad_reply(ZUF_SB(sb), "what an ioctl asks for");
+		return -EIO;
+	}
+	if (uflags & ZUFS_IOC_REALLOC) {
+		kvfree(*ioc);
+		*size = new_size;
+		*ioc = kvzalloc(command_size(new_size), GFP_KERNEL);
+		if (!*ioc)
+			return -ENOMEM;
+	}
+	memset((*ioc)->arg, 0, *size);
+	if ((_IOC_DIR(cmd) & _IOC_WRITE) &&
+	    copy_from_user((*ioc)->arg, arg, *size))
+		return -EFAULT;
+	if (!(uflags & ZUFS_IOC_FREEZE_REQ))
+		return pass_on(inode, *ioc, cmd, *size);
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	err = freeze_super(sb, FREEZE_HOLDER_KERNEL);
+	if (err)
+		return err;
+	err = pass_on(inode, *ioc, cmd, *size);
+	thaw_super(sb, FREEZE_HOLDER_KERNEL);
+	return err;
+}
+
 static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 {
-	struct inode *inode = file_inode(file);
-	size_t size = _IOC_SIZE(cmd), room = max_t(size_t, size, 8);
-	struct zufs_ioc_ioctl *ioc;
+	size_t size = _IOC_DIR(cmd) == _IOC_NONE ? 0 : _IOC_SIZE(cmd);
 	bool write = file->f_mode & FMODE_WRITE;
+	struct inode *inode = file_inode(file);
+	struct zufs_ioc_ioctl *ioc;
 	int err = -EFAULT;
 
-	if (_IOC_DIR(cmd) == _IOC_NONE)
-		size = 0;
-	if (room + sizeof(*ioc) > zuf_max_command())
+	if (!fits(inode->i_sb, size))
 		return -ENOTTY;
-	ioc = kvzalloc(sizeof(*ioc) + room, GFP_KERNEL);
+	ioc = kvzalloc(command_size(size), GFP_KERNEL);
 	if (!ioc)
 		return -ENOMEM;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(ioc->arg, arg, size))
 		goto out;
+	/* ioctls that change something need write access. */
 	if (write) {
 		err = mnt_want_write_file(file);
 		if (err)
 			goto out;
 	}
-	err = call_server(inode, ioc, cmd, size);
+	err = pass_on(inode, ioc, cmd, size);
 	if (write)
 		mnt_drop_write_file(file);
-	/* It asks for more than the command says: nobody here to give it. */
+	/* Once: what it asks for then is not to be had. */
+	if (err == -EZUFS_RETRY)
+		err = retry_ioctl(inode, &ioc, cmd, &size, arg);
 	if (err == -EZUFS_RETRY)
 		err = -EOPNOTSUPP;
 	if (!err && (_IOC_DIR(cmd) & _IOC_READ) &&

@@ -28,9 +28,12 @@ static int __init zuf_init(void)
 	err = zuf_inode_cache_init();
 	if (err)
 		return err;
-	err = zuf_channels_start();
+	err = zuf_extents_start();
 	if (err)
 		goto out_cache;
+	err = zuf_channels_start();
+	if (err)
+		goto out_extents;
 	err = sysfs_create_mount_point(fs_kobj, "zuf");
 	if (err)
 		goto out_channels;
@@ -44,6 +47,8 @@ out_mount_point:
 	sysfs_remove_mount_point(fs_kobj, "zuf");
 out_channels:
 	zuf_channels_stop();
+out_extents:
+	zuf_extents_stop();
 out_cache:
 	zuf_inode_cache_exit();
 	return err;

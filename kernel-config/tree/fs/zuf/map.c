@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where the blocks of a file are: GET_MULTY and PUT_MULTY, as iomap wants it.
- * Between the two the server neither moves nor frees them.
+ * Where the blocks of a file are: GET_MULTY and PUT_MULTY, and what iomap
+ * makes of it. Between the two the server neither moves nor frees the blocks.
  */
 
 #include <linux/dax.h>
@@ -13,69 +13,10 @@
 #define IOM_TYPE_SHIFT		56
 #define IOM_DPP_MASK		((1ULL << IOM_TYPE_SHIFT) - 1)
 
-/* As many blocks as one huge page has, if the command buffer takes it. */
-static unsigned int blocks_to_ask(loff_t pos, loff_t length)
-{
-	unsigned int room = (zuf_max_command() -
-			     offsetof(struct zufs_ioc_IO, iom_e)) / sizeof(u64);
-	u64 blocks = DIV_ROUND_UP(pos + length, ZUF_BLOCK_SIZE) -
-		     (pos >> ZUF_BLOCK_SHIFT);
-
-	return min_t(u64, blocks, min_t(u64, room, PTRS_PER_PMD));
-}
-
 static size_t io_size(unsigned int blocks)
 {
 	return max_t(size_t, sizeof(struct zufs_ioc_IO),
 		     offsetof(struct zufs_ioc_IO, iom_e) + blocks * sizeof(u64));
-}
-
-static struct zufs_ioc_IO *send_get(struct inode *inode, loff_t pos,
-				    unsigned int blocks, u64 rw)
-{
-	size_t out = offsetof(struct zufs_ioc_IO, ret_flags);
-	size_t size = io_size(blocks);
-	struct zuf_op op = { .room = size };
-	struct zufs_ioc_IO *io;
-	int err;
-
-	io = kzalloc(size, GFP_NOFS);
-	if (!io)
-		return ERR_PTR(-ENOMEM);
-	op.hdr = &io->hdr;
-	io->hdr.operation = ZUFS_OP_GET_MULTY;
-	io->hdr.in_len = size;
-	io->hdr.out_start = out;
-	io->hdr.out_len = size - out;
-	io->hdr.out_max = size - out;
-	io->hdr.len = blocks << ZUF_BLOCK_SHIFT;
-	io->zus_ii = ZUF_I(inode)->zus_ii;
-	io->filepos = round_down(pos, ZUF_BLOCK_SIZE);
-	io->rw = rw;
-	io->ziom.iom_max = blocks;
-	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
-	if (!err)
-		return io;
-	kfree(io);
-	return ERR_PTR(err);
-}
-
-static void send_put(struct inode *inode, struct zufs_ioc_IO *io)
-{
-	struct zufs_ioc_hdr hdr = {
-		.operation = ZUFS_OP_PUT_MULTY,
-		.in_len = io->hdr.in_len,
-		.len = io->hdr.len,
-	};
-	struct zuf_op op = {
-		.hdr = &io->hdr,
-		.room = hdr.in_len,
-		.must_run = true,
-	};
-
-	io->hdr = hdr;
-	zuf_dispatch(ZUF_SB(inode->i_sb), &op);
-	kfree(io);
 }
 
 static u64 iom_block(u64 iom)
@@ -86,114 +27,314 @@ static u64 iom_block(u64 iom)
 /* 0 is a hole; else it must be a block of T1. */
 static bool iom_ok(struct zuf_t1 *t1, u64 iom, bool write)
 {
+	u64 type = iom >> IOM_TYPE_SHIFT;
+
+	if (iom & ZUF_DPP_POOL_MASK)
+		return false;
 	if (!iom_block(iom))
-		return !write && !(iom & ZUF_DPP_POOL_MASK);
-	return iom >> IOM_TYPE_SHIFT == IOM_T1_READ &&
-	       !(iom & ZUF_DPP_POOL_MASK) && zuf_t1_dev(t1, iom_block(iom));
+		return !write;
+	return (type == IOM_T1_READ || type == IOM_T1_WRITE) &&
+	       zuf_t1_dev(t1, iom_block(iom));
 }
 
-/* How many blocks from the first on lie behind each other. */
-static unsigned int contiguous(struct zuf_t1 *t1, const u64 *iom,
-			       unsigned int count, bool write)
+static bool reply_ok(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
+		     unsigned int blocks)
 {
-	u64 first = iom_block(iom[0]);
-	struct zuf_t1_dev *dev = first ? zuf_t1_dev(t1, first) : NULL;
+	unsigned int i;
+
+	if (!io->ziom.iom_n || io->ziom.iom_n > blocks ||
+	    !zuf_ret_flags_ok(io->ret_flags))
+		return false;
+	for (i = 0; i < io->ziom.iom_n; i++)
+		if (!iom_ok(t1, io->iom_e[i], io->rw & ZUFS_RW_WRITE))
+			return false;
+	return true;
+}
+
+/**
+ * zuf_get_blocks - ask where blocks of a file are
+ * @inode: the file
+ * @pos: where to start, rounded down to a block
+ * @blocks: how many, at most; as many as the command buffer takes
+ * @rw: ZUFS_RW_*; with WRITE the server allocates what is not there
+ *
+ * Return: the reply, checked, to be given to zuf_put_blocks(), or an ERR_PTR.
+ */
+struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
+				   unsigned int blocks, u64 rw)
+{
+	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
+	/* Room behind it for what may ride there. */
+	unsigned int room = (zuf_max_command(sbi->root) / 2 - io_size(0)) /
+			    sizeof(u64);
+	struct zuf_op op = {};
+	struct zufs_ioc_IO *io;
+	int err;
+
+	blocks = min3(blocks, room, (unsigned int)PTRS_PER_PMD);
+	io = kzalloc(io_size(blocks), GFP_NOFS);
+	if (!io)
+		return ERR_PTR(-ENOMEM);
+	op.put = zuf_take_put(inode);
+	zuf_op_init(&op, ZUFS_OP_GET_MULTY, &io->hdr, io_size(blocks),
+		    offsetof(struct zufs_ioc_IO, ret_flags));
+	io->hdr.len = blocks << ZUF_BLOCK_SHIFT;
+	io->zus_ii = ZUF_I(inode)->zus_ii;
+	io->filepos = round_down(pos, ZUF_BLOCK_SIZE);
+	io->rw = rw;
+	io->ziom.iom_max = blocks;
+	err = zuf_dispatch(sbi, &op);
+	if (err) {
+		kfree(io);
+		return ERR_PTR(err);
+	}
+	if (reply_ok(sbi->t1, io, blocks))
+		return io;
+	zuf_bad_reply(sbi, "blocks of a file");
+	zuf_send_put(sbi, io);
+	return ERR_PTR(-EIO);
+}
+
+/**
+ * zuf_take_put - the PUT_MULTY that waits to ride behind an operation
+ * @inode: of which file
+ *
+ * To be given to zuf_op.put of the next operation on that file.
+ *
+ * Return: it, or NULL.
+ */
+struct zufs_ioc_IO *zuf_take_put(struct inode *inode)
+{
+	struct zuf_inode_info *zii = ZUF_I(inode);
+
+	return READ_ONCE(zii->put) ? xchg(&zii->put, NULL) : NULL;
+}
+
+/**
+ * zuf_make_put - make the command that ends a GET_MULTY of its reply
+ * @io: the reply
+ */
+void zuf_make_put(struct zufs_ioc_IO *io)
+{
+	struct zufs_ioc_hdr hdr = {
+		.operation = ZUFS_OP_PUT_MULTY,
+		.in_len = io->hdr.in_len,
+		.len = io->hdr.len,
+	};
+
+	io->hdr = hdr;
+}
+
+/**
+ * zuf_send_put - tell the server that blocks may move again, in a call of its own
+ * @sbi: the mount
+ * @io: what zuf_get_blocks() returned, freed
+ */
+void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io)
+{
+	zuf_make_put(io);
+	zuf_call_must(sbi, ZUFS_OP_PUT_MULTY, &io->hdr, io->hdr.in_len);
+	kfree(io);
+}
+
+/**
+ * zuf_put_blocks - blocks may move again
+ * @inode: the file
+ * @io: what zuf_get_blocks() returned; freed, sooner or later
+ *
+ * The server hears of it with the next operation on the file, unless it wants
+ * to hear at once.
+ */
+void zuf_put_blocks(struct inode *inode, struct zufs_ioc_IO *io)
+{
+	if (!(io->ret_flags & (ZUFS_RET_PUT_NOW | ZUFS_RET_LOCKED_PUT)))
+		io = xchg(&ZUF_I(inode)->put, io);
+	if (io)
+		zuf_send_put(ZUF_SB(inode->i_sb), io);
+}
+
+/**
+ * zuf_next_blocks - blocks of a reply that lie behind each other
+ * @t1: memory of the mount
+ * @io: the reply
+ * @at: index of the first
+ * @run: what lies there; dev is NULL for a hole
+ *
+ * Return: false when there are no more.
+ */
+bool zuf_next_blocks(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
+		     unsigned int at, struct zuf_blocks *run)
+{
+	u64 type, block;
 	unsigned int n;
 
-	for (n = 1; n < count; n++) {
-		if (!iom_ok(t1, iom[n], write))
-			break;
-		if (iom_block(iom[n]) != (dev ? first + n : 0))
-			break;
-		if (dev && first + n >= dev->first + dev->blocks)
-			break;
-	}
-	return n;
-}
-
-static bool mapped_elsewhere(struct inode *inode, struct zuf_t1 *t1,
-			     struct zuf_t1_dev *dev, u64 block)
-{
-	struct address_space *mapping;
-
-	if (t1->is_memory)
+	if (at >= io->ziom.iom_n)
 		return false;
-	mapping = READ_ONCE(pfn_to_page(zuf_t1_pfn(t1, dev, block))->mapping);
-	return mapping && mapping != inode->i_mapping;
+	run->block = iom_block(io->iom_e[at]);
+	run->dev = run->block ? zuf_t1_dev(t1, run->block) : NULL;
+	type = run->dev ? io->iom_e[at] >> IOM_TYPE_SHIFT : 0;
+	run->writable = type == IOM_T1_WRITE;
+	for (n = 1; at + n < io->ziom.iom_n; n++) {
+		block = run->dev ? run->block + n : 0;
+		if (iom_block(io->iom_e[at + n]) != block ||
+		    (run->dev && (io->iom_e[at + n] >> IOM_TYPE_SHIFT != type ||
+				  block >= run->dev->first + run->dev->blocks)))
+			break;
+	}
+	run->count = n;
+	return true;
 }
 
-static void fill_iomap(struct inode *inode, struct zuf_t1 *t1,
-		       const struct zufs_ioc_IO *io, struct iomap *iomap,
-		       bool write)
-{
-	unsigned int count = contiguous(t1, io->iom_e, io->ziom.iom_n, write);
-	u64 block = iom_block(io->iom_e[0]);
-	struct zuf_t1_dev *dev;
+/* ---- iomap ---- */
 
-	iomap->offset = io->filepos;
-	iomap->length = (u64)count << ZUF_BLOCK_SHIFT;
+/* Is a block mapped, and not just at this place of this file. */
+static bool mapped_elsewhere(struct inode *inode, struct zuf_t1 *t1,
+			     const struct zuf_blocks *run, unsigned int n,
+			     pgoff_t index)
+{
+	unsigned long pfn = zuf_t1_pfn(t1, run->dev, run->block + n);
+	struct address_space *mapping = READ_ONCE(pfn_to_page(pfn)->mapping);
+
+	return mapping && (mapping != inode->i_mapping ||
+			   READ_ONCE(pfn_to_page(pfn)->index) != index);
+}
+
+/**
+ * zuf_is_mapped_here - does fs/dax know a block as the one at its place
+ * @inode: the file
+ * @io: what zuf_get_blocks() returned
+ * @n: which of the blocks
+ */
+bool zuf_is_mapped_here(struct inode *inode, const struct zufs_ioc_IO *io,
+			unsigned int n)
+{
+	struct zuf_t1 *t1 = ZUF_SB(inode->i_sb)->t1;
+	pgoff_t index = (io->filepos >> PAGE_SHIFT) + n;
+	struct zuf_blocks run;
+
+	if (!zuf_next_blocks(t1, io, n, &run) || !run.dev)
+		return false;
+	return pfn_to_page(zuf_t1_pfn(t1, run.dev, run.block))->mapping &&
+	       !mapped_elsewhere(inode, t1, &run, 0, index);
+}
+
+/*
+ * Blocks that are mapped through other files or places as well: fs/dax has to
+ * count users. They can not be had for writing. Cuts @run where that changes.
+ */
+static bool shared_run(struct inode *inode, struct zuf_t1 *t1, pgoff_t index,
+		       struct zuf_blocks *run)
+{
+	unsigned int n;
+	bool shared;
+
+	if (!run->dev || t1->is_memory)
+		return false;
+	shared = mapped_elsewhere(inode, t1, run, 0, index);
+	for (n = 1; n < run->count; n++)
+		if (mapped_elsewhere(inode, t1, run, n, index + n) != shared)
+			break;
+	run->count = n;
+	return shared;
+}
+
+static int fill_iomap(struct inode *inode, pgoff_t index,
+		      struct zuf_blocks *run, struct iomap *iomap, bool write)
+{
+	struct zuf_t1 *t1 = ZUF_SB(inode->i_sb)->t1;
+	struct zuf_t1_dev *dev = run->dev ?: &t1->devs[0];
+
 	iomap->flags = 0;
-	if (!block) {
-		iomap->type = IOMAP_HOLE;
-		iomap->addr = IOMAP_NULL_ADDR;
-		dev = &t1->devs[0];
-	} else {
-		dev = zuf_t1_dev(t1, block);
-		iomap->type = IOMAP_MAPPED;
-		iomap->addr = dev->dax_start +
-			      ((block - dev->first) << ZUF_BLOCK_SHIFT);
+	if (shared_run(inode, t1, index, run)) {
+		if (write) {
+			zuf_bad_reply(ZUF_SB(inode->i_sb), "block in use");
+			return -EIO;
+		}
+		iomap->flags |= IOMAP_F_SHARED;
 	}
+	iomap->private = NULL;
+	iomap->offset = (u64)index << PAGE_SHIFT;
+	iomap->length = (u64)run->count << ZUF_BLOCK_SHIFT;
+	iomap->type = run->dev ? IOMAP_MAPPED : IOMAP_HOLE;
+	iomap->addr = IOMAP_NULL_ADDR;
 	iomap->bdev = dev->bdev;
 	iomap->dax_dev = dev->dax_dev;
-	/* Mapped through another file as well: fs/dax has to count users. */
-	if (!write && block && mapped_elsewhere(inode, t1, dev, block))
-		iomap->flags |= IOMAP_F_SHARED;
+	if (run->dev)
+		iomap->addr = dev->dax_start +
+			      ((run->block - dev->first) << ZUF_BLOCK_SHIFT);
+	return 0;
+}
+
+/* With what the server said. Takes @io. */
+static int begin(struct inode *inode, struct zufs_ioc_IO *io,
+		 struct iomap *iomap, bool write)
+{
+	struct zuf_blocks run;
+	int err;
+
+	if (IS_ERR(io))
+		return PTR_ERR(io);
+	zuf_next_blocks(ZUF_SB(inode->i_sb)->t1, io, 0, &run);
+	err = fill_iomap(inode, io->filepos >> PAGE_SHIFT, &run, iomap, write);
+	if (err) {
+		zuf_put_blocks(inode, io);
+		return err;
+	}
+	iomap->private = io;
 	/* A fresh block: its metadata is persistent after a sync only. */
 	if (write && (io->ret_flags & ZUFS_RET_NEW))
 		iomap->flags |= IOMAP_F_NEW | IOMAP_F_DIRTY;
+	return 0;
 }
 
-static int begin(struct inode *inode, loff_t pos, loff_t length,
-		 struct iomap *iomap, u64 rw)
+static unsigned int blocks_of(loff_t pos, loff_t length)
 {
-	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
-	bool write = rw & ZUFS_RW_WRITE;
-	unsigned int blocks = blocks_to_ask(pos, length);
-	struct zufs_ioc_IO *io;
-
-	io = send_get(inode, pos, blocks, rw);
-	if (IS_ERR(io))
-		return PTR_ERR(io);
-	if (!io->ziom.iom_n || io->ziom.iom_n > blocks ||
-	    !iom_ok(sbi->t1, io->iom_e[0], write)) {
-		zuf_bad_reply(sbi, "blocks of a file");
-		send_put(inode, io);
-		return -EIO;
-	}
-	fill_iomap(inode, sbi->t1, io, iomap, write);
-	iomap->private = io;
-	return 0;
+	return min_t(u64, PTRS_PER_PMD,
+		     DIV_ROUND_UP(pos + length, ZUF_BLOCK_SIZE) -
+		     (pos >> ZUF_BLOCK_SHIFT));
 }
 
 static int zuf_read_begin(struct inode *inode, loff_t pos, loff_t length,
 			  unsigned int flags, struct iomap *iomap,
 			  struct iomap *srcmap)
 {
-	return begin(inode, pos, length, iomap, ZUFS_RW_MMAP);
+	unsigned int count = blocks_of(pos, length);
+	u64 first = pos >> ZUF_BLOCK_SHIFT;
+	struct zuf_blocks run;
+
+	if (zuf_extents_find(inode, first, count, false, &run))
+		return fill_iomap(inode, first, &run, iomap, false);
+	return begin(inode, zuf_get_blocks(inode, pos, count, ZUFS_RW_MMAP),
+		     iomap, false);
 }
 
+/* write_fault() has asked already, if it had to. */
 static int zuf_write_begin(struct inode *inode, loff_t pos, loff_t length,
 			   unsigned int flags, struct iomap *iomap,
 			   struct iomap *srcmap)
 {
-	return begin(inode, pos, length, iomap, ZUFS_RW_MMAP | ZUFS_RW_WRITE);
+	struct zufs_ioc_IO *io = ZUF_I(inode)->fault;
+	unsigned int count = blocks_of(pos, length);
+	u64 first = pos >> ZUF_BLOCK_SHIFT;
+	struct zuf_blocks run;
+
+	if (io && io->filepos >> ZUF_BLOCK_SHIFT == first) {
+		ZUF_I(inode)->fault = NULL;
+		return begin(inode, io, iomap, true);
+	}
+	if (zuf_extents_find(inode, first, count, true, &run))
+		return fill_iomap(inode, first, &run, iomap, true);
+	return begin(inode, zuf_get_blocks(inode, pos, count,
+					   ZUFS_RW_MMAP | ZUFS_RW_WRITE),
+		     iomap, true);
 }
 
 static int zuf_iomap_end(struct inode *inode, loff_t pos, loff_t length,
 			 ssize_t written, unsigned int flags,
 			 struct iomap *iomap)
 {
-	send_put(inode, iomap->private);
+	if (iomap->private)
+		zuf_put_blocks(inode, iomap->private);
 	return 0;
 }
 

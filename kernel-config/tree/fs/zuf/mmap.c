@@ -59,10 +59,9 @@ static vm_fault_t memory_fault(struct vm_fault *vmf, bool write)
 	return ret;
 }
 
-static vm_fault_t dax_fault(struct vm_fault *vmf, unsigned int order, bool write)
+static vm_fault_t dax_fault(struct vm_fault *vmf, unsigned int order,
+			    const struct iomap_ops *ops)
 {
-	const struct iomap_ops *ops = write ? &zuf_write_iomap_ops :
-					      &zuf_read_iomap_ops;
 	vm_fault_t ret;
 	pfn_t pfn;
 
@@ -72,55 +71,124 @@ static vm_fault_t dax_fault(struct vm_fault *vmf, unsigned int order, bool write
 	return ret;
 }
 
-/* Something is mapped there, and it is not known to be this file's alone. */
-static bool is_mapped_clean(struct inode *inode, pgoff_t index)
+static vm_fault_t read_fault(struct vm_fault *vmf, unsigned int order)
 {
-	struct xarray *xa = &inode->i_mapping->i_pages;
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t ret;
 
-	return xa_load(xa, index) && !xa_get_mark(xa, index, PAGECACHE_TAG_DIRTY);
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	if (!ZUF_SB(inode->i_sb)->t1->is_memory)
+		ret = dax_fault(vmf, order, &zuf_read_iomap_ops);
+	else
+		ret = order ? VM_FAULT_FALLBACK : memory_fault(vmf, false);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return ret;
+}
+
+/* All of the page in the mapping and in the file: nothing is allocated for naught. */
+static bool huge_page_fits(struct vm_fault *vmf, loff_t to)
+{
+	unsigned long start = vmf->address & PMD_MASK;
+	struct vm_area_struct *vma = vmf->vma;
+
+	return start >= vma->vm_start && start + PMD_SIZE <= vma->vm_end &&
+	       !((linear_page_index(vma, start)) & (PTRS_PER_PMD - 1)) &&
+	       to <= i_size_read(file_inode(vma->vm_file));
+}
+
+static bool is_dirty(struct address_space *mapping, pgoff_t index)
+{
+	return xa_get_mark(&mapping->i_pages, index, PAGECACHE_TAG_DIRTY);
 }
 
 /*
- * First store to a block that is mapped for reading. If it is shared with
- * another file the server allocates a new one, and fs/dax would go on with
- * the old one: forget that first, and keep readers from bringing it back.
+ * What is mapped for reading only may be, or have been, shared with another
+ * file. It goes before a store: the server may allocate a new block in its
+ * place and give the old one away, and fs/dax would stay with the old one.
  */
-static vm_fault_t dax_replace_fault(struct vm_fault *vmf, unsigned int order)
+static void drop_clean(struct address_space *mapping, pgoff_t first,
+		       unsigned int count, pgoff_t index)
 {
-	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	if (!mapping_empty(mapping) && (count > 1 || !is_dirty(mapping, index)))
+		invalidate_inode_pages2_range(mapping, first,
+					      first + count - 1);
+}
+
+/* Ask for the blocks of a write fault. What fs/dax has there is theirs. */
+static struct zufs_ioc_IO *get_writable(struct inode *inode, pgoff_t first,
+					unsigned int count, pgoff_t index)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct zufs_ioc_IO *io;
+
+	io = zuf_get_blocks(inode, (loff_t)first << PAGE_SHIFT, count,
+			    ZUFS_RW_MMAP | ZUFS_RW_WRITE);
+	if (IS_ERR(io) || !is_dirty(mapping, index) ||
+	    zuf_is_mapped_here(inode, io, index - first))
+		return io;
+	zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
+	zuf_put_blocks(inode, io);
+	return ERR_PTR(-EIO);
+}
+
+/*
+ * The server allocates blocks for holes, and new ones for those that are
+ * shared with another file. Nobody may map, or change, them meanwhile.
+ */
+static vm_fault_t write_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	pgoff_t first = vmf->pgoff & ~((1UL << order) - 1);
+	loff_t from = (loff_t)first << PAGE_SHIFT;
+	loff_t to = from + (PAGE_SIZE << order);
+	bool memory = ZUF_SB(inode->i_sb)->t1->is_memory;
+	struct zuf_blocks run;
+	struct zufs_ioc_IO *io;
 	vm_fault_t ret;
 
-	filemap_invalidate_lock(mapping);
-	invalidate_inode_pages2_range(mapping, vmf->pgoff, vmf->pgoff);
-	ret = dax_fault(vmf, order, true);
-	filemap_invalidate_unlock(mapping);
+	if (vmf->pgoff >= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
+		return VM_FAULT_SIGBUS;
+	if (order && (memory || !huge_page_fits(vmf, to)))
+		return VM_FAULT_FALLBACK;
+	drop_clean(inode->i_mapping, first, 1U << order, vmf->pgoff);
+	/* Nothing will move. */
+	if (!memory && zuf_extents_find(inode, first, 1U << order, true, &run))
+		return dax_fault(vmf, order, &zuf_write_iomap_ops);
+	zuf_extents_block(inode, from, to, true);
+	io = get_writable(inode, first, 1U << order, vmf->pgoff);
+	if (IS_ERR(io)) {
+		ret = order ? VM_FAULT_FALLBACK : vmf_error(PTR_ERR(io));
+		goto out;
+	}
+	ZUF_I(inode)->fault = io;
+	ret = memory ? memory_fault(vmf, true) :
+		       dax_fault(vmf, order, &zuf_write_iomap_ops);
+	io = ZUF_I(inode)->fault;
+	ZUF_I(inode)->fault = NULL;
+	/* It did not come to that. */
+	if (io)
+		zuf_put_blocks(inode, io);
+out:
+	zuf_extents_unblock(inode);
 	return ret;
 }
 
 static vm_fault_t zuf_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
-	bool write = (vmf->flags & FAULT_FLAG_WRITE) &&
-		     (vmf->vma->vm_flags & VM_SHARED);
 	vm_fault_t ret;
 
-	if (write) {
-		sb_start_pagefault(inode->i_sb);
-		file_update_time(vmf->vma->vm_file);
-	}
-	if (ZUF_SB(inode->i_sb)->t1->is_memory) {
-		filemap_invalidate_lock_shared(inode->i_mapping);
-		ret = order ? VM_FAULT_FALLBACK : memory_fault(vmf, write);
-		filemap_invalidate_unlock_shared(inode->i_mapping);
-	} else if (write && is_mapped_clean(inode, vmf->pgoff)) {
-		ret = dax_replace_fault(vmf, order);
-	} else {
-		filemap_invalidate_lock_shared(inode->i_mapping);
-		ret = dax_fault(vmf, order, write);
-		filemap_invalidate_unlock_shared(inode->i_mapping);
-	}
-	if (write)
-		sb_end_pagefault(inode->i_sb);
+	if (order && order != PMD_ORDER)
+		return VM_FAULT_FALLBACK;
+	if (!(vmf->flags & FAULT_FLAG_WRITE) ||
+	    !(vmf->vma->vm_flags & VM_SHARED))
+		return read_fault(vmf, order);
+	sb_start_pagefault(inode->i_sb);
+	file_update_time(vmf->vma->vm_file);
+	filemap_invalidate_lock(inode->i_mapping);
+	ret = write_fault(vmf, order);
+	filemap_invalidate_unlock(inode->i_mapping);
+	sb_end_pagefault(inode->i_sb);
 	return ret;
 }
 
@@ -139,7 +207,7 @@ static void zuf_vma_close(struct vm_area_struct *vma)
 
 	if (atomic_dec_and_test(&ZUF_I(inode)->mappings))
 		zuf_call_must(ZUF_SB(inode->i_sb), ZUFS_OP_MMAP_CLOSE, &ioc.hdr,
-			      sizeof(ioc), 0);
+			      sizeof(ioc));
 }
 
 static void zuf_vma_open(struct vm_area_struct *vma)

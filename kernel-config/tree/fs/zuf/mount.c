@@ -4,19 +4,23 @@
  * umount and remount, one at a time.
  */
 
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "zuf.h"
 
+/* What a killed mount(8) grants the server to answer. */
+#define ZUF_MOUNT_GRACE		(10 * HZ)
+
 /**
- * struct mount_request - what is asked of the mount thread
+ * struct zuf_mount_request - what is asked of the mount thread
  * @zim: the command, room for the options included
  * @size: its size
  * @taken: the thread has it
  * @done: and has answered
  * @err: what
  */
-struct mount_request {
+struct zuf_mount_request {
 	struct zufs_ioc_mount *zim;
 	size_t size;
 	bool taken;
@@ -24,104 +28,197 @@ struct mount_request {
 	int err;
 };
 
-static DEFINE_MUTEX(request_mutex);	/* one request at a time */
-static DEFINE_SPINLOCK(thread_lock);	/* for all that follows */
-static DECLARE_WAIT_QUEUE_HEAD(thread_wait);
-static DECLARE_WAIT_QUEUE_HEAD(request_wait);
-static struct file *thread_file;
-static struct mount_request *request;
-static bool thread_break;
-
-static void finish_request(int err)
+void zuf_mount_init(struct zuf_mount_thread *mt)
 {
-	lockdep_assert_held(&thread_lock);
-	if (!request)
+	mutex_init(&mt->request_mutex);
+	spin_lock_init(&mt->lock);
+	init_waitqueue_head(&mt->thread_wait);
+	init_waitqueue_head(&mt->request_wait);
+}
+
+static void finish_request(struct zuf_mount_thread *mt, int err)
+{
+	lockdep_assert_held(&mt->lock);
+	if (!mt->request)
 		return;
-	request->err = err;
-	request->done = true;
-	request = NULL;
-	wake_up_all(&request_wait);
+	mt->request->err = err;
+	mt->request->done = true;
+	mt->request = NULL;
+	wake_up_all(&mt->request_wait);
+}
+
+static void finish_answered(struct zuf_mount_thread *mt,
+			    const struct zufs_ioc_mount *answer)
+{
+	struct zufs_mount_info *zmi = &mt->request->zim->zmi;
+
+	if (answer->hdr.err > 0 || answer->hdr.err <= -512) {
+		finish_request(mt, -EIO);
+		return;
+	}
+	/* Fields that a server may set, the rest stays as it was. */
+	zmi->zus_sbi = answer->zmi.zus_sbi;
+	zmi->zus_ii = answer->zmi.zus_ii;
+	zmi->_zi = answer->zmi._zi;
+	zmi->fs_caps = answer->zmi.fs_caps;
+	zmi->s_blocksize_bits = answer->zmi.s_blocksize_bits;
+	finish_request(mt, answer->hdr.err);
 }
 
 /* What the thread brings back, if it had something. */
-static int take_answer(struct zufs_ioc_mount __user *arg)
+static int take_answer(struct zuf_mount_thread *mt,
+		       struct zufs_ioc_mount __user *arg)
 {
 	struct zufs_ioc_mount answer;
 
 	if (copy_from_user(&answer, arg, sizeof(answer)))
 		return -EFAULT;
+	spin_lock(&mt->lock);
+	if (mt->request && mt->request->taken)
+		finish_answered(mt, &answer);
+	spin_unlock(&mt->lock);
+	return 0;
+}
 
-	guard(spinlock)(&thread_lock);
-	if (!request || !request->taken)
-		return 0;
-	if (answer.hdr.err > 0 || answer.hdr.err <= -512) {
-		finish_request(-EIO);
-		return 0;
+/**
+ * zuf_mount_become_thread - a file registers types or waits for mounts
+ * @root: the zuf-root
+ * @file: the file
+ *
+ * Return: 0, or -EBUSY when another file is the mount thread's.
+ */
+int zuf_mount_become_thread(struct zuf_root *root, struct file *file)
+{
+	struct zuf_mount_thread *mt = &root->mount;
+	int err = 0;
+
+	spin_lock(&mt->lock);
+	if (!mt->file) {
+		mt->file = file;
+		mt->breaking = false;
 	}
-	/* Fields that a server may set, the rest stays as it was. */
-	request->zim->zmi.zus_sbi = answer.zmi.zus_sbi;
-	request->zim->zmi.zus_ii = answer.zmi.zus_ii;
-	request->zim->zmi._zi = answer.zmi._zi;
-	request->zim->zmi.fs_caps = answer.zmi.fs_caps;
-	request->zim->zmi.s_blocksize_bits = answer.zmi.s_blocksize_bits;
-	finish_request(answer.hdr.err);
-	return 0;
+	if (mt->file != file)
+		err = -EBUSY;
+	spin_unlock(&mt->lock);
+	return err;
 }
 
-static int become_thread(struct file *file)
+/*
+ * Copy the next command, as long as it is there: a killed mount(8) may take it
+ * back. False when there is none.
+ */
+static bool next_command(struct zuf_mount_thread *mt, void *page, size_t *size)
 {
-	guard(spinlock)(&thread_lock);
-	if (thread_file && thread_file != file)
-		return -EBUSY;
-	if (!thread_file)
-		thread_break = false;
-	thread_file = file;
-	return 0;
+	struct zufs_ioc_hdr *hdr = page;
+
+	spin_lock(&mt->lock);
+	if (mt->breaking) {
+		*size = sizeof(*hdr);
+		memset(hdr, 0, *size);
+		hdr->operation = ZUFS_OP_BREAK;
+		hdr->in_len = *size;
+	} else if (mt->request) {
+		*size = mt->request->size;
+		memcpy(page, mt->request->zim, *size);
+		mt->request->taken = true;
+	}
+	spin_unlock(&mt->lock);
+	return *size;
 }
 
-static bool something_to_do(void)
+static int give_command(struct zuf_mount_thread *mt,
+			struct zufs_ioc_mount __user *arg, void *page)
 {
-	return READ_ONCE(thread_break) || READ_ONCE(request);
+	size_t size = 0;
+
+	if (wait_event_interruptible(mt->thread_wait,
+				     next_command(mt, page, &size)))
+		return -EINTR;
+	if (!copy_to_user(arg, page, size))
+		return 0;
+	spin_lock(&mt->lock);
+	finish_request(mt, -EIO);
+	spin_unlock(&mt->lock);
+	return -EFAULT;
 }
 
 /**
  * zuf_mount_wait - MOUNT: take the last answer, sleep for the next request
+ * @root: the zuf-root
  * @file: the mount thread's
  * @arg: of the ioctl, one page
  *
- * Return: 0, -EBUSY when another file is the mount thread's, -EINTR, -EFAULT.
+ * Return: 0, -EBUSY when another file is the mount thread's, -EINTR, -EFAULT,
+ * -ENOMEM.
  */
-int zuf_mount_wait(struct file *file, struct zufs_ioc_mount __user *arg)
+int zuf_mount_wait(struct zuf_root *root, struct file *file,
+		   struct zufs_ioc_mount __user *arg)
 {
-	struct zufs_ioc_hdr hdr = { .operation = ZUFS_OP_BREAK,
-				    .in_len = sizeof(hdr) };
-	struct mount_request *req;
+	struct zuf_mount_thread *mt = &root->mount;
+	void *page;
 	int err;
 
-	err = become_thread(file);
+	err = zuf_mount_become_thread(root, file);
 	if (!err)
-		err = take_answer(arg);
+		err = take_answer(mt, arg);
 	if (err)
 		return err;
+	page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!page)
+		return -ENOMEM;
+	err = give_command(mt, arg, page);
+	kfree(page);
+	return err;
+}
 
-	if (wait_event_interruptible(thread_wait, something_to_do()))
-		return -EINTR;
+static int post_request(struct zuf_mount_thread *mt, struct zuf_sb_info *sbi,
+			struct zuf_mount_request *req)
+{
+	int err = -EIO;
 
-	spin_lock(&thread_lock);
-	req = thread_break ? NULL : request;
-	if (req)
-		req->taken = true;
-	spin_unlock(&thread_lock);
+	spin_lock(&mt->lock);
+	if (mt->file && !mt->breaking && !READ_ONCE(sbi->dead)) {
+		mt->request = req;
+		wake_up(&mt->thread_wait);
+		err = 0;
+	}
+	spin_unlock(&mt->lock);
+	return err;
+}
 
-	if (!req)
-		return copy_to_user(arg, &hdr, sizeof(hdr)) ? -EFAULT : 0;
-	/* It stays until this thread, or its end, has finished it. */
-	if (!copy_to_user(arg, req->zim, req->size))
-		return 0;
+/* The one who asked was killed. @force: also if the thread has the request. */
+static bool withdraw_request(struct zuf_mount_thread *mt,
+			     struct zuf_mount_request *req, bool force)
+{
+	spin_lock(&mt->lock);
+	if (mt->request == req && (force || !req->taken))
+		finish_request(mt, -EINTR);
+	spin_unlock(&mt->lock);
+	return READ_ONCE(req->done);
+}
 
-	guard(spinlock)(&thread_lock);
-	finish_request(-EIO);
-	return -EFAULT;
+/*
+ * Only a mount can be given up. One that the server works at gets some time:
+ * with it goes the memory that the server may have in hand.
+ */
+static void wait_for_request(struct zuf_mount_thread *mt,
+			     struct zuf_mount_request *req)
+{
+	bool done = READ_ONCE(req->done);
+
+	if (req->zim->hdr.operation == ZUFS_M_MOUNT &&
+	    wait_event_killable(mt->request_wait, READ_ONCE(req->done))) {
+		done = withdraw_request(mt, req, false) ||
+		       wait_event_timeout(mt->request_wait,
+					  READ_ONCE(req->done),
+					  ZUF_MOUNT_GRACE) ||
+		       withdraw_request(mt, req, true);
+	}
+	if (!done)
+		wait_event(mt->request_wait, READ_ONCE(req->done));
+	/* Whoever finished it has left it alone once the lock is free. */
+	spin_lock(&mt->lock);
+	spin_unlock(&mt->lock);
 }
 
 /**
@@ -131,57 +228,61 @@ int zuf_mount_wait(struct file *file, struct zufs_ioc_mount __user *arg)
  * @zim: the command; the answer is written to it
  * @size: its size, options included
  *
- * Return: the error of the server, 0 for none; -EIO when there is no server.
+ * Return: the error of the server, 0 for none; -EIO when there is no server;
+ * -EINTR when the task was killed while it waited for a mount.
  */
 int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
 		   struct zufs_ioc_mount *zim, size_t size)
 {
-	struct mount_request req = { .zim = zim, .size = size };
+	struct zuf_mount_thread *mt = &sbi->root->mount;
+	struct zuf_mount_request req = { .zim = zim, .size = size };
+	int err;
 
 	zim->hdr.operation = operation;
 	zim->hdr.in_len = size;
 
-	guard(mutex)(&request_mutex);
-	spin_lock(&thread_lock);
-	if (!thread_file || thread_break || READ_ONCE(sbi->dead)) {
-		spin_unlock(&thread_lock);
-		return -EIO;
+	mutex_lock(&mt->request_mutex);
+	err = post_request(mt, sbi, &req);
+	if (!err) {
+		wait_for_request(mt, &req);
+		err = req.err;
 	}
-	request = &req;
-	wake_up(&thread_wait);
-	spin_unlock(&thread_lock);
-
-	wait_event(request_wait, READ_ONCE(req.done));
-	/* Whoever finished it has left it alone once the lock is free. */
-	spin_lock(&thread_lock);
-	spin_unlock(&thread_lock);
-	return req.err;
+	mutex_unlock(&mt->request_mutex);
+	return err;
 }
 
 /**
  * zuf_mount_break - BREAK_ALL for the mount thread
+ * @root: the zuf-root
  */
-void zuf_mount_break(void)
+void zuf_mount_break(struct zuf_root *root)
 {
-	guard(spinlock)(&thread_lock);
-	thread_break = true;
-	finish_request(-EIO);
-	wake_up_all(&thread_wait);
+	struct zuf_mount_thread *mt = &root->mount;
+
+	spin_lock(&mt->lock);
+	mt->breaking = true;
+	finish_request(mt, -EIO);
+	wake_up_all(&mt->thread_wait);
+	spin_unlock(&mt->lock);
 }
 
 /**
  * zuf_mount_thread_gone - a file closes; if it was the mount thread's, the
  * server is no more
+ * @root: the zuf-root
  * @file: the file
  */
-void zuf_mount_thread_gone(struct file *file)
+void zuf_mount_thread_gone(struct zuf_root *root, struct file *file)
 {
-	if (READ_ONCE(thread_file) && thread_file != file)
-		return;
-	zuf_unregister_types();
-	zuf_server_died();
+	struct zuf_mount_thread *mt = &root->mount;
 
-	guard(spinlock)(&thread_lock);
-	thread_file = NULL;
-	finish_request(-EIO);
+	if (READ_ONCE(mt->file) != file)
+		return;
+	zuf_unregister_types(root);
+	zuf_server_died(root);
+
+	spin_lock(&mt->lock);
+	mt->file = NULL;
+	finish_request(mt, -EIO);
+	spin_unlock(&mt->lock);
 }

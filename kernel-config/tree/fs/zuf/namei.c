@@ -9,35 +9,52 @@
 #include <linux/workqueue.h>
 #include "zuf.h"
 
-static int send_lookup(struct inode *dir, const struct qstr *name,
+static int send_lookup(struct inode *dir, u64 dir_ii, const struct qstr *name,
 		       struct zufs_ioc_lookup *ioc)
 {
 	memset(ioc, 0, sizeof(*ioc));
-	ioc->dir_ii = ZUF_I(dir)->zus_ii;
+	ioc->dir_ii = dir_ii;
 	zuf_str_set(&ioc->str, name);
 	return zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc->hdr,
 			sizeof(*ioc), offsetof(struct zufs_ioc_lookup, _zi));
 }
 
-/*
- * While we looked it up, an inode was forgotten: if it was this one, the
- * server was told of that after it gave us the cookie. Now that we hold the
- * inode it stays, so that a second answer counts.
+/**
+ * zuf_lookup_inode - the inode of a name
+ * @dir: any inode of the mount
+ * @dir_ii: cookie of the directory
+ * @name: what to look for there
+ *
+ * Return: the inode, or an ERR_PTR: -ENOENT, -EIO, ...
  */
-static struct inode *look_again(struct inode *dir, const struct qstr *name,
-				struct inode *inode)
+struct inode *zuf_lookup_inode(struct inode *dir, u64 dir_ii,
+			       const struct qstr *name)
 {
+	struct zuf_sb_info *sbi = ZUF_SB(dir->i_sb);
+	s64 evictions = atomic64_read(&sbi->evictions);
 	struct zufs_ioc_lookup ioc;
+	struct inode *inode;
 	int err;
 
-	flush_workqueue(ZUF_SB(dir->i_sb)->farewells);
-	err = send_lookup(dir, name, &ioc);
-	if (!err && zuf_t1_addr(ZUF_SB(dir->i_sb)->t1, ioc._zi,
-				sizeof(struct zus_inode)) != ZUF_I(inode)->zi)
+	err = send_lookup(dir, dir_ii, name, &ioc);
+	if (err)
+		return ERR_PTR(err);
+	inode = zuf_iget(dir->i_sb, ioc.zus_ii, ioc._zi);
+	if (IS_ERR(inode) || atomic64_read(&sbi->evictions) == evictions)
+		return inode;
+	/*
+	 * Meanwhile an inode was forgotten: if it was this one, the server was
+	 * told of that after it gave us the cookie. Now that we hold the inode
+	 * it stays, so that a second answer counts.
+	 */
+	flush_workqueue(sbi->farewells);
+	err = send_lookup(dir, dir_ii, name, &ioc);
+	if (!err && zuf_t1_addr(sbi->t1, ioc._zi, sizeof(struct zus_inode)) !=
+		    ZUF_I(inode)->zi)
 		err = -EIO;
 	if (err) {
 		iput(inode);
-		return err == -ENOENT ? NULL : ERR_PTR(err);
+		return ERR_PTR(err);
 	}
 	ZUF_I(inode)->zus_ii = ioc.zus_ii;
 	return inode;
@@ -46,23 +63,13 @@ static struct inode *look_again(struct inode *dir, const struct qstr *name,
 static struct dentry *zuf_lookup(struct inode *dir, struct dentry *dentry,
 				 unsigned int flags)
 {
-	struct zuf_sb_info *sbi = ZUF_SB(dir->i_sb);
-	struct zufs_ioc_lookup ioc;
-	struct inode *inode = NULL;
-	s64 evictions;
-	int err;
+	struct inode *inode;
 
 	if (dentry->d_name.len > ZUFS_NAME_LEN)
 		return ERR_PTR(-ENAMETOOLONG);
-	evictions = atomic64_read(&sbi->evictions);
-	err = send_lookup(dir, &dentry->d_name, &ioc);
-	if (err && err != -ENOENT)
-		return ERR_PTR(err);
-	if (!err)
-		inode = zuf_iget(dir->i_sb, ioc.zus_ii, ioc._zi);
-	if (!IS_ERR_OR_NULL(inode) &&
-	    atomic64_read(&sbi->evictions) != evictions)
-		inode = look_again(dir, &dentry->d_name, inode);
+	inode = zuf_lookup_inode(dir, ZUF_I(dir)->zus_ii, &dentry->d_name);
+	if (inode == ERR_PTR(-ENOENT))
+		inode = NULL;
 	return d_splice_alias(inode, dentry);
 }
 
@@ -109,16 +116,12 @@ static int send_new_inode(struct inode *dir, struct inode *inode,
 			  const struct qstr *name, dev_t rdev, const char *link)
 {
 	struct zufs_ioc_new_inode ioc = { .dir_ii = ZUF_I(dir)->zus_ii };
-	size_t out = offsetof(struct zufs_ioc_new_inode, _zi);
-	struct zuf_op op = { .hdr = &ioc.hdr, .room = sizeof(ioc) };
 	struct page *page = NULL;
+	struct zuf_op op = {};
 	int err;
 
-	ioc.hdr.operation = ZUFS_OP_NEW_INODE;
-	ioc.hdr.in_len = sizeof(ioc);
-	ioc.hdr.out_start = out;
-	ioc.hdr.out_len = sizeof(ioc) - out;
-	ioc.hdr.out_max = sizeof(ioc) - out;
+	zuf_op_init(&op, ZUFS_OP_NEW_INODE, &ioc.hdr, sizeof(ioc),
+		    offsetof(struct zufs_ioc_new_inode, _zi));
 	if (name)
 		zuf_str_set(&ioc.str, name);
 	else
@@ -135,6 +138,55 @@ static int send_new_inode(struct inode *dir, struct inode *inode,
 	return err ? err : zuf_inode_attach(inode, ioc.zus_ii, ioc._zi);
 }
 
+static int send_dentry(struct inode *dir, struct inode *inode,
+		       const struct qstr *name, unsigned int operation)
+{
+	struct zufs_ioc_dentry ioc = {
+		.zus_ii = ZUF_I(inode)->zus_ii,
+		.zus_dir_ii = ZUF_I(dir)->zus_ii,
+		.ino = inode->i_ino,
+	};
+	int err;
+
+	if (name->len > ZUFS_NAME_LEN)
+		return -ENAMETOOLONG;
+	zuf_str_set(&ioc.str, name);
+	err = zuf_call(ZUF_SB(dir->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+	if (err)
+		return err;
+	err = zuf_inode_refresh(inode);
+	return err ? err : zuf_inode_refresh(dir);
+}
+
+static void drop_failed_inode(struct inode *inode)
+{
+	/* A bad inode is not a symlink any more, which would free it. */
+	if (S_ISLNK(inode->i_mode))
+		kfree(inode->i_link);
+	inode->i_link = NULL;
+	make_bad_inode(inode);
+	iput(inode);
+}
+
+static struct inode *init_new_inode(struct mnt_idmap *idmap, struct inode *dir,
+				    umode_t mode, dev_t rdev, const char *link)
+{
+	struct inode *inode = new_inode(dir->i_sb);
+
+	if (!inode)
+		return NULL;
+	inode_init_owner(idmap, inode, dir, mode);
+	inode->i_rdev = rdev;
+	simple_inode_init_ts(inode);
+	if (!link)
+		return inode;
+	inode->i_link = kstrdup(link, GFP_KERNEL);
+	if (inode->i_link)
+		return inode;
+	drop_failed_inode(inode);
+	return NULL;
+}
+
 /*
  * A new inode, with its name unless @name is NULL. What comes back is locked
  * and hashed.
@@ -149,35 +201,33 @@ static struct inode *new_inode_in(struct mnt_idmap *idmap, struct inode *dir,
 
 	if (name && name->len > ZUFS_NAME_LEN)
 		return ERR_PTR(-ENAMETOOLONG);
-	inode = new_inode(dir->i_sb);
+	inode = init_new_inode(idmap, dir, mode, rdev, link);
 	if (!inode)
 		return ERR_PTR(-ENOMEM);
-	inode_init_owner(idmap, inode, dir, mode);
-	inode->i_rdev = rdev;
-	simple_inode_init_ts(inode);
-
 	err = link ? 0 : posix_acl_create(dir, &inode->i_mode, &default_acl,
 					  &acl);
 	if (!err)
 		err = send_new_inode(dir, inode, name, rdev, link);
-	if (!err && link) {
-		inode->i_link = kstrdup(link, GFP_KERNEL);
-		err = inode->i_link ? 0 : -ENOMEM;
-	}
-	if (!err)
-		err = insert_inode_locked(inode);
-	if (!err && !link)
-		err = zuf_init_acls(inode, acl, default_acl);
-	posix_acl_release(acl);
-	posix_acl_release(default_acl);
+	if (!err && insert_inode_locked(inode))
+		err = -EIO;
 	if (err) {
-		make_bad_inode(inode);
-		iput(inode);
-		return ERR_PTR(err == -EBUSY ? -EIO : err);
+		drop_failed_inode(inode);
+		goto out;
 	}
 	zuf_inode_set_ops(inode);
 	zuf_inode_refresh(dir);
-	return inode;
+	if (!link)
+		err = zuf_init_acls(inode, acl, default_acl);
+	if (err) {
+		/* Without its ACL more people than meant could get at it. */
+		if (name)
+			send_dentry(dir, inode, name, ZUFS_OP_REMOVE_DENTRY);
+		discard_new_inode(inode);
+	}
+out:
+	posix_acl_release(acl);
+	posix_acl_release(default_acl);
+	return err ? ERR_PTR(err) : inode;
 }
 
 static int zuf_mknod(struct mnt_idmap *idmap, struct inode *dir,
@@ -229,26 +279,6 @@ static int zuf_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 	d_mark_tmpfile(file, inode);
 	d_instantiate_new(file->f_path.dentry, inode);
 	return finish_open_simple(file, 0);
-}
-
-static int send_dentry(struct inode *dir, struct inode *inode,
-		       const struct qstr *name, unsigned int operation)
-{
-	struct zufs_ioc_dentry ioc = {
-		.zus_ii = ZUF_I(inode)->zus_ii,
-		.zus_dir_ii = ZUF_I(dir)->zus_ii,
-		.ino = inode->i_ino,
-	};
-	int err;
-
-	if (name->len > ZUFS_NAME_LEN)
-		return -ENAMETOOLONG;
-	zuf_str_set(&ioc.str, name);
-	err = zuf_call(ZUF_SB(dir->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
-	if (err)
-		return err;
-	err = zuf_inode_refresh(inode);
-	return err ? err : zuf_inode_refresh(dir);
 }
 
 static int zuf_link(struct dentry *old, struct inode *dir, struct dentry *dentry)

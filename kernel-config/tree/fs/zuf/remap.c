@@ -23,7 +23,14 @@ static int send_clone(struct inode *src, loff_t pos_in, struct inode *dst,
 		.len_up = round_up(len, ZUF_BLOCK_SIZE),
 	};
 
-	return zuf_call(ZUF_SB(src->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+	int err;
+
+	zuf_extents_block(src, 0, LLONG_MAX, false);
+	zuf_extents_block(dst, 0, LLONG_MAX, false);
+	err = zuf_call(ZUF_SB(src->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+	zuf_extents_unblock(dst);
+	zuf_extents_unblock(src);
+	return err ?: zuf_inode_refresh(dst);
 }
 
 /* Nobody may have I/O under way on mapped blocks of either file. */
@@ -84,8 +91,6 @@ static loff_t do_remap(struct file *in, loff_t pos_in, struct file *out,
 				   round_up(pos_out + len, PAGE_SIZE) - 1);
 	unmap_mapping_range(src->i_mapping, pos_in, round_up(len, PAGE_SIZE), 0);
 	err = send_clone(src, pos_in, dst, pos_out, len, ZUFS_OP_CLONE);
-	if (!err)
-		err = zuf_inode_refresh(dst);
 	return err ? err : len;
 }
 
@@ -113,6 +118,73 @@ loff_t zuf_remap_file_range(struct file *in, loff_t pos_in, struct file *out,
 		return ret;
 	ret = do_remap(in, pos_in, out, pos_out, len, flags);
 	unlock_both(src, dst);
+	if (ret > 0 && ((out->f_flags & O_DSYNC) || IS_SYNC(dst)))
+		ret = vfs_fsync_range(out, pos_out, pos_out + ret - 1, 0) ?: ret;
+	return ret;
+}
+
+/* Bytes that one operation copies, so that others have their turn. */
+#define ZUF_COPY_AT_ONCE	SZ_16M
+
+/* Both inodes are locked. Returns the bytes done. */
+static ssize_t do_copy(struct file *in, loff_t pos_in, struct file *out,
+		       loff_t pos_out, size_t len)
+{
+	struct inode *src = file_inode(in), *dst = file_inode(out);
+	size_t done = 0, part;
+	int err;
+
+	/* The size may have changed since VFS looked. */
+	if (pos_in >= i_size_read(src))
+		return 0;
+	len = min_t(u64, len, i_size_read(src) - pos_in);
+	err = file_modified(out);
+	while (!err && done < len && !fatal_signal_pending(current)) {
+		part = min_t(size_t, len - done, ZUF_COPY_AT_ONCE);
+		truncate_inode_pages_range(dst->i_mapping,
+					   round_down(pos_out + done, PAGE_SIZE),
+					   round_up(pos_out + done + part,
+						    PAGE_SIZE) - 1);
+		err = send_clone(src, pos_in + done, dst, pos_out + done, part,
+				 ZUFS_OP_COPY);
+		if (!err)
+			done += part;
+	}
+	return done ?: err;
+}
+
+/**
+ * zuf_copy_file_range - copy_file_range(2)
+ * @in: source
+ * @pos_in: position there
+ * @out: destination
+ * @pos_out: position there
+ * @len: bytes
+ * @flags: 0
+ *
+ * Shares blocks where that can be, else the server copies.
+ *
+ * Return: bytes done, or -errno.
+ */
+ssize_t zuf_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
+			    loff_t pos_out, size_t len, unsigned int flags)
+{
+	struct inode *src = file_inode(in), *dst = file_inode(out);
+	ssize_t ret;
+
+	if (src->i_sb != dst->i_sb)
+		return splice_copy_file_range(in, pos_in, out, pos_out, len);
+	ret = zuf_remap_file_range(in, pos_in, out, pos_out, len,
+				   REMAP_FILE_CAN_SHORTEN);
+	if (ret > 0)
+		return ret;
+	ret = lock_both(src, dst);
+	if (ret)
+		return ret;
+	ret = do_copy(in, pos_in, out, pos_out, len);
+	unlock_both(src, dst);
+	if (ret == -EOPNOTSUPP)
+		return splice_copy_file_range(in, pos_in, out, pos_out, len);
 	if (ret > 0 && ((out->f_flags & O_DSYNC) || IS_SYNC(dst)))
 		ret = vfs_fsync_range(out, pos_out, pos_out + ret - 1, 0) ?: ret;
 	return ret;

@@ -50,27 +50,31 @@ static int root_register_fs(struct zuf_file *zf, void __user *arg)
 	if (copy_from_user(&reg, arg, sizeof(reg)))
 		return -EFAULT;
 	err = zuf_set_role(zf, ZUF_ROLE_MOUNT);
-	return err ? err : zuf_register_type(&reg);
+	if (!err)
+		err = zuf_mount_become_thread(zf->root, zf->file);
+	return err ? err : zuf_register_type(zf->root, &reg);
 }
 
 static int root_mount(struct zuf_file *zf, void __user *arg)
 {
 	int err = zuf_set_role(zf, ZUF_ROLE_MOUNT);
 
-	return err ? err : zuf_mount_wait(zf->file, arg);
+	return err ? err : zuf_mount_wait(zf->root, zf->file, arg);
 }
 
 static int root_wait(struct zuf_file *zf)
 {
 	struct zuf_channel *ch = file_channel(zf);
 
-	return ch ? zuf_channel_wait(ch) : -EINVAL;
+	if (ch)
+		return zuf_channel_wait(ch);
+	return capable(CAP_SYS_ADMIN) ? -EINVAL : -EPERM;
 }
 
-static int root_break_all(void)
+static int root_break_all(struct zuf_root *root)
 {
-	zuf_channels_break_all();
-	zuf_mount_break();
+	zuf_channels_break_all(root);
+	zuf_mount_break(root);
 	return 0;
 }
 
@@ -97,7 +101,7 @@ static long root_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case ZU_IOC_INIT_THREAD:
 		return zuf_channel_init_thread(zf, ptr);
 	case ZU_IOC_BREAK_ALL:
-		return root_break_all();
+		return root_break_all(zf->root);
 	case ZU_IOC_PRIVATE_MOUNT:
 	case ZU_IOC_ALLOC_BUFFER:
 	case ZU_IOC_IOMAP_EXEC:
@@ -134,6 +138,7 @@ static int root_file_open(struct inode *inode, struct file *file)
 	mutex_init(&zf->lock);
 	INIT_LIST_HEAD(&zf->grab);
 	zf->file = file;
+	zf->root = inode->i_sb->s_fs_info;
 	file->private_data = zf;
 	return 0;
 }
@@ -153,7 +158,7 @@ static int root_release(struct inode *inode, struct file *file)
 	struct zuf_file *zf = file->private_data;
 
 	if (zf->role == ZUF_ROLE_MOUNT)
-		zuf_mount_thread_gone(file);
+		zuf_mount_thread_gone(zf->root, file);
 	if (zf->role == ZUF_ROLE_PMEM)
 		zuf_grab_release(zf);
 	if (zf->channel)
@@ -226,13 +231,91 @@ static int root_fill_super(struct super_block *sb, struct fs_context *fc)
 	return sb->s_root ? 0 : -ENOMEM;
 }
 
+/* ---- one for each name that is given as the device ---- */
+
+static struct zuf_root *alloc_root(const char *name)
+{
+	size_t size = strlen(name) + 1;
+	struct zuf_root *root = kzalloc(struct_size(root, name, size),
+					GFP_KERNEL);
+
+	if (!root)
+		return NULL;
+	memcpy(root->name, name, size);
+	refcount_set(&root->users, 1);
+	zuf_mount_init(&root->mount);
+	if (!zuf_channels_open(root))
+		return root;
+	kfree(root);
+	return NULL;
+}
+
+/**
+ * zuf_root_put - let go of a zuf-root
+ * @root: what root_kill_sb() and mounts hold on to
+ */
+void zuf_root_put(struct zuf_root *root)
+{
+	if (!refcount_dec_and_test(&root->users))
+		return;
+	free_percpu(root->cpus);
+	kfree(root);
+}
+
+static void close_root(struct zuf_root *root)
+{
+	zuf_channels_close(root);
+	zuf_root_put(root);
+}
+
+static int root_test(struct super_block *sb, struct fs_context *fc)
+{
+	struct zuf_root *root = sb->s_fs_info, *new = fc->s_fs_info;
+
+	return !strcmp(root->name, new->name);
+}
+
 static int root_get_tree(struct fs_context *fc)
 {
-	return get_tree_single(fc, root_fill_super);
+	struct super_block *sb;
+	int err;
+
+	fc->s_fs_info = alloc_root(fc->source ?: "zuf");
+	if (!fc->s_fs_info)
+		return -ENOMEM;
+	sb = sget_fc(fc, root_test, set_anon_super_fc);
+	if (IS_ERR(sb))
+		return PTR_ERR(sb);
+	if (!sb->s_root) {
+		err = root_fill_super(sb, fc);
+		if (err) {
+			deactivate_locked_super(sb);
+			return err;
+		}
+		sb->s_flags |= SB_ACTIVE;
+	}
+	fc->root = dget(sb->s_root);
+	return 0;
+}
+
+static void root_free_context(struct fs_context *fc)
+{
+	/* Still ours if there was one of that name already. */
+	if (fc->s_fs_info)
+		close_root(fc->s_fs_info);
+}
+
+static void root_kill_sb(struct super_block *sb)
+{
+	struct zuf_root *root = sb->s_fs_info;
+
+	kill_litter_super(sb);
+	close_root(root);
 }
 
 static const struct fs_context_operations root_context_operations = {
 	.get_tree	= root_get_tree,
+	.free		= root_free_context,
 };
 
 static int root_init_fs_context(struct fs_context *fc)
@@ -245,7 +328,7 @@ static struct file_system_type root_type = {
 	.owner		= THIS_MODULE,
 	.name		= "zuf",
 	.init_fs_context = root_init_fs_context,
-	.kill_sb	= kill_litter_super,
+	.kill_sb	= root_kill_sb,
 };
 
 int __init zuf_root_init(void)

@@ -41,6 +41,7 @@ static int pin_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len)
 	piece->len = got;
 	piece->nr_pages = DIV_ROUND_UP(piece->offset + got, PAGE_SIZE);
 	piece->pinned = true;
+	zuf_count_pages(ZUF_PAGES_PINNED, piece->nr_pages);
 	return 0;
 }
 
@@ -122,6 +123,7 @@ static ssize_t put_piece(struct rw_piece *piece, struct iov_iter *iter,
 		iov_iter_revert(iter, piece->len - done);
 		unpin_user_pages_dirty_lock(piece->pages, piece->nr_pages,
 					    !write);
+		zuf_count_pages(ZUF_PAGES_PINNED, -(long)piece->nr_pages);
 		return done;
 	}
 	if (write) {
@@ -155,7 +157,10 @@ static u64 rw_flags(struct kiocb *iocb, bool write)
 	return flags;
 }
 
-/* Mappings of blocks that a write replaced, or of holes that it filled. */
+/*
+ * Mappings of blocks that a write replaces, or of holes that it fills. They go
+ * before: the server may give what it replaced to another file.
+ */
 static void drop_mappings(struct inode *inode, loff_t from, loff_t to)
 {
 	struct address_space *mapping = inode->i_mapping;
@@ -179,69 +184,111 @@ static ssize_t send_piece(struct kiocb *iocb, struct rw_piece *piece,
 		.last_pos = iocb->ki_pos,
 		.ziom.iom_max = ARRAY_SIZE(ioc.iom_e),
 	};
-	size_t out = offsetof(struct zufs_ioc_IO, ret_flags);
 	struct zuf_op op = {
-		.hdr = &ioc.hdr,
-		.room = sizeof(ioc),
 		.pages = piece->pages,
 		.nr_pages = piece->nr_pages,
 		.writable = !write,
+		.put = zuf_take_put(inode),
 	};
 	int err;
 
-	ioc.hdr.operation = write ? ZUFS_OP_WRITE : ZUFS_OP_READ;
-	ioc.hdr.in_len = sizeof(ioc);
+	zuf_op_init(&op, write ? ZUFS_OP_WRITE : ZUFS_OP_READ, &ioc.hdr,
+		    sizeof(ioc), offsetof(struct zufs_ioc_IO, ret_flags));
 	ioc.hdr.offset = piece->offset;
 	ioc.hdr.len = piece->len;
-	ioc.hdr.out_start = out;
-	ioc.hdr.out_len = sizeof(ioc) - out;
-	ioc.hdr.out_max = sizeof(ioc) - out;
-	/* No fault may bring back a block that this replaces. */
-	if (write)
-		filemap_invalidate_lock(inode->i_mapping);
 	err = zuf_dispatch(sbi, &op);
-	if (write && !err)
-		drop_mappings(inode, iocb->ki_pos, iocb->ki_pos + piece->len);
-	if (write)
-		filemap_invalidate_unlock(inode->i_mapping);
 	if (err)
 		return err;
-	if (ioc.last_pos < iocb->ki_pos ||
+	if (!zuf_ret_flags_ok(ioc.ret_flags) || ioc.last_pos < iocb->ki_pos ||
 	    ioc.last_pos - iocb->ki_pos > piece->len) {
-		zuf_bad_reply(sbi, "position after read or write");
+		zuf_bad_reply(sbi, "answer to a read or write");
 		return -EIO;
 	}
 	return ioc.last_pos - iocb->ki_pos;
 }
 
+/* A write moves blocks: no fault may bring back one that it replaces. */
+static ssize_t send_write(struct kiocb *iocb, struct rw_piece *piece)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	/* The block that had the end of the file may be replaced as well. */
+	loff_t from = min(iocb->ki_pos, i_size_read(inode));
+	loff_t to = iocb->ki_pos + piece->len;
+	ssize_t done;
+
+	filemap_invalidate_lock(inode->i_mapping);
+	zuf_extents_block(inode, from, to, false);
+	drop_mappings(inode, from, to);
+	done = send_piece(iocb, piece, true);
+	zuf_extents_unblock(inode);
+	filemap_invalidate_unlock(inode->i_mapping);
+	return done;
+}
+
+/* As much as the server does in one operation. */
+static ssize_t rw_in_server(struct kiocb *iocb, struct iov_iter *iter,
+			    struct rw_piece *piece, size_t len, bool write)
+{
+	ssize_t done;
+	int err;
+
+	err = get_piece(piece, iter, min_t(size_t, len,
+					   ZUF_WINDOW_SIZE - PAGE_SIZE), write);
+	if (err)
+		return err;
+	done = write ? send_write(iocb, piece) : send_piece(iocb, piece, false);
+	return put_piece(piece, iter, max(done, 0), write) ?: done;
+}
+
+/* As much as is known to lie where, without asking. */
+static ssize_t rw_here(struct kiocb *iocb, struct iov_iter *iter, size_t len,
+		       bool write)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
+	u64 room = max_t(loff_t, i_size_read(inode) - iocb->ki_pos, 0);
+
+	if (zuf_is_dead(sbi))
+		return -EIO;
+	if ((sbi->features & ZUFS_FEATURE_EXTENT_CACHE) && room)
+		return zuf_extents_rw(iocb, iter, min_t(u64, len, room), write);
+	return iocb->ki_flags & IOCB_NOWAIT ? -EAGAIN : 0;
+}
+
+static struct page **alloc_pages_of(size_t len)
+{
+	return kvmalloc_array(min_t(size_t, ZUF_WINDOW_PAGES,
+				    len / PAGE_SIZE + 2),
+			      sizeof(struct page *), GFP_KERNEL);
+}
+
 /* The whole, in pieces. @len is bounded by the size of the file for reads. */
 static ssize_t do_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
-		     bool write)
+		     bool write, bool *sent)
 {
 	struct rw_piece piece = {};
 	ssize_t total = 0, done = 0;
-	size_t part;
 
-	piece.pages = kvmalloc_array(min_t(size_t, ZUF_WINDOW_PAGES,
-					   len / PAGE_SIZE + 2),
-				     sizeof(*piece.pages), GFP_KERNEL);
-	if (!piece.pages)
-		return -ENOMEM;
 	while (len) {
-		part = min_t(size_t, len, ZUF_WINDOW_SIZE - PAGE_SIZE);
-		done = get_piece(&piece, iter, part, write);
-		if (done)
-			break;
-		done = send_piece(iocb, &piece, write);
-		part = piece.len;
-		done = put_piece(&piece, iter, done < 0 ? 0 : done, write) ?: done;
+		done = rw_here(iocb, iter, len, write);
+		if (!done) {
+			if (!piece.pages)
+				piece.pages = alloc_pages_of(len);
+			*sent = true;
+			done = piece.pages ? rw_in_server(iocb, iter, &piece,
+							  len, write) : -ENOMEM;
+			/* A short answer is the end. */
+			if (done > 0 && done < piece.len)
+				len = done;
+		}
 		if (done <= 0)
 			break;
 		iocb->ki_pos += done;
 		total += done;
 		len -= done;
-		if (done < part || fatal_signal_pending(current))
+		if (fatal_signal_pending(current))
 			break;
+		cond_resched();
 	}
 	kvfree(piece.pages);
 	return total ? total : done;
@@ -259,15 +306,19 @@ ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 	struct inode *inode = file_inode(iocb->ki_filp);
 	size_t len = iov_iter_count(iter);
 	ssize_t ret = 0;
+	bool sent;
 	loff_t size;
 
 	if (!len)
 		return 0;
-	inode_lock_shared(inode);
+	if (!(iocb->ki_flags & IOCB_NOWAIT))
+		inode_lock_shared(inode);
+	else if (!inode_trylock_shared(inode))
+		return -EAGAIN;
 	size = i_size_read(inode);
 	if (iocb->ki_pos < size)
 		ret = do_rw(iocb, iter, min_t(u64, len, size - iocb->ki_pos),
-			    false);
+			    false, &sent);
 	inode_unlock_shared(inode);
 	file_accessed(iocb->ki_filp);
 	return ret;
@@ -283,22 +334,26 @@ ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
+	bool sent = false;
 	ssize_t ret;
 	int err;
 
-	inode_lock(inode);
+	if (!(iocb->ki_flags & IOCB_NOWAIT))
+		inode_lock(inode);
+	else if (!inode_trylock(inode))
+		return -EAGAIN;
 	ret = generic_write_checks(iocb, iter);
-	if (ret <= 0)
-		goto out;
-	ret = file_remove_privs(iocb->ki_filp) ?:
-	      file_update_time(iocb->ki_filp);
-	if (ret)
-		goto out;
-	ret = do_rw(iocb, iter, iov_iter_count(iter), true);
-	err = zuf_inode_refresh(inode);
-	if (err)
-		ret = err;
-out:
+	if (ret > 0) {
+		err = kiocb_modified(iocb);
+		ret = err ?: do_rw(iocb, iter, iov_iter_count(iter), true,
+				   &sent);
+	}
+	/* What is written here changes nothing but times. */
+	if (sent) {
+		err = zuf_inode_refresh(inode);
+		if (err)
+			ret = err;
+	}
 	inode_unlock(inode);
 	return ret > 0 ? generic_write_sync(iocb, ret) : ret;
 }

@@ -71,8 +71,6 @@ static int fiemap_some(struct inode *inode, struct fiemap_extent_info *info,
 		.extents_max = FIEMAP_EXTENTS,
 	};
 	struct zuf_op op = {
-		.hdr = &ioc.hdr,
-		.room = sizeof(ioc),
 		.pages = pages,
 		.nr_pages = FIEMAP_PAGES,
 		.writable = true,
@@ -80,12 +78,9 @@ static int fiemap_some(struct inode *inode, struct fiemap_extent_info *info,
 	u32 i;
 	int err;
 
-	ioc.hdr.operation = ZUFS_OP_FIEMAP;
-	ioc.hdr.in_len = sizeof(ioc);
+	zuf_op_init(&op, ZUFS_OP_FIEMAP, &ioc.hdr, sizeof(ioc),
+		    offsetof(struct zufs_ioc_fiemap, extents_mapped));
 	ioc.hdr.len = FIEMAP_EXTENTS * sizeof(struct fiemap_extent);
-	ioc.hdr.out_start = offsetof(struct zufs_ioc_fiemap, extents_mapped);
-	ioc.hdr.out_len = sizeof(ioc.extents_mapped);
-	ioc.hdr.out_max = sizeof(ioc.extents_mapped);
 	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 	if (err)
 		return err;

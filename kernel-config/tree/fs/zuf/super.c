@@ -6,6 +6,7 @@
 #include <linux/blkdev.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
+#include <linux/moduleparam.h>
 #include <linux/parser.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -15,7 +16,14 @@
 
 #define ZUF_OPTIONS_MAX		(PAGE_SIZE - sizeof(struct zufs_ioc_mount) - 1)
 #define ZUF_MEMORY_DEFAULT	(64ULL << 20)
-#define ZUF_FEATURES		ZUFS_FEATURE_MEMORY_MOUNT
+#define ZUF_FEATURES		(ZUFS_FEATURE_MEMORY_MOUNT | \
+				 ZUFS_FEATURE_EXTENT_CACHE)
+#define ZUF_KNOWN_CAPS		(ZUFS_FSC_ACL_ON | ZUFS_FSC_NIO_READS | \
+				 ZUFS_FSC_NIO_WRITES)
+
+static bool debug;
+module_param(debug, bool, 0644);
+MODULE_PARM_DESC(debug, "log every bad reply, and to whom, not just some of many");
 
 /* For the list of mounts and for zuf_sb_info.grabs. */
 DEFINE_MUTEX(zuf_sbi_mutex);
@@ -41,14 +49,33 @@ struct zuf_sb_info *zuf_find_sbi(u64 sb_id)
 
 /**
  * zuf_server_died - mounts that are there now will never be served again
+ * @root: the zuf-root of the server
  */
-void zuf_server_died(void)
+void zuf_server_died(struct zuf_root *root)
 {
 	struct zuf_sb_info *sbi;
 
 	guard(mutex)(&zuf_sbi_mutex);
 	list_for_each_entry(sbi, &zuf_sbi_list, list)
-		WRITE_ONCE(sbi->dead, true);
+		if (sbi->root == root)
+			WRITE_ONCE(sbi->dead, true);
+}
+
+/**
+ * zuf_last_mount - the mount that came last
+ *
+ * Return: with an active reference on its super block, or NULL.
+ */
+struct zuf_sb_info *zuf_last_mount(void)
+{
+	struct zuf_sb_info *sbi;
+
+	guard(mutex)(&zuf_sbi_mutex);
+	list_for_each_entry(sbi, &zuf_sbi_list, list)
+		if ((sbi->sb->s_flags & SB_ACTIVE) &&
+		    atomic_inc_not_zero(&sbi->sb->s_active))
+			return sbi;
+	return NULL;
 }
 
 /**
@@ -58,8 +85,12 @@ void zuf_server_died(void)
  */
 void zuf_bad_reply(struct zuf_sb_info *sbi, const char *what)
 {
-	pr_warn_ratelimited("zuf: %s: server gave a bad reply: %s\n",
-			    sbi->sb->s_id, what);
+	if (debug)
+		pr_warn("zuf: %s: server gave a bad reply: %s, to %s[%d]\n",
+			sbi->sb->s_id, what, current->comm, current->pid);
+	else
+		pr_warn_ratelimited("zuf: %s: server gave a bad reply: %s\n",
+				    sbi->sb->s_id, what);
 }
 
 /* ---- options ---- */
@@ -128,11 +159,13 @@ static struct zufs_ioc_mount *make_mount_command(struct zuf_sb_info *sbi,
 	zim->zmi.sb_id = sbi->sb_id;
 	zim->zmi.zus_sbi = sbi->zus_sbi;
 	zim->zmi.num_cpu = num_online_cpus();
-	zim->zmi.num_channels = zuf_channels_per_cpu();
+	zim->zmi.num_channels = max(1U, READ_ONCE(sbi->root->nr_channels));
 	zim->zmi.__pad = sbi->features;
 	zim->zmi.po.mount_options_len = len;
 	if (fc && (fc->sb_flags & SB_SILENT))
 		zim->zmi.po.mount_flags |= ZUFS_M_SILENT;
+	if (fc && (fc->sb_flags & SB_RDONLY))
+		zim->zmi.remount_flags |= ZUFS_REM_WILL_RO;
 	if (len)
 		memcpy(zim->zmi.po.mount_options, ctx->options, len);
 	return zim;
@@ -169,15 +202,14 @@ static int zuf_show_options(struct seq_file *seq, struct dentry *root)
 	struct zuf_sb_info *sbi = ZUF_SB(root->d_sb);
 	size_t out = offsetof(struct zufs_ioc_mount_options, buf);
 	struct zufs_ioc_mount_options *ioc;
-	struct zuf_op op = { .room = out + ZUFS_MO_MAX + 1 };
+	struct zuf_op op = {};
 	char *text;
 
-	ioc = kzalloc(op.room, GFP_KERNEL);
+	ioc = kzalloc(out + ZUFS_MO_MAX + 1, GFP_KERNEL);
 	if (!ioc)
 		return -ENOMEM;
-	op.hdr = &ioc->hdr;
-	ioc->hdr.operation = ZUFS_OP_SHOW_OPTIONS;
-	ioc->hdr.in_len = out;
+	zuf_op_init(&op, ZUFS_OP_SHOW_OPTIONS, &ioc->hdr, out, 0);
+	op.room = out + ZUFS_MO_MAX;
 	ioc->hdr.out_start = out;
 	ioc->hdr.out_max = ZUFS_MO_MAX;
 	ioc->zus_sbi = sbi->zus_sbi;
@@ -196,9 +228,13 @@ static int zuf_show_options(struct seq_file *seq, struct dentry *root)
 	return 0;
 }
 
+/* All else is persistent as it is done, or has been through writepages. */
 static int zuf_sync_fs(struct super_block *sb, int wait)
 {
-	return 0;
+	/* The root goes before the last sync of an umount, which is told. */
+	if (!wait || sb_rdonly(sb) || !sb->s_root)
+		return 0;
+	return zuf_sync(d_inode(sb->s_root), 0, LLONG_MAX, 0);
 }
 
 static void zuf_put_super(struct super_block *sb)
@@ -271,14 +307,17 @@ static struct inode *mount_in_server(struct zuf_sb_info *sbi,
 	}
 	sbi->mounted = true;
 	sbi->zus_sbi = zim->zmi.zus_sbi;
-	sbi->fs_caps = zim->zmi.fs_caps;
-	if (sbi->fs_caps & ZUFS_FSC_ACL_ON)
-		sbi->sb->s_flags |= SB_POSIXACL;
-	if (zim->zmi.s_blocksize_bits != ZUF_BLOCK_SHIFT) {
-		zuf_bad_reply(sbi, "block size");
-		root = ERR_PTR(-EIO);
+	root = ERR_PTR(-EIO);
+	if (zim->zmi.fs_caps & ~ZUF_KNOWN_CAPS) {
+		zuf_bad_reply(sbi, "capabilities");
 		goto out;
 	}
+	if (zim->zmi.s_blocksize_bits != ZUF_BLOCK_SHIFT) {
+		zuf_bad_reply(sbi, "block size");
+		goto out;
+	}
+	if (zim->zmi.fs_caps & ZUFS_FSC_ACL_ON)
+		sbi->sb->s_flags |= SB_POSIXACL;
 	root = zuf_iget(sbi->sb, zim->zmi.zus_ii, zim->zmi._zi);
 	if (!IS_ERR(root) && !S_ISDIR(root->i_mode)) {
 		zuf_bad_reply(sbi, "root is not a directory");
@@ -303,6 +342,8 @@ static void set_super(struct super_block *sb, struct zuf_sb_info *sbi)
 	sb->s_op = &zuf_super_operations;
 	sb->s_xattr = zuf_xattr_handlers;
 	sb->s_export_op = &zuf_export_operations;
+	/* What has no attributes need not be asked for them at each write. */
+	sb->s_flags |= SB_NOSEC;
 }
 
 static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)
@@ -340,6 +381,14 @@ static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)
 	return 0;
 }
 
+static void free_sbi(struct zuf_sb_info *sbi)
+{
+	if (!sbi)
+		return;
+	zuf_root_put(sbi->root);
+	kfree(sbi);
+}
+
 static int zuf_get_tree(struct fs_context *fc)
 {
 	struct zuf_fs_type *type = container_of(fc->fs_type, struct zuf_fs_type,
@@ -352,6 +401,11 @@ static int zuf_get_tree(struct fs_context *fc)
 	INIT_LIST_HEAD(&sbi->list);
 	INIT_LIST_HEAD(&sbi->grabs);
 	sbi->type = type;
+	sbi->root = zuf_type_root(type);
+	if (!sbi->root) {
+		kfree(sbi);
+		return -ENODEV;
+	}
 	sbi->features = type->rfi.notused & ZUF_FEATURES;
 	fc->s_fs_info = sbi;
 
@@ -360,7 +414,7 @@ static int zuf_get_tree(struct fs_context *fc)
 	else
 		err = get_tree_nodev(fc, zuf_fill_super);
 	/* Still ours if no new super block took it. */
-	kfree(fc->s_fs_info);
+	free_sbi(fc->s_fs_info);
 	fc->s_fs_info = NULL;
 	return err;
 }
@@ -379,8 +433,6 @@ static int zuf_reconfigure(struct fs_context *fc)
 		return -ENOMEM;
 	if (sb_rdonly(sb))
 		zim->zmi.remount_flags |= ZUFS_REM_WAS_RO;
-	if (fc->sb_flags & SB_RDONLY)
-		zim->zmi.remount_flags |= ZUFS_REM_WILL_RO;
 	err = zuf_mount_call(sbi, ZUFS_M_REMOUNT, zim, size);
 	kfree(zim);
 	return err;
@@ -389,7 +441,7 @@ static int zuf_reconfigure(struct fs_context *fc)
 static void zuf_free_context(struct fs_context *fc)
 {
 	kfree(fc->fs_private);
-	kfree(fc->s_fs_info);
+	free_sbi(fc->s_fs_info);
 }
 
 static const struct fs_context_operations zuf_context_operations = {
@@ -429,5 +481,5 @@ void zuf_kill_sb(struct super_block *sb)
 	if (sbi->farewells)
 		destroy_workqueue(sbi->farewells);
 	zuf_t1_close(sbi->t1);
-	kfree(sbi);
+	free_sbi(sbi);
 }

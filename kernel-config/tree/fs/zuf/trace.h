@@ -6,8 +6,9 @@
 #define _FS_ZUF_TRACE_H
 
 #include <linux/tracepoint.h>
-#include <linux/zufs_api.h>
+#include "zuf.h"
 
+/* An application queues an operation. */
 TRACE_EVENT(zuf_dispatch,
 	TP_PROTO(const struct zufs_ioc_hdr *hdr),
 	TP_ARGS(hdr),
@@ -25,21 +26,62 @@ TRACE_EVENT(zuf_dispatch,
 		  __entry->in_len, __entry->len)
 );
 
+/* A thread of the server takes it, and brings it back. */
+DECLARE_EVENT_CLASS(zuf_served,
+	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op,
+		 int err),
+	TP_ARGS(cpu, channel, op, err),
+	TP_STRUCT__entry(
+		__field(int, cpu)
+		__field(unsigned int, channel)
+		__field(pid_t, pid)
+		__field(u16, operation)
+		__field(unsigned int, nr_pages)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->cpu = cpu;
+		__entry->channel = channel;
+		__entry->pid = op->task->pid;
+		__entry->operation = op->hdr->operation;
+		__entry->nr_pages = op->nr_pages;
+		__entry->err = err;
+	),
+	TP_printk("cpu %d channel %u op %u of %d pages %u err %d", __entry->cpu,
+		  __entry->channel, __entry->operation, __entry->pid,
+		  __entry->nr_pages, __entry->err)
+);
+
+DEFINE_EVENT(zuf_served, zuf_start,
+	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op,
+		 int err),
+	TP_ARGS(cpu, channel, op, err)
+);
+
+DEFINE_EVENT(zuf_served, zuf_reply,
+	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op,
+		 int err),
+	TP_ARGS(cpu, channel, op, err)
+);
+
+/* The application goes on. */
 TRACE_EVENT(zuf_done,
-	TP_PROTO(const struct zufs_ioc_hdr *hdr, int err, u64 ns),
+	TP_PROTO(const struct zufs_ioc_hdr *hdr, int err, const u64 *ns),
 	TP_ARGS(hdr, err, ns),
 	TP_STRUCT__entry(
 		__field(u16, operation)
 		__field(int, err)
-		__field(u64, ns)
+		__array(u64, ns, ZUF_PHASES)
 	),
 	TP_fast_assign(
 		__entry->operation = hdr->operation;
 		__entry->err = err;
-		__entry->ns = ns;
+		memcpy(__entry->ns, ns, sizeof(__entry->ns));
 	),
-	TP_printk("op %u err %d after %llu ns", __entry->operation,
-		  __entry->err, __entry->ns)
+	TP_printk("op %u err %d queued %llu switch %llu server %llu back %llu ns",
+		  __entry->operation, __entry->err, __entry->ns[ZUF_QUEUED],
+		  __entry->ns[ZUF_SWITCH], __entry->ns[ZUF_SERVER],
+		  __entry->ns[ZUF_BACK])
 );
 
 #endif /* _FS_ZUF_TRACE_H */

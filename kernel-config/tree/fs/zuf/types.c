@@ -51,12 +51,14 @@ static struct zuf_fs_type *find_slot(const char *name)
 
 /**
  * zuf_register_type - make a type mountable
+ * @root: the zuf-root of the server
  * @reg: what the server says of it
  *
  * Return: 0, -EINVAL for values that make no sense, -EBUSY for a name that is
  * in use, -ENOSPC when there are too many.
  */
-int zuf_register_type(const struct zufs_ioc_register_fs *reg)
+int zuf_register_type(struct zuf_root *root,
+		      const struct zufs_ioc_register_fs *reg)
 {
 	struct zuf_fs_type *type;
 	int err;
@@ -71,6 +73,7 @@ int zuf_register_type(const struct zufs_ioc_register_fs *reg)
 	if (type->registered)
 		return -EBUSY;
 
+	type->root = root;
 	type->rfi = reg->rfi;
 	type->zus_zfi = reg->zus_zfi;
 	type->fst.owner = THIS_MODULE;
@@ -87,15 +90,31 @@ int zuf_register_type(const struct zufs_ioc_register_fs *reg)
 }
 
 /**
- * zuf_unregister_types - the server is gone, and with it its types
+ * zuf_type_root - the zuf-root whose server has a type
+ * @type: the type
+ *
+ * Return: it, to be given to zuf_root_put(), or NULL when the server is gone.
  */
-void zuf_unregister_types(void)
+struct zuf_root *zuf_type_root(struct zuf_fs_type *type)
+{
+	guard(mutex)(&zuf_types_mutex);
+	if (!type->registered)
+		return NULL;
+	refcount_inc(&type->root->users);
+	return type->root;
+}
+
+/**
+ * zuf_unregister_types - the server is gone, and with it its types
+ * @root: the zuf-root of the server
+ */
+void zuf_unregister_types(struct zuf_root *root)
 {
 	unsigned int i;
 
 	guard(mutex)(&zuf_types_mutex);
 	for (i = 0; i < ZUF_MAX_TYPES; i++) {
-		if (!zuf_types[i].registered)
+		if (!zuf_types[i].registered || zuf_types[i].root != root)
 			continue;
 		unregister_filesystem(&zuf_types[i].fst);
 		zuf_types[i].registered = false;

@@ -16,9 +16,10 @@
 #define XATTR_OUT	offsetof(struct zufs_ioc_xattr, user_buf_size)
 
 /* Room for a value or list beside the command's head. */
-static size_t xattr_room(void)
+static size_t xattr_room(struct inode *inode)
 {
-	return min(zuf_max_command(), U16_MAX) - XATTR_HEAD;
+	return min(zuf_max_command(ZUF_SB(inode->i_sb)->root), U16_MAX) -
+	       XATTR_HEAD;
 }
 
 static struct zufs_ioc_xattr *new_command(struct inode *inode,
@@ -60,13 +61,11 @@ static ssize_t fetch(struct inode *inode, struct zufs_ioc_xattr *ioc,
 	if (ret)
 		goto out;
 	ret = ioc->user_buf_size;
-	if (!room) {
-		if (ret > XATTR_SIZE_MAX)
-			ret = -E2BIG;
-	} else if (ret > room || ioc->hdr.out_len < XATTR_HEAD - XATTR_OUT + ret) {
+	if (ret > (room ?: XATTR_SIZE_MAX) ||
+	    (room && ioc->hdr.out_len < XATTR_HEAD - XATTR_OUT + ret)) {
 		zuf_bad_reply(ZUF_SB(inode->i_sb), "size of an attribute");
 		ret = -EIO;
-	} else {
+	} else if (room) {
 		memcpy(buffer, ioc->buf, ret);
 	}
 out:
@@ -77,7 +76,7 @@ out:
 static ssize_t get_xattr(struct inode *inode, int type, const char *name,
 			 void *buffer, size_t size)
 {
-	size_t room = min(size, xattr_room()), total;
+	size_t room = min(size, xattr_room(inode)), total;
 	struct zufs_ioc_xattr *ioc;
 
 	ioc = new_command(inode, ZUFS_OP_XATTR_GET, type, name, 0, room, &total);
@@ -95,7 +94,7 @@ static int set_xattr(struct inode *inode, int type, const char *name,
 	struct zuf_op op = {};
 	int err;
 
-	if (name_len + size > xattr_room())
+	if (name_len + size > xattr_room(inode))
 		return -E2BIG;
 	ioc = new_command(inode, ZUFS_OP_XATTR_SET, type, name, size, 0, &total);
 	if (!ioc)
@@ -124,7 +123,7 @@ static int set_xattr(struct inode *inode, int type, const char *name,
 ssize_t zuf_listxattr(struct dentry *dentry, char *buffer, size_t size)
 {
 	struct inode *inode = d_inode(dentry);
-	size_t room = min(size, xattr_room()), total;
+	size_t room = min(size, xattr_room(inode)), total;
 	struct zufs_ioc_xattr *ioc;
 	ssize_t ret;
 

@@ -10,9 +10,12 @@
 #include <linux/fs_context.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/vm_local_cpu.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/zufs_api.h>
 
 #define ZUF_BLOCK_SIZE		4096
@@ -24,6 +27,68 @@
 #define ZUF_DPP_POOL_MASK	7ULL
 
 struct zuf_channel;
+struct zuf_cpu;
+struct zuf_mount_request;
+struct zuf_sb_info;
+
+/* ---- root.c, mount.c: zuf-root, where one server talks to the kernel ---- */
+
+/**
+ * struct zuf_mount_thread - the thread of the server that hears of mounts
+ * @request_mutex: one request at a time
+ * @lock: for all that follows
+ * @thread_wait: where the thread sleeps
+ * @request_wait: where sleeps who asked
+ * @file: the thread's
+ * @request: what is asked
+ * @breaking: the thread is to leave
+ */
+struct zuf_mount_thread {
+	struct mutex request_mutex;	/* one request at a time */
+	spinlock_t lock;		/* for all that follows */
+	wait_queue_head_t thread_wait;
+	wait_queue_head_t request_wait;
+	struct file *file;
+	struct zuf_mount_request *request;
+	bool breaking;
+};
+
+/**
+ * struct zuf_root - a zuf-root
+ * @users: its super block, and mounts of its server
+ * @list: of all
+ * @mount: the mount thread
+ * @cpus: queues and channels
+ * @liveness: looks for threads that have ended
+ * @nr_channels: of the CPU with the most, so far
+ * @command_size: the largest command that every channel can take
+ * @name: what it was mounted as
+ */
+struct zuf_root {
+	refcount_t users;
+	struct list_head list;
+	struct zuf_mount_thread mount;
+	struct zuf_cpu __percpu *cpus;
+	struct delayed_work liveness;
+	unsigned int nr_channels;
+	u32 command_size;
+	char name[];
+};
+
+static inline unsigned int zuf_max_command(struct zuf_root *root)
+{
+	return READ_ONCE(root->command_size);
+}
+
+void zuf_root_put(struct zuf_root *root);
+void zuf_mount_init(struct zuf_mount_thread *mt);
+int zuf_mount_become_thread(struct zuf_root *root, struct file *file);
+int zuf_mount_wait(struct zuf_root *root, struct file *file,
+		   struct zufs_ioc_mount __user *arg);
+int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
+		   struct zufs_ioc_mount *zim, size_t size);
+void zuf_mount_thread_gone(struct zuf_root *root, struct file *file);
+void zuf_mount_break(struct zuf_root *root);
 
 /* ---- types.c: mountable types, registered by a server ---- */
 
@@ -31,19 +96,23 @@ struct zuf_channel;
  * struct zuf_fs_type - a mountable type
  * @fst: what the VFS knows; never freed, taken up again by the next server
  *	that registers the name
+ * @root: of the server that has it
  * @rfi: as the server gave it
  * @zus_zfi: cookie of the server
  * @registered: mountable now
  */
 struct zuf_fs_type {
 	struct file_system_type fst;
+	struct zuf_root *root;
 	struct register_fs_info rfi;
 	u64 zus_zfi;
 	bool registered;
 };
 
-int zuf_register_type(const struct zufs_ioc_register_fs *reg);
-void zuf_unregister_types(void);
+int zuf_register_type(struct zuf_root *root,
+		      const struct zufs_ioc_register_fs *reg);
+void zuf_unregister_types(struct zuf_root *root);
+struct zuf_root *zuf_type_root(struct zuf_fs_type *type);
 
 /* ---- t1.c: the memory of a mount ---- */
 
@@ -97,10 +166,10 @@ void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len);
  * struct zuf_sb_info - one mount
  * @sb: the super block
  * @type: its type
+ * @root: the zuf-root of its server
  * @t1: its memory, NULL only while mounting
  * @sb_id: number that the server names it by
  * @zus_sbi: cookie of the server, valid once @mounted
- * @fs_caps: ZUFS_FSC_*
  * @features: ZUFS_FEATURE_* in force
  * @mounted: the server knows it
  * @dead: the server is gone, all that comes is EIO
@@ -113,10 +182,10 @@ void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len);
 struct zuf_sb_info {
 	struct super_block *sb;
 	struct zuf_fs_type *type;
+	struct zuf_root *root;
 	struct zuf_t1 *t1;
 	u64 sb_id;
 	u64 zus_sbi;
-	u32 fs_caps;
 	u32 features;
 	bool mounted;
 	bool dead;
@@ -132,20 +201,18 @@ static inline struct zuf_sb_info *ZUF_SB(const struct super_block *sb)
 	return sb->s_fs_info;
 }
 
+static inline bool zuf_is_dead(const struct zuf_sb_info *sbi)
+{
+	return READ_ONCE(sbi->dead) || READ_ONCE(sbi->shut_down);
+}
+
 int zuf_init_fs_context(struct fs_context *fc);
 void zuf_kill_sb(struct super_block *sb);
 struct zuf_sb_info *zuf_find_sbi(u64 sb_id);
 void zuf_bad_reply(struct zuf_sb_info *sbi, const char *what);
-void zuf_server_died(void);
+void zuf_server_died(struct zuf_root *root);
+struct zuf_sb_info *zuf_last_mount(void);
 extern struct mutex zuf_sbi_mutex;
-
-/* ---- mount.c: the mount thread ---- */
-
-int zuf_mount_wait(struct file *file, struct zufs_ioc_mount __user *arg);
-int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
-		   struct zufs_ioc_mount *zim, size_t size);
-void zuf_mount_thread_gone(struct file *file);
-void zuf_mount_break(void);
 
 /* ---- root.c: zuf-root and its files ---- */
 
@@ -164,6 +231,7 @@ enum zuf_role {
  * @sbi: of a pmem file, NULL when the mount is gone
  * @grab: in zuf_sb_info.grabs
  * @file: the file itself
+ * @root: which zuf-root it is of
  */
 struct zuf_file {
 	enum zuf_role role;
@@ -172,6 +240,7 @@ struct zuf_file {
 	struct zuf_sb_info *sbi;
 	struct list_head grab;
 	struct file *file;
+	struct zuf_root *root;
 };
 
 int zuf_root_init(void);
@@ -212,7 +281,25 @@ int zuf_window_map(struct zuf_window *window, struct page **pages,
 void zuf_window_unmap(struct zuf_window *window, unsigned int count);
 void zuf_window_zap(struct zuf_window *window, struct page *instead);
 
-/* ---- channel.c: hand-over of operations ---- */
+/* ---- dispatch.c, channel.c: hand-over of operations ---- */
+
+/* When an operation got how far. */
+enum zuf_at {
+	ZUF_AT_QUEUED,
+	ZUF_AT_TAKEN,
+	ZUF_AT_GIVEN,
+	ZUF_AT_REPLIED,
+	ZUF_AT_NR,
+};
+
+/* What it spent its time on. */
+enum zuf_phase {
+	ZUF_QUEUED,	/* waiting for a channel */
+	ZUF_SWITCH,	/* to the server */
+	ZUF_SERVER,
+	ZUF_BACK,
+	ZUF_PHASES,
+};
 
 /**
  * struct zuf_op - an operation on its way to a ZT and back
@@ -222,8 +309,9 @@ void zuf_window_zap(struct zuf_window *window, struct page *instead);
  * @nr_pages: how many
  * @writable: may the server change them
  * @must_run: do not give up for a signal: the server has to know
+ * @put: a PUT_MULTY that rides behind it, freed; NULL for none
  *
- * The rest is private to channel.c.
+ * The rest is private to dispatch.c, channel.c and debug.c.
  */
 struct zuf_op {
 	struct zufs_ioc_hdr *hdr;
@@ -232,48 +320,81 @@ struct zuf_op {
 	unsigned int nr_pages;
 	bool writable;
 	bool must_run;
+	struct zufs_ioc_IO *put;
 
-	struct zuf_sb_info *sbi;
-	struct list_head queue;
-	wait_queue_head_t wait;
-	struct zuf_cpu *cpu;
-	struct zuf_channel *channel;
+	bool put_sent;
+	bool at_once;		/* a ZT was waiting for it */
+	bool interrupted;
 	bool done;
 	int err;
+	struct zuf_sb_info *sbi;
+	struct task_struct *task;
+	struct list_head queue;
+	struct zuf_cpu *cpu;
+	struct zuf_channel *channel;
+	u64 at[ZUF_AT_NR];
 };
 
+/**
+ * zuf_op_init - prepare a command
+ * @op: zeroed but for what is not set here
+ * @operation: ZUFS_OP_*
+ * @hdr: start of the command
+ * @size: of the command
+ * @out: first byte that the server may change, 0 for none
+ */
+static inline void zuf_op_init(struct zuf_op *op, unsigned int operation,
+			       struct zufs_ioc_hdr *hdr, size_t size,
+			       size_t out)
+{
+	op->hdr = hdr;
+	op->room = size;
+	hdr->operation = operation;
+	hdr->in_len = size;
+	hdr->out_start = out;
+	hdr->out_len = out ? size - out : 0;
+	hdr->out_max = hdr->out_len;
+}
+
 int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op);
+int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
+	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
+int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
+		  struct zufs_ioc_hdr *hdr, size_t size);
 int zuf_channel_init_thread(struct zuf_file *zf,
 			    struct zufs_ioc_init __user *arg);
 int zuf_channel_wait(struct zuf_channel *ch);
 int zuf_channel_mmap(struct zuf_channel *ch, struct vm_area_struct *vma);
 void zuf_channel_flush(struct zuf_channel *ch, fl_owner_t id);
 void zuf_channel_release(struct zuf_channel *ch);
-void zuf_channels_break_all(void);
-bool zuf_current_is_zt(void);
-unsigned int zuf_max_command(void);
-unsigned int zuf_channels_per_cpu(void);
+void zuf_channels_break_all(struct zuf_root *root);
+bool zuf_current_is_zt(struct zuf_root *root);
+int zuf_channels_open(struct zuf_root *root);
+void zuf_channels_close(struct zuf_root *root);
 int zuf_channels_start(void);
 void zuf_channels_stop(void);
 
-/**
- * zuf_call - send a command of fixed size that carries no pages
- * @sbi: the mount
- * @operation: ZUFS_OP_*
- * @hdr: start of the command
- * @size: of the command
- * @out: first byte that the server may change, 0 for none
- *
- * Return: 0, the error of the server, or that of the transport.
- */
-int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
-	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
-int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
-		  struct zufs_ioc_hdr *hdr, size_t size, size_t out);
-
 /* ---- debug.c ---- */
 
-void zuf_account(unsigned int operation, int err, u64 ns);
+enum zuf_pages {
+	ZUF_PAGES_WINDOW,
+	ZUF_PAGES_PINNED,
+	ZUF_PAGES_NR,
+};
+
+DECLARE_PER_CPU(long [ZUF_PAGES_NR], zuf_page_counts);
+
+/**
+ * zuf_count_pages - pages of applications come and go
+ * @which: where
+ * @nr: how many, negative when they go
+ */
+static inline void zuf_count_pages(enum zuf_pages which, long nr)
+{
+	this_cpu_add(zuf_page_counts[which], nr);
+}
+
+void zuf_account(const struct zuf_op *op, int err);
 void zuf_debug_start(void);
 
 /* ---- numa.c ---- */
@@ -283,19 +404,49 @@ int zuf_numa_map(struct zufs_ioc_numa_map __user *arg);
 /* ---- inode.c ---- */
 
 /**
+ * struct zuf_extents - blocks of a file that the kernel knows the place of
+ * @lock: for what follows; held over a copy to or from them
+ * @tree: of struct zuf_extent
+ * @count: how many
+ * @moving: operations under way that may move blocks
+ * @generation: how many there were
+ * @holdoff: accesses that go without asking the server for extents
+ * @lru: files that have any
+ */
+struct zuf_extents {
+	rwlock_t lock;		/* see above */
+	struct rb_root tree;
+	unsigned int count;
+	unsigned int moving;
+	unsigned int generation;
+	unsigned int holdoff;
+	struct list_head lru;
+};
+
+/**
  * struct zuf_inode_info - an inode
  * @vfs_inode: the VFS part
  * @zus_ii: cookie of the server
  * @zi: the inode proper, in T1, shared with the server
  * @has_ii: the server knows it by @zus_ii and has to be told when it goes
+ * @knows_birth: @birth is what the server says
+ * @birth: when it was made, nanoseconds since the epoch, 0 for not known
  * @mappings: VMAs of it
+ * @extents: where its blocks are
+ * @put: PUT_MULTY that rides behind the next operation on it
+ * @fault: GET_MULTY of the write fault that holds invalidate_lock
  * @farewell: for when it goes
  */
 struct zuf_inode_info {
 	u64 zus_ii;
 	struct zus_inode *zi;
 	bool has_ii;
+	bool knows_birth;
+	s64 birth;
 	atomic_t mappings;
+	struct zuf_extents extents;
+	struct zufs_ioc_IO *put;
+	struct zufs_ioc_IO *fault;
 	struct zuf_farewell *farewell;
 	struct inode vfs_inode;
 };
@@ -341,7 +492,53 @@ extern const struct inode_operations zuf_symlink_inode_operations;
 extern const struct inode_operations zuf_special_inode_operations;
 extern const struct file_operations zuf_dir_operations;
 
-/* ---- file.c, rw.c, map.c, mmap.c ---- */
+struct inode *zuf_lookup_inode(struct inode *dir, u64 dir_ii,
+			       const struct qstr *name);
+
+/* ---- map.c, extents.c ---- */
+
+/**
+ * struct zuf_blocks - blocks that lie behind each other
+ * @block: the first
+ * @count: how many
+ * @dev: that they are on, NULL for a hole
+ * @writable: may be overwritten in place
+ */
+struct zuf_blocks {
+	u64 block;
+	unsigned int count;
+	struct zuf_t1_dev *dev;
+	bool writable;
+};
+
+static inline bool zuf_ret_flags_ok(u32 flags)
+{
+	return !(flags & ~(ZUFS_RET_NEW | ZUFS_RET_IOM_ALL_PMEM |
+			   ZUFS_RET_PUT_NOW | ZUFS_RET_LOCKED_PUT));
+}
+
+struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
+				   unsigned int blocks, u64 rw);
+void zuf_put_blocks(struct inode *inode, struct zufs_ioc_IO *io);
+struct zufs_ioc_IO *zuf_take_put(struct inode *inode);
+void zuf_make_put(struct zufs_ioc_IO *io);
+void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io);
+bool zuf_next_blocks(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
+		     unsigned int at, struct zuf_blocks *run);
+bool zuf_is_mapped_here(struct inode *inode, const struct zufs_ioc_IO *io,
+			unsigned int n);
+ssize_t zuf_extents_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
+		       bool write);
+bool zuf_extents_find(struct inode *inode, u64 first, unsigned int count,
+		      bool write, struct zuf_blocks *run);
+void zuf_extents_block(struct inode *inode, loff_t from, loff_t to,
+		       bool keep_writable);
+void zuf_extents_unblock(struct inode *inode);
+void zuf_extents_forget(struct inode *inode);
+int zuf_extents_start(void);
+void zuf_extents_stop(void);
+
+/* ---- file.c, rw.c, mmap.c ---- */
 
 extern const struct inode_operations zuf_file_inode_operations;
 extern const struct file_operations zuf_file_operations;
@@ -375,7 +572,10 @@ int zuf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 	       u64 len);
 loff_t zuf_remap_file_range(struct file *in, loff_t pos_in, struct file *out,
 			    loff_t pos_out, loff_t len, unsigned int flags);
+ssize_t zuf_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
+			    loff_t pos_out, size_t len, unsigned int flags);
 long zuf_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+int zuf_call_ioctl(struct inode *inode, unsigned int cmd, void *arg);
 int zuf_fileattr_get(struct dentry *dentry, struct fileattr *fa);
 int zuf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		     struct fileattr *fa);
