@@ -34,6 +34,13 @@ test('of a group only what is in an area, too', async () => {
   expect(await selectTests(tree, selection, own)).toEqual(['generic/001']);
 });
 
+test('parts have every test once between them', async () => {
+  const parts = [1, 2].map((number) =>
+    selectTests(tree, { ...nothing, group: 'quick', part: { number, of: 2 } }, own),
+  );
+  expect(await Promise.all(parts)).toEqual([['generic/001', 'generic/1200'], ['generic/002']]);
+});
+
 test('names and a group together, each once, less what is excluded', async () => {
   const selection = { tests: ['generic/017', 'generic/001'], group: 'quick', exclude: ['generic/002'] };
   expect(await selectTests(tree, selection, own)).toEqual(['generic/001', 'generic/017', 'generic/1200']);

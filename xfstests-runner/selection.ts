@@ -15,6 +15,8 @@ export interface Selection {
   /** Of the group, only tests that are in one of these too; undefined: all. */
   readonly areas?: ReadonlySet<string>;
   readonly exclude: readonly string[];
+  /** Of all that is selected, one part of several, as for jobs on machines of their own; undefined: the whole. */
+  readonly part?: { readonly number: number; readonly of: number };
 }
 
 /** Directories below `tests/` that a selection may name: upstream's generic ones and the runner's own self-checks. */
@@ -61,7 +63,10 @@ export async function selectTests(
     requireKnown(name, known);
     selected.delete(name);
   }
-  return [...selected].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const tests = [...selected].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const { part } = selection;
+  // By number alone: every machine has to come to the same parts, whatever times it has recorded.
+  return part === undefined ? tests : tests.filter((_, at) => at % part.of === part.number - 1);
 }
 
 function requireKnown(name: string, known: ReadonlyMap<string, unknown>): void {

@@ -141,15 +141,17 @@ export function resultsRoot(packageRoot: string): string {
 
 async function completeSelection(
   { config, packageRoot }: LabContext,
-  { tests, group, areas, exclude = [] }: Partial<Selection>,
+  asked: Partial<Selection>,
 ): Promise<Selection> {
-  if (areas !== undefined) return { tests: tests ?? [], group: group ?? 'quick', areas, exclude };
-  if (tests !== undefined || group !== undefined) return { tests: tests ?? [], group: group ?? '', exclude };
+  const { tests, group, areas, exclude = [] } = asked;
   const { xfstests } = config;
+  const base = { ...asked, exclude };
+  if (areas !== undefined) return { ...base, tests: tests ?? [], group: group ?? 'quick' };
+  if (tests !== undefined || group !== undefined) return { ...base, tests: tests ?? [], group: group ?? '' };
   if (xfstests.tests.length > 0 || xfstests.group !== '') {
-    return { tests: xfstests.tests, group: xfstests.group, exclude };
+    return { ...base, tests: xfstests.tests, group: xfstests.group };
   }
-  return { tests: await defaultList(packageRoot), group: '', exclude };
+  return { ...base, tests: await defaultList(packageRoot), group: '' };
 }
 
 function requireDevices(devices: RunDevices): void {

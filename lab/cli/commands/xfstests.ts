@@ -19,6 +19,7 @@ interface Options {
   readonly group?: string;
   readonly exclude?: readonly string[];
   readonly changed?: string;
+  readonly part?: Selection['part'];
   readonly fs?: string;
   readonly flavour?: 'release' | 'debug';
   readonly timeout?: number;
@@ -141,11 +142,12 @@ async function changedSelection({ changed }: Options, context: LabContext): Prom
 }
 
 /** `--exclude` alone takes away from what the settings or the default list select. */
-function selectionOf({ tests, group, exclude }: Options): Partial<Selection> {
+function selectionOf({ tests, group, exclude, part }: Options): Partial<Selection> {
   return {
     ...(tests === undefined ? {} : { tests }),
     ...(group === undefined ? {} : { group }),
     ...(exclude === undefined ? {} : { exclude }),
+    ...(part === undefined ? {} : { part }),
   };
 }
 
@@ -157,6 +159,12 @@ function count(value: string): number {
   const number = Number(value);
   if (Number.isInteger(number) && number > 0) return number;
   throw new InvalidArgumentError('A whole number, 1 or more.');
+}
+
+function partOf(value: string): { readonly number: number; readonly of: number } {
+  const [number, of] = value.split('/').map(Number);
+  if (Number.isInteger(number) && Number.isInteger(of) && number >= 1 && number <= of) return { number, of };
+  throw new InvalidArgumentError('A part such as 1/4.');
 }
 
 const secondsOf: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
