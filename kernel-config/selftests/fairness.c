@@ -124,6 +124,7 @@ int main(int argc, char **argv)
 		.tests = tests,
 		.set_up = fixture_start,
 		.tear_down = fixture_stop,
+		.clean_up = fixture_clean_up,
 	};
 
 	return ktap_main(argc, argv, &suite);

@@ -392,6 +392,7 @@ int main(int argc, char **argv)
 		.tests = tests,
 		.set_up = set_up,
 		.tear_down = fixture_stop,
+		.clean_up = fixture_clean_up,
 	};
 
 	return ktap_main(argc, argv, &suite);

@@ -264,6 +264,7 @@ int main(int argc, char **argv)
 		.tests = tests,
 		.set_up = fixture_prepare,
 		.tear_down = fixture_stop,
+		.clean_up = fixture_clean_up,
 	};
 
 	/* Threads of it get lost on purpose. */

@@ -363,6 +363,7 @@ int main(int argc, char **argv)
 		.tests = tests,
 		.set_up = probe_set_up,
 		.tear_down = tear_down,
+		.clean_up = fixture_clean_up,
 	};
 
 	return ktap_main(argc, argv, &suite);

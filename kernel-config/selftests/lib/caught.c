@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "caught.h"
 #include "fixture.h"
@@ -14,22 +15,31 @@
 #define LINES_AT_ONCE	10
 #define LINES_PERIOD	5.5
 
+/* Lines of all tests of the program: the limit knows of no tests. */
+static struct period {
+	double since;
+	int lines;
+} *period;
+
+static void __attribute__((constructor)) share_period(void)
+{
+	period = mmap(NULL, sizeof(*period), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
 /* Not more lines than the log takes, so that each is seen. */
 static void pace(void)
 {
-	static double since;
-	static int lines;
-	double left = since + LINES_PERIOD - seconds();
+	double left = period->since + LINES_PERIOD - seconds();
 
-	if (left <= 0) {
-		since = seconds();
-		lines = 0;
-	} else if (lines == LINES_AT_ONCE) {
-		usleep(left * 1e6);
-		since = seconds();
-		lines = 0;
+	if (left > 0 && period->lines && period->lines < LINES_AT_ONCE) {
+		period->lines++;
+		return;
 	}
-	lines++;
+	if (left > 0 && period->lines)
+		usleep(left * 1e6);
+	period->since = seconds();
+	period->lines = 1;
 }
 
 /**

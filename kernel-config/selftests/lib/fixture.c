@@ -115,6 +115,21 @@ int fixture_stop(void)
 	return PASS;
 }
 
+/**
+ * fixture_clean_up - make room after a test that failed
+ */
+void fixture_clean_up(void)
+{
+	int i;
+
+	/* Its server went with it; whoever used the mount may take longer. */
+	umount_soon(MNT_SECOND);
+	umount_soon(MNT);
+	for (i = 0; i < 2; i++)
+		cpu_online(i, 1);
+	write_text("/sys/module/zuf/parameters/local_cpu", "1");
+}
+
 /* ---- lies ---- */
 
 void lie(int how, int operation)

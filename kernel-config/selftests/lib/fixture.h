@@ -18,6 +18,7 @@ extern pid_t server_pid;
 /* Set-up and tear-down of a suite. */
 int fixture_start(void);	/* server, fresh file system, mounted on MNT */
 int fixture_stop(void);
+void fixture_clean_up(void);
 int fixture_prepare(void);	/* only zuf-root, control and mount points */
 
 int server_start(void);

@@ -6,12 +6,20 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "ktap.h"
 
 struct options options = { .channels = 1 };
-static char why[512];
+
+/* Shared with the child that a test runs in. */
+static struct outcome {
+	int verdict;
+	char why[512];
+} *outcome;
 
 /**
  * ktap_fail - what CHECK() does when it does not hold
@@ -23,7 +31,7 @@ static char why[512];
  */
 int ktap_fail(const char *function, int line, const char *what)
 {
-	snprintf(why, sizeof(why), "%s:%d: not so: %s (errno %d, %s)", function,
+	snprintf(outcome->why, sizeof(outcome->why), "%s:%d: not so: %s (errno %d, %s)", function,
 		 line, what, errno, strerror(errno));
 	return FAIL;
 }
@@ -36,7 +44,7 @@ int ktap_fail(const char *function, int line, const char *what)
  */
 int ktap_skip(const char *reason)
 {
-	snprintf(why, sizeof(why), "%s", reason);
+	snprintf(outcome->why, sizeof(outcome->why), "%s", reason);
 	return SKIP;
 }
 
@@ -102,25 +110,68 @@ struct random random_stream(uint64_t stream)
 
 /* ---- running ---- */
 
-static int run_one(const struct suite *suite, const struct test *test)
+/* What is left of a test that failed goes with its process. */
+static int run_here(const struct suite *suite, const struct test *test)
 {
 	int verdict = suite->set_up ? suite->set_up() : PASS;
 
+	errno = 0;
 	if (verdict == PASS)
 		verdict = test->run();
-	if (suite->tear_down && suite->tear_down() != PASS && verdict == PASS)
+	if (verdict != FAIL && suite->tear_down && suite->tear_down() != PASS)
 		verdict = FAIL;
 	return verdict;
 }
 
-/* Notes come before the result that they explain. */
-static void report(int number, const char *name, int verdict, double start)
+/* Children of the test that go as it goes: its server, its tasks. */
+static void wait_for_orphans(void)
 {
+	double end = seconds() + 10;
+	pid_t pid;
+
+	do {
+		pid = waitpid(-1, NULL, WNOHANG);
+		if (!pid)
+			usleep(1000);
+	} while (pid >= 0 && seconds() < end);
+}
+
+static int run_one(const struct suite *suite, const struct test *test)
+{
+	int status;
+	pid_t pid;
+
+	outcome->verdict = FAIL;
+	outcome->why[0] = 0;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		outcome->verdict = run_here(suite, test);
+		fflush(stdout);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (WIFSIGNALED(status)) {
+		outcome->verdict = FAIL;
+		snprintf(outcome->why, sizeof(outcome->why),
+			 "ended by signal %d", WTERMSIG(status));
+	}
+	wait_for_orphans();
+	if (outcome->verdict == FAIL && suite->clean_up)
+		suite->clean_up();
+	return outcome->verdict;
+}
+
+/* Notes come before the result that they explain. */
+static void report(int number, const char *name, double start)
+{
+	int verdict = outcome->verdict;
+
 	if (verdict == FAIL)
-		ktap_note("%s", why);
+		ktap_note("%s", outcome->why);
 	ktap_note("%.2f s", seconds() - start);
 	if (verdict == SKIP)
-		printf("ok %d %s # SKIP %s\n", number, name, why);
+		printf("ok %d %s # SKIP %s\n", number, name, outcome->why);
 	else
 		printf("%s %d %s\n", verdict == PASS ? "ok" : "not ok", number,
 		       name);
@@ -134,7 +185,7 @@ static bool chosen(const struct test *test)
 
 static int run_all(const struct suite *suite)
 {
-	int number = 0, failures = 0, verdict;
+	int number = 0, failures = 0;
 	const struct test *test;
 	double start;
 
@@ -146,11 +197,9 @@ static int run_all(const struct suite *suite)
 	for (test = suite->tests; test->name; test++) {
 		if (!chosen(test))
 			continue;
-		why[0] = 0;
 		start = seconds();
-		verdict = run_one(suite, test);
-		report(++number, test->name, verdict, start);
-		failures += verdict == FAIL;
+		failures += run_one(suite, test) == FAIL;
+		report(++number, test->name, start);
 	}
 	return failures != 0;
 }
@@ -199,5 +248,8 @@ int ktap_main(int argc, char **argv, const struct suite *suite)
 			argv[0]);
 		return 2;
 	}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return run_all(suite);
 }

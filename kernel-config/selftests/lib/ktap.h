@@ -48,12 +48,16 @@ struct test {
  * struct suite - a program
  * @tests: ends with an entry without a name
  * @set_up: before each test, or NULL; a test whose set-up fails has failed
- * @tear_down: after each test, or NULL
+ * @tear_down: after each test that did not fail, or NULL
+ * @clean_up: after the process of a test that failed, or NULL
+ *
+ * Each test runs in a process of its own, with its set-up and tear-down.
  */
 struct suite {
 	const struct test *tests;
 	int (*set_up)(void);
 	int (*tear_down)(void);
+	void (*clean_up)(void);
 };
 
 extern struct options options;

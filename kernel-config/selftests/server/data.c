@@ -62,6 +62,15 @@ static int do_write(struct zufs_ioc_IO *io, char *window)
 	return pos > io->filepos ? 0 : -ENOSPC;
 }
 
+/* Blocks never move: where extents may be kept, they may be overwritten. */
+static uint64_t make_iom(uint32_t block)
+{
+	bool cached = control->features & ZUFS_FEATURE_EXTENT_CACHE;
+	uint64_t type = cached ? IOM_T1_WRITE : IOM_T1_READ;
+
+	return block ? (type << 56) | ((uint64_t)block << 3) : 0;
+}
+
 static int do_get_multy(struct zufs_ioc_IO *io)
 {
 	struct mount *m = mount_of(io->zus_ii);
@@ -74,8 +83,7 @@ static int do_get_multy(struct zufs_ioc_IO *io)
 				  io->filepos / BLOCK + i, write, &fresh);
 		if (write && !block)
 			break;
-		io->iom_e[i] = block ? ((uint64_t)IOM_T1_READ << 56) |
-				       ((uint64_t)block << 3) : 0;
+		io->iom_e[i] = make_iom(block);
 	}
 	io->ziom.iom_n = i;
 	io->ret_flags = fresh ? ZUFS_RET_NEW : 0;

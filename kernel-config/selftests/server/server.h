@@ -77,6 +77,7 @@ enum lie {
  * @ready: the server can mount
  * @threads: ZTs that wait for operations
  * @served: operations so far
+ * @served_of: the same by ZUFS_OP_*
  * @hung: operations that the server sits on
  * @features: ZUFS_FEATURE_* to announce, set before the server starts
  */
@@ -87,6 +88,7 @@ struct control {
 	volatile int ready;
 	volatile int threads;
 	volatile uint64_t served;
+	volatile uint64_t served_of[ZUFS_OP_NOOP + 1];
 	volatile int hung;
 	volatile uint32_t features;
 };

@@ -106,7 +106,6 @@ static bool is_shared(const struct zufs_ioc_hdr *hdr)
 	case ZUFS_OP_WRITE:
 	case ZUFS_OP_GET_MULTY:
 	case ZUFS_OP_PUT_MULTY:
-	case ZUFS_OP_NOOP:
 	case ZUFS_OP_STATFS:
 		return true;
 	}
@@ -129,10 +128,18 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 	pthread_rwlock_unlock(&lock);
 }
 
+static void account(unsigned int operation)
+{
+	__sync_fetch_and_add(&control->served, 1);
+	if (operation <= ZUFS_OP_NOOP)
+		__sync_fetch_and_add(&control->served_of[operation], 1);
+}
+
 /* Until it is told to leave, by the kernel or by a hook. */
 static void serve_channel(struct zt *zt)
 {
 	struct zufs_ioc_hdr *hdr = (void *)zt->buffer;
+	unsigned int operation;
 
 	for (;;) {
 		if (ioctl(zt->fd, ZU_IOC_WAIT_OPT, zt->buffer)) {
@@ -143,10 +150,16 @@ static void serve_channel(struct zt *zt)
 		}
 		if (hdr->operation == ZUFS_OP_BREAK)
 			return;
+		/* Nothing but the way there and back, see switch_cost.c. */
+		if (hdr->operation == ZUFS_OP_NOOP) {
+			hdr->err = 0;
+			continue;
+		}
 		if (server_hooks.before)
 			server_hooks.before(zt, hdr);
+		operation = hdr->operation;
 		answer(zt, hdr);
-		__sync_fetch_and_add(&control->served, 1);
+		account(operation);
 		if (server_hooks.after && server_hooks.after(zt, hdr))
 			return;
 	}
