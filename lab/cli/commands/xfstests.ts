@@ -40,6 +40,7 @@ export function register(program: Command): void {
     .option('--tests <list>', 'tests by name: generic/001,generic/013', commaList)
     .option('--group <group>', 'every generic test of a group, e.g. quick')
     .option('--exclude <list>', 'tests to leave out', commaList)
+    .option('--part <i/n>', 'the i-th of n parts of the selection, for jobs on several machines', partOf)
     .option(
       '--changed <revision>',
       'only tests of what changed since then, here or in the kernel tree (of quick)',
