@@ -79,12 +79,13 @@ export class ProcessRecords {
         stdio: ['ignore', log, log],
       });
       child.unref();
-      const labels = { [labelOfLab]: lab, ...options.labels };
+      const labels: Labels = { [labelOfLab]: lab, ...options.labels };
       // Without a pid it did not start, and says why in its 'error' event, which the caller waits for.
       const launched =
         child.pid === undefined
           ? { file: '', identity: undefined, labels, command }
-          : this.add(lab, { pid: child.pid, labels, command });
+          : // With the lab that its label names, where `find` looks: not always the one that the command was given.
+            this.add(labels[labelOfLab], { pid: child.pid, labels, command });
       this.#codes.set(launched.file, new Promise((resolve) => child.once('exit', resolve)));
       return { child, launched };
     } finally {

@@ -109,6 +109,18 @@ test('a background program is found by its labels from another process, and ende
   expect(await other.find(labels)).toEqual([]);
 });
 
+test('a program that is started for another lab is found, and ended, as that lab’s', async () => {
+  const { runtime, state } = await hostRuntime();
+  const labels = { 'zufs-lab.lab': 'other' };
+  const options = { cwd: state, labels, tools: 'vm', logFile: join(state, 'log') } as const;
+  await runtime.start(['sleep', '1000'], options);
+  const found = await runtime.find(labels);
+  expect(found).toHaveLength(1);
+  expect(await runtime.find({ 'zufs-lab.lab': 'test' })).toEqual([]);
+  for (const program of found) await program.stop(0);
+  expect(await runtime.find(labels)).toEqual([]);
+});
+
 test('an ended background program is found until it is removed, with its exit code', async () => {
   const { runtime, state } = await hostRuntime();
   const labels = { 'zufs-lab.role': 'vm' };
