@@ -37,6 +37,7 @@ async function serve({ config, given }: ServeOptions, entry: URL): Promise<numbe
   const file = config === null ? {} : (await import('./config.ts')).readConfig(config);
   const options = settle(file, given);
   const log = createLog({ level: options.logLevel, thread: 'main' });
+  log('debug', 'loaded', { milliseconds: Math.round(performance.now()) });
   mountRoot(options.root, log);
   // Before anything is registered that the other server would have to answer for.
   await ControlSocket.assertFree(options.control);
@@ -60,6 +61,8 @@ async function serve({ config, given }: ServeOptions, entry: URL): Promise<numbe
   // Readiness, for people, scripts and systemd.
   process.stdout.write('zus: ready\n');
   notify(server.addon, NOTIFY_SOCKET, 'READY', log);
+  server.warmUp();
+  log('debug', 'ready', { milliseconds: Math.round(performance.now()) });
   const code = await server.done;
   log('info', 'stopped', { code });
   if (server.hung) process.kill(process.pid, 'SIGKILL');

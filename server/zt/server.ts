@@ -46,8 +46,10 @@ export interface ServerStatus {
   readonly stopping: boolean;
 }
 
-/** A thread in an ioctl cannot be ended from outside but by BREAK_ALL; after this long something is wrong. */
-const LEAVE_MILLISECONDS = 1000;
+/** How often threads are told to leave. One in an ioctl cannot be ended from outside but by BREAK_ALL. */
+const BREAK_MILLISECONDS = 100;
+/** It takes them milliseconds; after this long something is wrong, on an emulated and busy machine too. */
+const LEAVE_MILLISECONDS = 10_000;
 const TICK_MILLISECONDS = 1000;
 
 export class Server {
@@ -59,6 +61,7 @@ export class Server {
   readonly #map: NumaMap;
   readonly #file: ZufFile;
   readonly #workers = new Set<Worker>();
+  readonly #names = new WeakMap<Worker, string>();
   readonly #mounts = new Map<number, MountDescriptor>();
   readonly #ztCount: number;
   /** ZTs that ended before the server did, and those that were started again, with the way to tell them of mounts. */
@@ -190,10 +193,15 @@ export class Server {
         : {}),
     });
     this.#workers.add(worker);
+    this.#names.set(worker, name);
+    const asked = performance.now();
     const started = Promise.withResolvers<void>();
     worker.on('message', (message: ThreadMessage) => {
-      if (message.kind === 'loaded' || message.kind === 'registered') started.resolve();
-      else if (message.kind === 'cannot-start') started.reject(new StartError(message.reason));
+      if (message.kind === 'loaded' || message.kind === 'registered') {
+        const milliseconds = Math.round(performance.now() - asked);
+        this.#options.log('debug', 'thread is there', { thread: name, milliseconds });
+        started.resolve();
+      } else if (message.kind === 'cannot-start') started.reject(new StartError(message.reason));
       else if (message.kind === 'left') this.#threadEnded(worker, name, data, true);
       else this.#mountsChanged(message);
     });
@@ -234,6 +242,11 @@ export class Server {
     }
     this.#failed = true;
     this.#leave();
+  }
+
+  /** After the word that it is ready: threads make themselves ready for a mount. */
+  warmUp(): void {
+    this.#control.warmUp();
   }
 
   /** Exit code: 0 stopped in order, 1 something failed or was left mounted. */
@@ -277,9 +290,10 @@ export class Server {
     }
     // Again and again, since a thread that was just about to wait for the first time has not heard it.
     this.#file.breakAll();
-    const repeat = setInterval(() => this.#file.breakAll(), LEAVE_MILLISECONDS / 10);
+    const repeat = setInterval(() => this.#file.breakAll(), BREAK_MILLISECONDS);
     const limit = setTimeout(() => {
-      this.#options.log('error', 'threads do not leave', { threads: this.#workers.size });
+      const threads = [...this.#workers].map((worker) => this.#names.get(worker)).join(' ');
+      this.#options.log('error', 'threads do not leave', { threads });
       this.#failed = true;
       this.#hung = true;
       this.#finish();

@@ -66,6 +66,7 @@ export class Control {
   static readonly #READY = 2;
   static readonly #STOPPED = 3;
   static readonly #LEAVE = 4;
+  static readonly #WARM = 5;
 
   /** New mounts fail from now on. */
   refuseMounts(): void {
@@ -74,6 +75,17 @@ export class Control {
 
   get refusesMounts(): boolean {
     return Atomics.load(this.#words, Control.#REFUSE) === 1;
+  }
+
+  /** The server has said that it is ready: whoever warms up takes no time from that any more. */
+  warmUp(): void {
+    Atomics.store(this.#words, Control.#WARM, 1);
+    Atomics.notify(this.#words, Control.#WARM);
+  }
+
+  /** ZT: sleep until it is to warm up. */
+  waitForWarmUp(): void {
+    while (Atomics.load(this.#words, Control.#WARM) === 0) Atomics.wait(this.#words, Control.#WARM, 0);
   }
 
   /** The first mount has come: ZTs, open your channels. */
@@ -85,6 +97,7 @@ export class Control {
   /** Leave, whether started or not. */
   leave(): void {
     Atomics.store(this.#words, Control.#LEAVE, 1);
+    this.warmUp();
     Atomics.store(this.#words, Control.#STARTED, 1);
     Atomics.notify(this.#words, Control.#STARTED);
     Atomics.notify(this.#words, Control.#READY);

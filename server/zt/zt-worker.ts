@@ -29,14 +29,18 @@ export async function ztWorker(
   addon.blockSignals();
   const fileSystems = await load(data.fileSystems);
   parentPort?.postMessage({ kind: 'loaded' } satisfies ThreadMessage);
-  // Whoever mounts first waits for this, not whoever starts the server.
-  const { operations, milliseconds } = warmUp(addon, fileSystems);
-  collectGarbage();
-  log('debug', 'warm', { operations, milliseconds });
-
+  control.waitForWarmUp();
+  if (!control.leaving) warm(addon, fileSystems, log);
   control.waitForStart();
   if (!control.leaving) serve(data, addon, fileSystems, control, log);
   parentPort?.postMessage({ kind: 'left' } satisfies ThreadMessage);
+}
+
+/** Whoever mounts first waits for this, not whoever starts the server. */
+function warm(addon: Addon, fileSystems: readonly FileSystem[], log: Log): void {
+  const { operations, milliseconds } = warmUp(addon, fileSystems);
+  collectGarbage();
+  log('debug', 'warm', { operations, milliseconds });
 }
 
 function serve(

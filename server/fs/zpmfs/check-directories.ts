@@ -160,7 +160,8 @@ export class DirectoryCheck extends InodeCheck {
     for (const seen of this.inodes.values()) {
       const isDirectory = (seen.mode & f.S_IFMT) === f.S_IFDIR;
       const name = `inode ${seen.index}`;
-      if (seen.nlink === 0 && seen.names === 0) {
+      const isOrphan = seen.nlink === 0 && seen.names === 0 && seen.index !== rootIndex && seen.entries === 0;
+      if (isOrphan) {
         orphans++;
         continue;
       }

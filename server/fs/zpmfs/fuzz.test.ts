@@ -13,6 +13,15 @@ import { addon, formatVolume, Volume } from './test-volume.ts';
 /** ZPMFS_LONG=1 damages 20,000 images. */
 const long = process.env.ZPMFS_LONG !== undefined;
 const rounds = long ? 20_000 : 54;
+/** ZPMFS_ROUND=n looks at one of them again, n- at all from there on. */
+const { ZPMFS_ROUND: only } = process.env;
+
+function isWanted(round: number): boolean {
+  if (only === undefined) return true;
+  const from = Number.parseInt(only, 10);
+  return only.endsWith('-') ? round >= from : round === from;
+}
+
 const BYTES = 4 << 20;
 /** Bytes on both sides of the media that nobody may touch. */
 const GUARD = 64 << 10;
@@ -155,6 +164,7 @@ describe('damaged media', () => {
     const random = new Random(5);
     const words = new Uint32Array(volume.bytes.buffer, volume.bytes.byteOffset, BYTES / 4);
     let found = 0;
+    let seen = 0;
     for (let round = 0; round < rounds; round++) {
       // A mount whose unmount failed stays in that kernel: take a new one now and then.
       if (round % 50 === 0) fresh = volume.reopen();
@@ -189,12 +199,14 @@ describe('damaged media', () => {
         words[at] = value;
         what.push(`block ${Math.floor(at / 1024)} word ${at % 1024} = ${value >>> 0}`);
       }
+      if (!isWanted(round)) continue;
+      seen++;
       if (attempt(fresh, repaired, `round ${round}, ${kind ?? 'anywhere'}: ${what.join(', ')}`)) found++;
       expect(touched(), `round ${round}: memory beside the media`).toBe(false);
     }
-    process.stdout.write(`damaged media: ${rounds} images, fsck found something in ${found}\n`);
+    process.stdout.write(`damaged media: ${seen} images, fsck found something in ${found}\n`);
     // The rest hit names, times, free room and what the media do not vouch for.
-    expect(found).toBeGreaterThan(rounds / 4);
+    expect(found).toBeGreaterThan(seen / 4);
   });
 
   it('pointers to the wrong places are not followed', { timeout: 600_000 }, () => {

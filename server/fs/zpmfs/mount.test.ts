@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { zus_inode } from '../../abi/layout.ts';
+import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { checkFileSystem, memorySource } from './check.ts';
 import * as f from './format.ts';
 import { repairFileSystem } from './repair.ts';
@@ -95,6 +96,35 @@ describe('a mount after a clean unmount', () => {
     fs.unmount();
     // And the next mount looks at all of them again.
     expect(superblock(volume)[f.SB_SAVED_BLOCK]).toBe(0);
+  });
+});
+
+describe('a directory that says it has no link', () => {
+  it.each([
+    ['the root', (_fs: FakeMount, volume: Volume) => fsRootWord(volume)],
+    ['one with names in it', (fs: FakeMount) => fs.inode('/d').dpp / 4],
+  ])('is damage, not a file that was open: %s', (what, find) => {
+    const volume = populated();
+    const fs = volume.kernel.mount();
+    const at = find(fs, volume);
+    fs.unmount();
+    words(volume)[at + f.I_NLINK] = 0;
+    superblock(volume)[f.SB_SAVED_BLOCK] = 0;
+    const before = volume.bytes.slice();
+    if (what === 'the root') {
+      expect(() => volume.kernel.mount()).toThrow('EUCLEAN');
+      expect(Buffer.compare(volume.bytes, before)).toBe(0);
+    } else {
+      const damaged = volume.kernel.mount();
+      expect(() => damaged.list('/d')).toThrow('EUCLEAN');
+      damaged.unmount();
+    }
+    const { result, mended } = repairFileSystem(memorySource(volume.bytes));
+    expect(result.problems.map(String)).toEqual([]);
+    expect(mended.map(String).join()).toMatch(/inode \d+: has 0 links, should have [23]/);
+    const again = volume.kernel.mount();
+    expect(again.readText('/d/file7')).toBe('content 7');
+    again.unmount();
   });
 });
 

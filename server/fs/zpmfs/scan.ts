@@ -34,6 +34,7 @@ import {
   MAP_PRESENT,
   MAP_SHARED,
   MAX_FILE_SIZE,
+  ROOT_INODE,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
@@ -43,6 +44,7 @@ import {
   SYMLINK_INLINE_BYTES,
   SYMLINK_MAX_BYTES,
   TWO_32,
+  X_ENTRIES,
   X_MAP_HEIGHT,
   X_MAP_ROOT,
   X_STATE,
@@ -224,6 +226,10 @@ export class Scanner {
     const size = pmem.load(ib, iw + I_SIZE) + pmem.load(ib, iw + I_SIZE + 1) * TWO_32;
     if (size > MAX_FILE_SIZE) return 'size';
     if (pmem.load(ib, iw + I_BLOCKS + 1) !== 0) return 'block count';
+    // Neither the root nor what has names in it is ever without a link.
+    const isLinked =
+      pmem.load(ib, iw + I_NLINK) > 0 || (index !== ROOT_INODE && pmem.load(ib, iw + X_ENTRIES) === 0);
+    if ((mode & S_IFMT) === S_IFDIR && !isLinked) return 'links';
     const xattrs = this.scanXattrs(index, ib, iw);
     if (xattrs !== null) return xattrs;
     const type = mode & S_IFMT;
