@@ -197,28 +197,24 @@ static void take_pages_out(struct zuf_channel *ch, struct zuf_op *op)
 	zuf_count_pages(ZUF_PAGES_WINDOW, -(long)op->nr_pages);
 }
 
-/* The ZT is back: finish what it had. */
-static void finish_current(struct zuf_channel *ch)
+/* The ZT is back: take what it had, with the reply. NULL for nothing. */
+static struct zuf_op *take_back(struct zuf_channel *ch)
 {
 	struct zuf_cpu *zc = ch->cpu;
 	struct zuf_op *op;
-	int err;
 
 	spin_lock(&zc->lock);
 	op = ch->op;
 	ch->op = NULL;
 	spin_unlock(&zc->lock);
 	if (!op)
-		return;
+		return NULL;
 
 	op->at[ZUF_AT_REPLIED] = local_clock();
 	take_pages_out(ch, op);
-	err = copy_reply(ch, op);
-	trace_zuf_reply(ch->cpu->nr, ch->no, op, err);
-
-	spin_lock(&zc->lock);
-	zuf_finish_op(zc, op, err);
-	spin_unlock(&zc->lock);
+	op->err = copy_reply(ch, op);
+	trace_zuf_reply(ch->cpu->nr, ch->no, op, op->err);
+	return op;
 }
 
 static void tell_break(struct zuf_channel *ch)
@@ -230,8 +226,12 @@ static void tell_break(struct zuf_channel *ch)
 	hdr->in_len = sizeof(*hdr);
 }
 
-/* True when the ZT has to go back: with *op, or with *err. */
-static bool look_for_op(struct zuf_channel *ch, struct zuf_op **op, int *err)
+/*
+ * Let the task of @back go on, and look for the next. True when the ZT has to
+ * go back: with *op, or with *err.
+ */
+static bool look_for_op(struct zuf_channel *ch, struct zuf_op *back,
+			struct zuf_op **op, int *err)
 {
 	struct zuf_cpu *zc = ch->cpu;
 	bool stop;
@@ -239,6 +239,8 @@ static bool look_for_op(struct zuf_channel *ch, struct zuf_op **op, int *err)
 	*op = NULL;
 	*err = 0;
 	spin_lock(&zc->lock);
+	if (back)
+		zuf_finish_op(zc, back, back->err);
 	if (!ch->broken && !ch->zapping)
 		*op = list_first_entry_or_null(&zc->queue, struct zuf_op,
 					       queue);
@@ -257,14 +259,16 @@ static bool look_for_op(struct zuf_channel *ch, struct zuf_op **op, int *err)
 }
 
 /* Next operation, or NULL with *err set: 0 for a break, -EINTR. */
-static struct zuf_op *take_op(struct zuf_channel *ch, int *err)
+static struct zuf_op *take_op(struct zuf_channel *ch, struct zuf_op *back,
+			      int *err)
 {
 	struct zuf_op *op;
 
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
-		if (look_for_op(ch, &op, err))
+		if (look_for_op(ch, back, &op, err))
 			break;
+		back = NULL;
 		schedule();
 	}
 	__set_current_state(TASK_RUNNING);
@@ -321,9 +325,10 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 
 	take_pages_out(ch, op);
 	op->put_sent = false;
-	spin_lock(&zc->lock);
-	zuf_finish_op(zc, op, -EIO);
-	spin_unlock(&zc->lock);
+	/* Pushed off its CPU, or without a window: others can do it. */
+	if (err == -EXDEV || err == -ENXIO)
+		break_channel(ch, false);
+	zuf_pass_on(ch->root, zc, op, READ_ONCE(ch->broken) ? 0 : -EIO);
 	return -EIO;
 }
 
@@ -344,20 +349,20 @@ static bool on_own_cpu(struct zuf_channel *ch)
  */
 int zuf_channel_wait(struct zuf_channel *ch)
 {
-	struct zuf_op *op;
+	struct zuf_op *op, *back;
 	int err;
 
 	if (current != ch->zt)
 		return -EPERM;
-	finish_current(ch);
-	if (!READ_ONCE(ch->broken)) {
-		if (!zuf_window_ready(&ch->window))
-			return -ENXIO;
-		if (!on_own_cpu(ch))
-			break_channel(ch, true);
-	}
+	/* Without a window it never had an operation. */
+	if (!zuf_window_ready(&ch->window) && !READ_ONCE(ch->broken))
+		return -ENXIO;
+	back = take_back(ch);
+	if (!on_own_cpu(ch))
+		break_channel(ch, true);
 	do {
-		op = take_op(ch, &err);
+		op = take_op(ch, back, &err);
+		back = NULL;
 		if (!op) {
 			if (!err)
 				tell_break(ch);

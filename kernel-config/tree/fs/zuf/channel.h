@@ -77,6 +77,8 @@ struct zuf_channel {
 };
 
 void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err);
+void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
+		 int err);
 void zuf_requeue_all(struct zuf_root *root, struct zuf_cpu *zc);
 
 #endif /* _FS_ZUF_CHANNEL_H */

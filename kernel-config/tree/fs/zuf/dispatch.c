@@ -101,6 +101,26 @@ void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err)
 	wake_up_process(op->task);
 }
 
+/**
+ * zuf_pass_on - an operation can not be served where it is
+ * @root: the zuf-root
+ * @zc: its CPU
+ * @op: the operation, not queued
+ * @err: it can not be served at all; 0 if by another ZT
+ */
+void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
+		 int err)
+{
+	WRITE_ONCE(op->channel, NULL);
+	if (!err)
+		err = enqueue_op(root, op, zc->nr);
+	if (!err)
+		return;
+	spin_lock(&zc->lock);
+	zuf_finish_op(zc, op, err);
+	spin_unlock(&zc->lock);
+}
+
 /* The first in the queue of a CPU that has no ZT, marked as taken. */
 static struct zuf_op *take_stranded(struct zuf_cpu *zc)
 {
@@ -124,13 +144,8 @@ void zuf_requeue_all(struct zuf_root *root, struct zuf_cpu *zc)
 {
 	struct zuf_op *op;
 
-	while ((op = take_stranded(zc))) {
-		if (!enqueue_op(root, op, zc->nr))
-			continue;
-		spin_lock(&zc->lock);
-		zuf_finish_op(zc, op, -EIO);
-		spin_unlock(&zc->lock);
-	}
+	while ((op = take_stranded(zc)))
+		zuf_pass_on(root, zc, op, 0);
 }
 
 /* ---- giving up ---- */

@@ -270,7 +270,7 @@ const struct file_operations zuf_file_operations = {
 	.remap_file_range = zuf_remap_file_range,
 	.copy_file_range = zuf_copy_file_range,
 	.fadvise	= zuf_fadvise,
-	.fop_flags	= FOP_MMAP_SYNC,
+	.fop_flags	= FOP_MMAP_SYNC | FOP_BUFFER_RASYNC | FOP_BUFFER_WASYNC,
 };
 
 const struct inode_operations zuf_file_inode_operations = {

@@ -124,14 +124,16 @@ static const struct vm_operations_struct grab_vm_ops = {
  */
 int zuf_grab_mmap(struct zuf_file *zf, struct vm_area_struct *vma)
 {
+	/* Takes the lock of the VMA, under which faults take that of the file. */
+	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTCOPY |
+			  VM_DONTDUMP);
+	vma->vm_ops = &grab_vm_ops;
+
 	guard(mutex)(&zf->lock);
 	if (!zf->sbi)
 		return -ENXIO;
 	if (vma->vm_pgoff + vma_pages(vma) > zf->sbi->t1->blocks)
 		return -EINVAL;
-	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTCOPY |
-			  VM_DONTDUMP);
-	vma->vm_ops = &grab_vm_ops;
 	return 0;
 }
 

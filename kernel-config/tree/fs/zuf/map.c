@@ -202,20 +202,17 @@ static bool mapped_elsewhere(struct inode *inode, struct zuf_t1 *t1,
 /**
  * zuf_is_mapped_here - does fs/dax know a block as the one at its place
  * @inode: the file
- * @io: what zuf_get_blocks() returned
- * @n: which of the blocks
+ * @run: blocks
+ * @n: which of them
+ * @index: its place
  */
-bool zuf_is_mapped_here(struct inode *inode, const struct zufs_ioc_IO *io,
-			unsigned int n)
+bool zuf_is_mapped_here(struct inode *inode, const struct zuf_blocks *run,
+			unsigned int n, pgoff_t index)
 {
 	struct zuf_t1 *t1 = ZUF_SB(inode->i_sb)->t1;
-	pgoff_t index = (io->filepos >> PAGE_SHIFT) + n;
-	struct zuf_blocks run;
 
-	if (!zuf_next_blocks(t1, io, n, &run) || !run.dev)
-		return false;
-	return pfn_to_page(zuf_t1_pfn(t1, run.dev, run.block))->mapping &&
-	       !mapped_elsewhere(inode, t1, &run, 0, index);
+	return pfn_to_page(zuf_t1_pfn(t1, run->dev, run->block + n))->mapping &&
+	       !mapped_elsewhere(inode, t1, run, n, index);
 }
 
 /*

@@ -114,19 +114,33 @@ static void drop_clean(struct address_space *mapping, pgoff_t first,
 					      first + count - 1);
 }
 
-/* Ask for the blocks of a write fault. What fs/dax has there is theirs. */
+/* What is mapped for writing is where fs/dax has it, whatever the server says. */
+static int check_dirty(struct inode *inode, const struct zuf_blocks *run,
+		       pgoff_t first, pgoff_t index)
+{
+	if (!is_dirty(inode->i_mapping, index) ||
+	    (index - first < run->count &&
+	     zuf_is_mapped_here(inode, run, index - first, index)))
+		return 0;
+	zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
+	return -EIO;
+}
+
+/* Ask for the blocks of a write fault. */
 static struct zufs_ioc_IO *get_writable(struct inode *inode, pgoff_t first,
 					unsigned int count, pgoff_t index)
 {
-	struct address_space *mapping = inode->i_mapping;
+	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
 	struct zufs_ioc_IO *io;
+	struct zuf_blocks run;
 
 	io = zuf_get_blocks(inode, (loff_t)first << PAGE_SHIFT, count,
 			    ZUFS_RW_MMAP | ZUFS_RW_WRITE);
-	if (IS_ERR(io) || !is_dirty(mapping, index) ||
-	    zuf_is_mapped_here(inode, io, index - first))
+	if (IS_ERR(io))
 		return io;
-	zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
+	zuf_next_blocks(sbi->t1, io, 0, &run);
+	if (!check_dirty(inode, &run, first, index))
+		return io;
 	zuf_put_blocks(inode, io);
 	return ERR_PTR(-EIO);
 }
@@ -153,7 +167,9 @@ static vm_fault_t write_fault(struct vm_fault *vmf, unsigned int order)
 	drop_clean(inode->i_mapping, first, 1U << order, vmf->pgoff);
 	/* Nothing will move. */
 	if (!memory && zuf_extents_find(inode, first, 1U << order, true, &run))
-		return dax_fault(vmf, order, &zuf_write_iomap_ops);
+		return check_dirty(inode, &run, first, vmf->pgoff) ?
+		       VM_FAULT_SIGBUS :
+		       dax_fault(vmf, order, &zuf_write_iomap_ops);
 	zuf_extents_block(inode, from, to, true);
 	io = get_writable(inode, first, 1U << order, vmf->pgoff);
 	if (IS_ERR(io)) {

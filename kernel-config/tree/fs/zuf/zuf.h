@@ -525,8 +525,8 @@ void zuf_make_put(struct zufs_ioc_IO *io);
 void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io);
 bool zuf_next_blocks(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
 		     unsigned int at, struct zuf_blocks *run);
-bool zuf_is_mapped_here(struct inode *inode, const struct zufs_ioc_IO *io,
-			unsigned int n);
+bool zuf_is_mapped_here(struct inode *inode, const struct zuf_blocks *run,
+			unsigned int n, pgoff_t index);
 ssize_t zuf_extents_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 		       bool write);
 bool zuf_extents_find(struct inode *inode, u64 first, unsigned int count,
