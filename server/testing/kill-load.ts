@@ -90,7 +90,6 @@ export function work(mount: string, worker: number, round: number): void {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     if (!GONE.has(code)) throw error;
   }
-  process.disconnect?.();
 }
 
 /** In pieces, sometimes over something older, sometimes under another name first. */

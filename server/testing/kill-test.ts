@@ -19,6 +19,8 @@ const EXIT = { OK: 0, BROKEN: 1, CANNOT: 2 } as const;
 /** What an application may take to see that its server is gone. */
 const END_SECONDS = 30;
 const WORK = '--work';
+/** What a worker says when it has seen that the server is gone. */
+const STOPPED = 'stopped';
 
 class BrokenError extends Error {}
 
@@ -32,7 +34,10 @@ interface Options {
 
 export async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === WORK) {
-    work(argv[1], Number(argv[2]), Number(argv[3]));
+    process.on('message', (round: number) => {
+      work(argv[1], Number(argv[2]), round);
+      process.send?.(STOPPED);
+    });
     return EXIT.OK;
   }
   try {
@@ -75,11 +80,11 @@ async function killAgainAndAgain(options: Options): Promise<void> {
   must('zus-service', ['start']);
   const promised = new Map<string, Promised>();
   let checked = 0;
+  await using applications = new Applications(options, promised);
+  must('mount', ['-t', 'zpmfs', devices[0], mount]);
   for (let round = 1; round <= rounds; round++) {
-    must('mount', ['-t', 'zpmfs', devices[0], mount]);
-    checked += check(mount, promised);
     forget(options, round - 2, promised);
-    const operations = await workAndKill(options, round, promised);
+    const operations = await applications.workAndKill(round);
     must('umount', [mount]);
     must('zus-service', ['start']);
     must('mount', ['-t', 'zpmfs', devices[0], mount]);
@@ -91,7 +96,9 @@ async function killAgainAndAgain(options: Options): Promise<void> {
     process.stdout.write(
       `round ${round}: ${operations} operations, then killed; ${promised.size} files promised and there; fsck clean\n`,
     );
+    must('mount', ['-t', 'zpmfs', devices[0], mount]);
   }
+  must('umount', [mount]);
   process.stdout.write(`${rounds} kills, ${checked} promised files looked at, all as they should be\n`);
 }
 
@@ -143,47 +150,68 @@ function check(mount: string, promised: ReadonlyMap<string, Promised>): number {
   return promised.size;
 }
 
-/** Let applications work, kill the server under them, and take down what they were promised. Returns what they did. */
-async function workAndKill(
-  { mount, seconds, workers }: Options,
-  round: number,
-  promised: Map<string, Promised>,
-): Promise<number> {
-  let operations = 0;
-  const children = Array.from({ length: workers }, (_, number) => {
-    const child = spawn(process.execPath, [process.argv[1], WORK, mount, String(number), String(round)], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+/** What works on the mount. The same processes in all rounds: starting them takes as long as what they do. */
+class Applications implements AsyncDisposable {
+  readonly #options: Options;
+  readonly #children: readonly ChildProcess[];
+  #operations = 0;
+
+  constructor(options: Options, promised: Map<string, Promised>) {
+    this.#options = options;
+    this.#children = Array.from({ length: options.workers }, (_, number) => {
+      const child = spawn(process.execPath, [process.argv[1], WORK, options.mount, String(number)], {
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      });
+      child.on('message', (message: Promised | typeof STOPPED) => {
+        if (message === STOPPED) return;
+        this.#operations += message.operations;
+        if (message.kind === 'promised') promised.set(message.name, message);
+        else promised.delete(message.name);
+      });
+      return child;
     });
-    const started = new Promise<void>((resolve) => child.once('message', () => resolve()));
-    child.on('message', (message: Promised) => {
-      operations = operations + message.operations;
-      if (message.kind === 'promised') promised.set(message.name, message);
-      else promised.delete(message.name);
-    });
-    return { child, started, ended: endOf(child) };
-  });
-  await Promise.all(children.map(({ started, ended }) => Promise.race([started, ended])));
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000 * (0.5 + Math.random())));
-  process.kill(Number(readFileSync('/run/zus.pid', 'utf8')), 'SIGKILL');
-  const timer = setTimeout(() => {
-    for (const { child } of children) child.kill('SIGKILL');
-  }, END_SECONDS * 1000);
-  const codes = await Promise.all(children.map(({ ended }) => ended));
-  clearTimeout(timer);
-  const stuck = codes.filter((code) => code !== 0).length;
-  if (operations === 0) throw new BrokenError(`round ${round}: nobody did anything`);
-  if (stuck > 0)
-    throw new BrokenError(
-      `round ${round}: ${stuck} of ${workers} applications did not end in order: ${codes.join(', ')}`,
-    );
-  return operations;
+  }
+
+  /** Let them work, and kill the server under them. Returns what they did. */
+  async workAndKill(round: number): Promise<number> {
+    this.#operations = 0;
+    const busy = this.#children.map((child) => next(child, (message) => message !== STOPPED));
+    const stopped = this.#children.map((child) => next(child, (message) => message === STOPPED));
+    for (const child of this.#children) child.send(round);
+    await Promise.all(busy);
+    await pause(this.#options.seconds * 1000 * (0.5 + Math.random()));
+    process.kill(Number(readFileSync('/run/zus.pid', 'utf8')), 'SIGKILL');
+    const late = pause(END_SECONDS * 1000).then(() => 'late' as const);
+    if ((await Promise.race([Promise.all(stopped), late])) === 'late')
+      throw new BrokenError(
+        `round ${round}: applications hang ${END_SECONDS} s after their server was killed`,
+      );
+    return this.#operations;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
+  }
 }
 
-function endOf(child: ChildProcess): Promise<number | string> {
-  return new Promise((resolve) => {
-    // Not 'exit': messages may still be on their way.
-    child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
+/** The next message of that kind; an error when the process ends instead. */
+function next(child: ChildProcess, isWanted: (message: Promised | typeof STOPPED) => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (message: Promised | typeof STOPPED): void => {
+      if (!isWanted(message)) return;
+      child.off('message', look);
+      child.off('exit', fail);
+      resolve();
+    };
+    const fail = (code: number | null, signal: string | null): void =>
+      reject(new BrokenError(`an application ended with ${code ?? signal}`));
+    child.on('message', look);
+    child.on('exit', fail);
   });
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
