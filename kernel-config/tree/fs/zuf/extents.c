@@ -298,17 +298,6 @@ static unsigned long count_extents(struct shrinker *shrinker,
 	return atomic_long_read(&nr_extents);
 }
 
-/* False when somebody is at them. */
-static bool try_drop_all(struct zuf_extents *es, unsigned long *gone)
-{
-	if (!write_trylock(&es->lock))
-		return false;
-	*gone += es->count;
-	drop_range(es, 0, U64_MAX, false);
-	write_unlock(&es->lock);
-	return true;
-}
-
 /* All of one file after the other, the oldest ones first. */
 static unsigned long scan_extents(struct shrinker *shrinker,
 				  struct shrink_control *sc)
@@ -320,8 +309,11 @@ static unsigned long scan_extents(struct shrinker *shrinker,
 	list_for_each_entry_safe(es, next, &lru, lru) {
 		if (gone >= sc->nr_to_scan)
 			break;
-		if (try_drop_all(es, &gone))
-			list_del_init(&es->lru);
+		write_lock(&es->lock);
+		gone += es->count;
+		drop_range(es, 0, U64_MAX, false);
+		write_unlock(&es->lock);
+		list_del_init(&es->lru);
 	}
 	spin_unlock(&lru_lock);
 	return gone ?: SHRINK_STOP;
