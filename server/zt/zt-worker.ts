@@ -2,12 +2,11 @@
 
 /** A ZT: the thread that serves the operations of one CPU and channel. */
 
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import type { FileSystem, MountedFileSystem } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { loadAddon } from '../native/load.ts';
+import { collectGarbage } from './collect-garbage.ts';
 import { Dispatcher } from './dispatch.ts';
 import { KernelTransport } from './kernel-transport.ts';
 import { createLog, type Log } from './log.ts';
@@ -78,13 +77,6 @@ function serve(
     if (!ready) control.ztReady();
     control.ztStopped();
   }
-}
-
-/** What loading and warming up left behind would stay for good: nothing that comes later makes V8 look at it. */
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  const collect: unknown = runInNewContext('gc');
-  if (typeof collect === 'function') collect();
 }
 
 function bind(addon: Addon, cpu: number): boolean {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { FakeKernel, type FakeMount } from '../../zt/fake-kernel.ts';
 import { checkFileSystem, memorySource } from './check.ts';
 import { BLOCK_SIZE } from './format.ts';
@@ -8,8 +8,11 @@ import { makeFileSystem } from './make.ts';
 import { addon } from './test-volume.ts';
 import { zpmfs } from './zpmfs.ts';
 
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
+
 const MIB = 1 << 20;
-const DEVICE = 64 * MIB;
+const DEVICE = 32 * MIB;
 
 /** Two nodes with a device and two CPUs each. */
 function start(): { kernel: FakeKernel; fs: FakeMount } {
@@ -37,7 +40,7 @@ describe('arenas', () => {
     for (let n = 0; n < 40; n++) {
       kernel.cpu = n % 4;
       const name = `/file${n}`;
-      fs.writeFile(name, new Uint8Array(n % 8 === 0 ? 3 * MIB : 20_000).fill(n));
+      fs.writeFile(name, new Uint8Array(n % 8 === 0 ? MIB : 20_000).fill(n));
       names[n % 4].push(name);
     }
     const ranges = names.map((own) => places(fs, own)).map((own) => [Math.min(...own), Math.max(...own)]);
@@ -61,15 +64,15 @@ describe('arenas', () => {
       for (; ; files++) fs.writeFile(`/file${files}`, new Uint8Array(MIB).fill(files));
     }).toThrow('ENOSPC');
     // All there is but the reserve, though it began with a quarter.
-    expect(files).toBeGreaterThan(118);
+    expect(files).toBeGreaterThan(55);
     expect(Math.max(...places(fs, [`/file${files - 1}`]))).toBeGreaterThan(DEVICE);
     let whole = 0;
     for (let n = 0; n < files; n++) {
       const data = fs.readFile(`/file${n}`);
-      expect(data.every((byte) => byte === (n & 0xff))).toBe(true);
+      expect(Buffer.compare(data, new Uint8Array(data.length).fill(n))).toBe(0);
       if (data.length === MIB) whole++;
     }
-    expect(whole).toBeGreaterThan(118);
+    expect(whole).toBeGreaterThan(55);
     fs.unmount();
     expect(checkFileSystem(memorySource(kernel.memory)).problems.map(String)).toEqual([]);
   });

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { FLAG } from '../../abi/layout.ts';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { RENAME } from '../../zt/fake-mount.ts';
 import { checkMemory, createVolume } from './test-volume.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 const FSGETXATTR = 0x801c581f;
 const FSSETXATTR = 0x401c5820;

@@ -5,9 +5,9 @@ import { CrashRun } from './test-crash.ts';
 import { Random } from './test-model.ts';
 import { use, WORKLOADS, type Workload } from './test-workloads.ts';
 
-/** ZPMFS_LONG=1 looks at 2,000 pairs, all four settings, more images of each, and deletes everything in every one. */
+/** ZPMFS_LONG=1 looks at 2,000 pairs, all operations in all four settings, and four images at each fence. */
 const long = process.env.ZPMFS_LONG !== undefined;
-const pairs = long ? 2000 : 12;
+const pairs = long ? 2000 : 8;
 
 const totals = { runs: 0, images: 0, fences: 0, recoveries: 0, deleted: 0 };
 
@@ -30,10 +30,10 @@ function createRun(used: boolean, cpus: number, seed: number): CrashRun {
   const run = new CrashRun({
     cpus,
     seed,
-    samples: long ? 6 : 1,
+    samples: long ? 2 : 1,
     extremes: long,
     recoveryEvery: long ? 8 : 16,
-    deleteEvery: long ? 1 : 4,
+    deleteEvery: 4,
   });
   if (used) run.quietly(use);
   run.keep();
@@ -67,16 +67,16 @@ const SETTINGS = [
 describe.each(long ? SETTINGS : SETTINGS.slice(0, 2))('a power failure in %s', (_, used, cpus) => {
   const run = createRun(used, cpus, 1);
   afterAll(() => count(run));
-  it.each(WORKLOADS.map((workload, n) => [workload.name, workload, n] as const))(
-    'leaves "%s" done or not done',
-    { timeout: 600_000 },
-    (_name, workload, n) => {
-      run.reset();
-      const before = run.images;
-      crash(run, cpus, workload, '/w', n);
-      expect(run.images - before).toBeGreaterThanOrEqual(2);
-    },
+  // By turns, when there is little time: each operation in one of the settings.
+  const wanted = WORKLOADS.map((workload, n) => [workload.name, workload, n] as const).filter(
+    ([, , n]) => long || n % 2 === (used ? 1 : 0),
   );
+  it.each(wanted)('leaves "%s" done or not done', { timeout: 600_000 }, (_name, workload, n) => {
+    run.reset();
+    const before = run.images;
+    crash(run, cpus, workload, '/w', n);
+    expect(run.images - before).toBeGreaterThanOrEqual(2);
+  });
 });
 
 describe('a power failure in pairs of operations', () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { zus_inode } from '../../abi/layout.ts';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { checkFileSystem, memorySource } from './check.ts';
@@ -8,6 +8,9 @@ import * as f from './format.ts';
 import { repairFileSystem } from './repair.ts';
 import { putTransaction } from './test-damage.ts';
 import { createVolume, type Volume } from './test-volume.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 const PAGE = 4096;
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { checkFileSystem, memorySource } from './check.ts';
 import * as f from './format.ts';
 import { repairFileSystem } from './repair.ts';
 import { createVolume, type Volume } from './test-volume.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 const BYTES = 16 << 20;
 const FILES = 120;

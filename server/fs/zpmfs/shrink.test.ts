@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { FALLOC } from '../../zt/fake-mount.ts';
 import { X_MAP_HEIGHT } from './format.ts';
 import { checkMemory, createVolume } from './test-volume.ts';
+
+// Machines that do other things as well are slow at times.
+vi.setConfig({ testTimeout: 60_000 });
 
 const PAGE = 4096;
 const GIB = 2 ** 30;

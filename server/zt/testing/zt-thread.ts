@@ -6,6 +6,7 @@ import { GCProfiler, getHeapSpaceStatistics } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadFileSystems } from '../../fs/index.ts';
 import { loadAddon } from '../../native/load.ts';
+import { collectGarbage } from '../collect-garbage.ts';
 import { FakeKernel } from '../fake-kernel.ts';
 import { runZt } from '../zt-loop.ts';
 import { CommandMix, countLatency, latencyPercentile } from './command-mix.ts';
@@ -63,6 +64,8 @@ fs.unlink('/mix/file');
 fs.rmdir('/mix');
 const mix = new CommandMix(kernel, fs, data.operations);
 
+// As the threads of the server do when they are warm.
+collectGarbage();
 const newSpace = () =>
   getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_used_size ?? 0;
 const profiler = new GCProfiler();
