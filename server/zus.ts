@@ -4,6 +4,7 @@
 
 import { isMainThread, workerData } from 'node:worker_threads';
 import { loadFileSystems } from './fs/index.ts';
+import { helpWorker } from './zt/helpers.ts';
 import { mountWorker } from './zt/mount-worker.ts';
 import type { ThreadData } from './zt/threads.ts';
 import { ztWorker } from './zt/zt-worker.ts';
@@ -15,5 +16,6 @@ if (isMainThread) {
 } else {
   const data = workerData as ThreadData;
   if (data.role === 'mount') await mountWorker(data, loadFileSystems);
+  else if (data.role === 'help') await helpWorker(data, loadFileSystems);
   else await ztWorker(data, loadFileSystems);
 }

@@ -62,6 +62,27 @@ export interface MountRequest {
   readonly log: (level: 'error' | 'warn' | 'info' | 'debug', message: string) => void;
   /** Not there in tests that call `mount` themselves. */
   readonly server?: ServerFacts;
+  /** For a mount that has much to read, if the file system has a `help`. */
+  readonly helpers?: Helpers;
+}
+
+/** Threads that share in what a mount has to do. */
+export interface Helpers {
+  /**
+   * Call `help` of the file system in several threads, each for its part of `things`; the caller sleeps meanwhile. False: they
+   * are too few for that to pay, and nothing was done. Throws `MountError` when one of them failed.
+   */
+  run(things: number, memory: MountMemory, shared: SharedArrayBuffer): boolean;
+}
+
+export interface HelpRequest {
+  readonly addon: Addon;
+  readonly memory: MountMemory;
+  readonly shared: SharedArrayBuffer;
+  /** Which of how many parts this thread does. */
+  readonly part: number;
+  readonly parts: number;
+  readonly log: MountRequest['log'];
 }
 
 export interface TickRequest {
@@ -176,6 +197,8 @@ export interface FileSystem {
    * first mount, so that they are compiled when it comes. Without it nothing is tried.
    */
   formatScratch?(addon: Addon, memory: MountMemory): void;
+  /** A helper thread of a mount: do a part of what `Helpers.run` asked for. */
+  help?(request: HelpRequest): void;
   /** Main thread, once a second while mounted: for what has to be done beside the operations. */
   tick?(request: TickRequest): void;
 }

@@ -14,7 +14,7 @@
  */
 
 import { FLAG, MOUNT_OP, zufs_ioc_hdr, zufs_ioc_mount } from '../abi/layout.ts';
-import type { FileSystem, MountMemory, Operation, ServerFacts } from '../fs/filesystem.ts';
+import type { FileSystem, Helpers, MountMemory, Operation, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { buildAddon } from '../native/build.ts';
 import { loadAddon } from '../native/load.ts';
@@ -47,6 +47,8 @@ export interface FakeKernelOptions {
   readonly cpuNodes?: readonly number[];
   readonly addon?: Addon;
   readonly log?: Log;
+  /** Threads that help with mounts; none unless given. */
+  readonly helpers?: (fileSystem: string) => Helpers;
   /** Play along with the fake kernel of another thread, over its mount, as its ZTs from number `firstZt` on. */
   readonly join?: { readonly mount: SharedMount; readonly firstZt: number };
 }
@@ -141,6 +143,7 @@ export class FakeKernel implements Disposable {
       grab: () => ({ memory: memoryOf(this.memoryAddress, devices), release: () => {} }),
       announce: (descriptor) => void this.#descriptors.set(descriptor.slot, descriptor),
       withdrawn: (slot) => void this.#descriptors.delete(slot),
+      ...(options.helpers === undefined ? {} : { helpers: options.helpers }),
     });
     for (let zt = 0; zt < cpus; zt++) {
       this.#zts.push(this.#createZt(zt, cpuNodes[zt], options.fileSystem, registry));

@@ -6,6 +6,7 @@ import { FLAG, MOUNT_OP, zufs_ioc_hdr, zufs_ioc_mount } from '../abi/layout.ts';
 import {
   type Errno,
   type FileSystem,
+  type Helpers,
   MountError,
   type MountMemory,
   type MountRequest,
@@ -47,6 +48,8 @@ export interface MountTableOptions {
   /** Called before a mount becomes visible to the ZTs; here they start if this is the first. Throws `MountError`. */
   readonly announce: (descriptor: MountDescriptor) => void;
   readonly withdrawn: (slot: number) => void;
+  /** Threads that help to mount a type. */
+  readonly helpers?: (fileSystem: string) => Helpers;
 }
 
 interface Mounted {
@@ -185,8 +188,10 @@ export class MountTable {
   }
 
   #request(slot: number, mount: Omit<Mounted, 'shared'>): MountRequest {
-    const { addon, cpuNodes, server, log } = this.#options;
+    const { addon, cpuNodes, server, log, helpers } = this.#options;
     const name = mount.fileSystem.info.name;
+    const help =
+      mount.fileSystem.help === undefined || helpers === undefined ? {} : { helpers: helpers(name) };
     return {
       addon,
       memory: mount.grabbed.memory,
@@ -196,6 +201,7 @@ export class MountTable {
       cpuNodes,
       server,
       log: (level, message) => log(level, message, { fs: name, slot }),
+      ...help,
     };
   }
 }

@@ -7,12 +7,15 @@ import { IOCTL, zufs_ioc_hdr } from '../abi/layout.ts';
 import { type FileSystem, MountError } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { loadAddon } from '../native/load.ts';
+import { HelperThreads } from './helpers.ts';
 import { createLog, type Log } from './log.ts';
 import { type GrabbedMemory, type MountDescriptor, MountTable } from './mount-table.ts';
 import { MountRegistry } from './registry.ts';
 import { Control, type MountData, type ThreadMessage } from './threads.ts';
 import { isMountBreak, ZufError, ZufFile } from './zuf-root.ts';
 
+/** More only wait for memory. */
+const HELPERS_MAX = 8;
 const EINTR = 4;
 const EIO = 5;
 const EBUSY = 16;
@@ -93,6 +96,14 @@ class MountLoop {
       grab: (sbId) => this.#grab(sbId),
       announce: (descriptor) => this.#announce(descriptor),
       withdrawn: (slot) => send({ kind: 'unmounted', slot }),
+      helpers: (fileSystem) =>
+        new HelperThreads({
+          entry: new URL(data.entry),
+          addon: data.addon,
+          fileSystem,
+          threads: Math.min(data.zts.length, HELPERS_MAX),
+          logLevel: data.logLevel,
+        }),
     });
   }
 

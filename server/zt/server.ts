@@ -138,6 +138,7 @@ export class Server {
 
   get #common(): CommonData {
     return {
+      entry: this.#options.entry.href,
       addon: this.#options.addon,
       root: this.#options.root,
       fileSystems: this.#options.fileSystems.map(({ info }) => info.name),

@@ -4,10 +4,13 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import type { ServerFacts } from '../fs/filesystem.ts';
+import type { HelpData } from './helpers.ts';
 import type { LogLevel } from './log.ts';
 import type { MountDescriptor } from './mount-table.ts';
 
 export interface CommonData {
+  /** URL of the program, for threads that start others. */
+  readonly entry: string;
   /** Absolute path of the compiled addon. */
   readonly addon: string;
   /** Where zuf-root is mounted. */
@@ -39,7 +42,7 @@ export interface MountData extends CommonData {
   readonly zts: readonly MessagePort[];
 }
 
-export type ThreadData = ZtData | MountData;
+export type ThreadData = ZtData | MountData | HelpData;
 
 /** From a worker to the main thread. */
 export type ThreadMessage =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { CONST, FLAG } from '../../abi/layout.ts';
-import { MountError, type MountRequest, type MountResult } from '../filesystem.ts';
+import { type HelpRequest, MountError, type MountRequest, type MountResult } from '../filesystem.ts';
 import { Core } from './core.ts';
 import { decodeDeviceTable } from './device-table.ts';
 import { EINVAL, EROFS, EUCLEAN } from './errno.ts';
@@ -116,8 +116,7 @@ export function mount(request: MountRequest): MountResult {
     if (!scanner.claimMetadata(block)) throw unclean(`${what} overlaps something else`);
   }
   if (!scanner.claimInodeTable()) throw unclean('the inode table overlaps something else');
-  if (saved !== null) scanner.scanInodes(0, header[H_INODE_BLOCKS]);
-  for (const { index, what } of scanner.damaged) log('error', `zpmfs: inode ${index} is damaged: ${what}`);
+  const orphans = saved === null ? [] : scanAll(request, scanner, pmem, shared);
   countFree(shared, fixed.length + 1);
 
   const root = superblock.rootInode;
@@ -136,16 +135,16 @@ export function mount(request: MountRequest): MountResult {
   if (rootBlock === 0 || core.inodes.blockOf(root) < 0) throw unclean('the root directory is damaged');
   if ((core.mode(rootBlock, slotWord(root)) & S_IFMT) !== S_IFDIR) throw unclean('the root is no directory');
 
-  header[H_ORPHANS] = scanner.orphans.length;
+  header[H_ORPHANS] = orphans.length;
   if (!request.readOnly) {
     setState(pmem, STATE_IN_USE);
-    removeOrphans(core, scanner.orphans);
+    removeOrphans(core, orphans);
   }
   log(
     'info',
     `zpmfs: mounted${wasInUse ? ' after a crash' : ''}: ${header[H_INODE_BLOCKS] * INODES_PER_BLOCK - 1 - header[H_FREE_INODES]} inodes, ${header[H_FREE_BLOCKS]} of ${pmem.blocks} blocks free` +
-      (replayed + scanner.orphans.length > 0
-        ? `, ${replayed} transactions replayed, ${scanner.orphans.length} orphans removed`
+      (replayed + orphans.length > 0
+        ? `, ${replayed} transactions replayed, ${orphans.length} orphans ${request.readOnly ? 'left' : 'removed'}`
         : ''),
   );
   return {
@@ -154,6 +153,37 @@ export function mount(request: MountRequest): MountResult {
     capabilities: FLAG.ZUFS_FSC_ACL_ON,
     shared: shared.buffer,
   };
+}
+
+/** Look at all inodes, in several threads when there are many. Returns those without a name. */
+function scanAll(
+  request: MountRequest,
+  scanner: Scanner,
+  pmem: Pmem,
+  shared: SharedState,
+): readonly number[] {
+  const { header } = shared;
+  const tables = header[H_INODE_BLOCKS];
+  if (request.helpers?.run(tables * INODES_PER_BLOCK, request.memory, shared.buffer) === true)
+    return header[H_ORPHANS] > 0 ? findOrphans(pmem, shared) : [];
+  scanner.scanInodes(0, tables);
+  logDamage(scanner, request.log);
+  return scanner.orphans;
+}
+
+/** A thread's part of `scanAll`. */
+export function help({ addon, memory, shared: buffer, part, parts, log }: HelpRequest): void {
+  const shared = new SharedState(buffer, addon);
+  const { header } = shared;
+  const scanner = new Scanner(new Pmem(addon, memory.address, header[H_TOTAL_BLOCKS] * BLOCK_SIZE), shared);
+  const tables = header[H_INODE_BLOCKS];
+  scanner.scanInodes(Math.floor((tables * part) / parts), Math.floor((tables * (part + 1)) / parts));
+  logDamage(scanner, log);
+  Atomics.add(header, H_ORPHANS, scanner.orphans.length);
+}
+
+function logDamage(scanner: Scanner, log: MountRequest['log']): void {
+  for (const { index, what } of scanner.damaged) log('error', `zpmfs: inode ${index} is damaged: ${what}`);
 }
 
 /** What has to be done after a crash before anything is read. Returns how many transactions were replayed. */

@@ -7,7 +7,7 @@ import { Core } from './core.ts';
 import { Data } from './data.ts';
 import { FS_MAGIC, FS_NAME, MAX_FILE_SIZE, VERSION_MAJOR, VERSION_MINOR } from './format.ts';
 import { Lifecycle } from './lifecycle.ts';
-import { mount, remount, unmount } from './mount.ts';
+import { help, mount, remount, unmount } from './mount.ts';
 import { Namespace } from './namespace.ts';
 import { Share } from './share.ts';
 import { Space } from './space.ts';
@@ -159,5 +159,6 @@ export const zpmfs: FileSystem = {
   mount,
   unmount,
   remount,
+  help,
   attach: (request) => new Zpmfs(request),
 };
