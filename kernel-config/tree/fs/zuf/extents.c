@@ -209,14 +209,14 @@ static void add_reply(struct inode *inode, const struct zufs_ioc_IO *io,
 	for (at = 0; zuf_next_blocks(t1, io, at, &run); at += run.count) {
 		e = kmem_cache_alloc(extent_cache, GFP_NOFS | __GFP_NOWARN);
 		if (!e)
-			return;
+			break;
 		e->first = (io->filepos >> ZUF_BLOCK_SHIFT) + at;
 		e->end = e->first + run.count;
 		e->block = run.block;
 		e->dev = run.dev;
 		e->writable = run.writable;
 		if (!add_extent(es, e, generation))
-			return;
+			break;
 	}
 	add_to_lru(es);
 }

@@ -305,6 +305,22 @@ static int zuf_read_begin(struct inode *inode, loff_t pos, loff_t length,
 		     iomap, false);
 }
 
+/*
+ * The same for comparing two files, both locked: nothing moves anyway, and
+ * dax_dedupe_file_range_compare() does not end what it began last.
+ */
+static int zuf_compare_begin(struct inode *inode, loff_t pos, loff_t length,
+			     unsigned int flags, struct iomap *iomap,
+			     struct iomap *srcmap)
+{
+	int err = zuf_read_begin(inode, pos, length, flags, iomap, srcmap);
+
+	if (!err && iomap->private)
+		zuf_put_blocks(inode, iomap->private);
+	iomap->private = NULL;
+	return err;
+}
+
 /* write_fault() has asked already, if it had to. */
 static int zuf_write_begin(struct inode *inode, loff_t pos, loff_t length,
 			   unsigned int flags, struct iomap *iomap,
@@ -339,6 +355,11 @@ static int zuf_iomap_end(struct inode *inode, loff_t pos, loff_t length,
 const struct iomap_ops zuf_read_iomap_ops = {
 	.iomap_begin	= zuf_read_begin,
 	.iomap_end	= zuf_iomap_end,
+};
+
+/* What dedupe compares. */
+const struct iomap_ops zuf_compare_iomap_ops = {
+	.iomap_begin	= zuf_compare_begin,
 };
 
 /* Write faults: what is not there is allocated, what is shared is copied. */

@@ -72,7 +72,7 @@ static int prepare(struct file *in, loff_t pos_in, struct file *out,
 						     len, flags);
 	}
 	return dax_remap_file_range_prep(in, pos_in, out, pos_out, len, flags,
-					 &zuf_read_iomap_ops);
+					 &zuf_compare_iomap_ops);
 }
 
 /* Both inodes are locked. Returns the bytes done. */

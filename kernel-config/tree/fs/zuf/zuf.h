@@ -545,6 +545,7 @@ extern const struct file_operations zuf_file_operations;
 extern const struct address_space_operations zuf_aops;
 extern const struct iomap_ops zuf_read_iomap_ops;
 extern const struct iomap_ops zuf_write_iomap_ops;
+extern const struct iomap_ops zuf_compare_iomap_ops;
 
 ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter);
 ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter);
