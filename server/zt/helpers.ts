@@ -9,7 +9,7 @@ import { createLog, type LogLevel } from './log.ts';
 
 const EIO = 5;
 /** Below so many things to look at it takes longer to start a thread than to look. */
-const WORTHWHILE = 100_000;
+const WORTHWHILE = 500_000;
 /** Something is wrong with a thread that takes longer. */
 const LIMIT_MILLISECONDS = 3_600_000;
 
