@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FakeKernel, type FakeMount, KernelError } from '../../zt/fake-kernel.ts';
 import type { OperationMetrics } from '../../zt/metrics.ts';
@@ -77,6 +82,32 @@ describe('zstatfs', () => {
     kernel.tick();
     expect(Buffer.from(fs.readFile('/operations.json'))).not.toEqual(text);
     expect(Buffer.from(kernel.memory.subarray(at, at + text.length))).toEqual(text);
+  });
+
+  it('has a ring that a small program reads', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'zstatfs-'));
+    try {
+      const reader = join(directory, 'read-ring');
+      const source = fileURLToPath(new URL('read-ring.c', import.meta.url));
+      execFileSync('cc', ['-Wall', '-Wextra', '-Werror', '-O2', '-o', reader, source]);
+      const { kernel, fs } = start(1);
+      kernel.tick();
+      for (let i = 0; i < 7; i++) fs.statfs();
+      kernel.tick();
+      for (let i = 0; i < 4; i++) fs.exists('/absent');
+      kernel.tick();
+      const at = (fs.getBlocks('/ring', 0, 4096).blocks[0] ?? 0) * 4096;
+      const file = join(directory, 'ring');
+      writeFileSync(file, kernel.memory.subarray(at, at + 17 * 4096));
+      const lines = execFileSync(reader, [file, '2'], { encoding: 'utf8' }).trim().split('\n');
+      expect(lines).toHaveLength(2);
+      expect(lines[0]).toMatch(/^operations 7 errors 0 reads 0 writes 0 lookups 0 mean \d+ ns$/);
+      expect(lines[1]).toMatch(/^operations 4 errors 4 reads 0 writes 0 lookups 4 mean \d+ ns$/);
+      writeFileSync(file, new Uint8Array(17 * 4096));
+      expect(() => execFileSync(reader, [file, '1'], { stdio: 'pipe' })).toThrow('not a ring of zstatfs');
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('has a ring that can be read without a call', () => {
