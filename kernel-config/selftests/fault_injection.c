@@ -203,16 +203,20 @@ static int read_data(void)
 	return pread(fd, buffer, sizeof(buffer), 10) > 0 ? 0 : -1;
 }
 
+static int pipes[2] = { -1, -1 };
+
+static int empty_pipe(void)
+{
+	if (pipes[0] >= 0) {
+		close(pipes[0]);
+		close(pipes[1]);
+	}
+	return pipe(pipes);
+}
+
 static int splice_data(void)
 {
-	int pipes[2], err;
-
-	if (pipe(pipes))
-		return -1;
-	err = splice(fd, &(loff_t){ 0 }, pipes[1], NULL, 8192, 0) > 0 ? 0 : -1;
-	close(pipes[0]);
-	close(pipes[1]);
-	return err;
+	return splice(fd, &(loff_t){ 0 }, pipes[1], NULL, 8192, 0) > 0 ? 0 : -1;
 }
 
 static int cut(void)
@@ -250,7 +254,7 @@ static int test_data(void)
 	static const struct site sites[] = {
 		{ "write", NULL, write_data, NULL },
 		{ "read", NULL, read_data, NULL },
-		{ "splice", NULL, splice_data, NULL },
+		{ "splice", empty_pipe, splice_data, NULL },
 		{ "truncate", NULL, cut, NULL },
 		{ "setxattr", NULL, set_xattr, NULL },
 		{ "getxattr", NULL, get_xattr, NULL },
@@ -328,6 +332,7 @@ static int test_faults(void)
 	signal(SIGBUS, on_fault);
 	verdict = fail_each_allocation(sites);
 	signal(SIGBUS, SIG_DFL);
+	munmap(mapped, 8192);
 	close(fd);
 	return verdict;
 }
@@ -377,11 +382,11 @@ static int test_server(void)
 }
 
 static const struct test tests[] = {
-	{ "mount", test_mount },
 	{ "names", test_names },
 	{ "data", test_data },
 	{ "faults", test_faults },
 	{ "server", test_server },
+	{ "mount", test_mount },
 	{ "nothing is leaked", nothing_leaked },
 	{}
 };

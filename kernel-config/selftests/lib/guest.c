@@ -107,7 +107,7 @@ static int held(char *text, size_t size)
 
 int nothing_held(void)
 {
-	char text[256];
+	char text[256] = "no file " ZUF_DEBUG "/pages";
 	int i, some = 1;
 
 	for (i = 0; i < 200 && some > 0; i++) {

@@ -59,12 +59,9 @@ static int do_new_inode(struct zufs_ioc_new_inode *ioc, char *window)
 	if (!(ioc->flags & ZI_TMPFILE) &&
 	    *find_name(&m->nodes[dir], &ioc->str))
 		return -EEXIST;
-	for (i = 2; i < MAX_INODES && m->nodes[i].used; i++)
-		;
-	if (i == MAX_INODES)
+	i = alloc_node(m);
+	if (!i)
 		return -ENOSPC;
-	memset(&m->nodes[i], 0, sizeof(m->nodes[i]));
-	m->nodes[i].used = true;
 	zi = zi_of(m, i);
 	*zi = ioc->zi;
 	zi->i_ino = i;
@@ -107,13 +104,9 @@ static struct name *make_ghost(struct mount *m, unsigned int dir,
 			       const struct zufs_str *str)
 {
 	struct name *name = *find_name(&m->nodes[dir], str);
-	unsigned int i;
 
 	if (!name) {
-		for (i = 2; m->nodes[i].used; i++)
-			;
-		m->nodes[i].used = true;
-		add_name(m, dir, i, str);
+		add_name(m, dir, alloc_node(m), str);
 		name = *find_name(&m->nodes[dir], str);
 	}
 	/* Whatever was said of it before. */

@@ -47,6 +47,7 @@ struct mount *mount_create(char *t1, uint64_t blocks)
 	root->i_mtime = root->i_ctime = root->i_atime = now();
 	m->nodes[ROOT_INODE].used = true;
 	m->nodes[ROOT_INODE].parent = ROOT_INODE;
+	m->nr_nodes = ROOT_INODE + 1;
 	return m;
 }
 
@@ -68,10 +69,31 @@ void mount_free(struct mount *m)
 {
 	unsigned int i;
 
-	for (i = 0; i < MAX_INODES; i++)
+	for (i = 0; i < m->nr_nodes; i++)
 		free_node(&m->nodes[i]);
 	free(m->free_blocks);
 	free(m);
+}
+
+/**
+ * alloc_node - a number for a new inode
+ * @m: the mount
+ *
+ * Return: it, or 0 when there is none.
+ */
+unsigned int alloc_node(struct mount *m)
+{
+	unsigned int i;
+
+	for (i = ROOT_INODE + 1; i < m->nr_nodes && m->nodes[i].used; i++)
+		;
+	if (i == MAX_INODES)
+		return 0;
+	if (i == m->nr_nodes)
+		m->nr_nodes++;
+	memset(&m->nodes[i], 0, sizeof(m->nodes[i]));
+	m->nodes[i].used = true;
+	return i;
 }
 
 /* ---- blocks ---- */

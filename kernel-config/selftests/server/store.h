@@ -48,6 +48,7 @@ struct mount {
 	uint32_t *free_blocks;
 	uint64_t nr_free;
 	uint64_t next_pos;
+	unsigned int nr_nodes;	/* behind them none was ever used */
 	struct node nodes[MAX_INODES];
 };
 
@@ -84,6 +85,7 @@ uint64_t now(void);
 struct mount *mount_create(char *t1, uint64_t blocks);
 void mount_free(struct mount *m);
 
+unsigned int alloc_node(struct mount *m);
 uint32_t alloc_block(struct mount *m);
 uint32_t get_block(struct mount *m, unsigned int inode, uint64_t index,
 		   bool alloc, bool *fresh);
