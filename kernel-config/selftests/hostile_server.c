@@ -220,13 +220,17 @@ static int one_life(uint64_t operations)
 
 static int test_fuzzed(void)
 {
-	uint64_t total = count(6000, 200000), done = 0;
+	uint64_t total = count(6000, 200000), done = 0, said = 0;
 
 	server_hooks.before = put_right;
 	server_hooks.after = act;
 	while (done < total) {
 		CHECK_PASS(one_life(LIFE));
 		done += control->served;
+		if (done - said >= 20000) {
+			ktap_note("%llu operations", (unsigned long long)done);
+			said = done;
+		}
 	}
 	ktap_note("%llu operations of %llu servers", (unsigned long long)done,
 		  (unsigned long long)life_number);

@@ -70,7 +70,8 @@ mount -t devtmpfs dev /dev
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t tmpfs tmp /tmp
-echo 30 >/proc/sys/kernel/hung_task_timeout_secs
+# Long enough for kmemleak, whose scans wait for each other.
+echo 120 >/proc/sys/kernel/hung_task_timeout_secs
 number=0
 exec >/dev/ttyS1
 echo 'KTAP version 1'
