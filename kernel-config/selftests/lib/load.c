@@ -22,6 +22,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fixture.h"
+#include "guest.h"
 #include "load.h"
 
 #define NAMES		24
@@ -341,6 +342,20 @@ int load_start(struct load *load)
 	return PASS;
 }
 
+/* Where a task is that should have ended. */
+static int does_not_end(pid_t pid)
+{
+	static char text[4096];
+	char path[64], *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	if (read_text(path, text, sizeof(text)) > 0)
+		for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+			ktap_note("%d: %s", pid, line);
+	CHECK(!"tasks of a load come to an end");
+	return FAIL;
+}
+
 /**
  * load_wait - wait for all tasks
  * @load: started
@@ -355,7 +370,8 @@ int load_wait(struct load *load, double limit, int codes[LOAD_TASKS_MAX])
 	int i, status;
 
 	for (i = 0; i < load->tasks; i++) {
-		CHECK(!wait_exit(load->pids[i], end - seconds() + 0.1, &status));
+		if (wait_exit(load->pids[i], end - seconds() + 0.1, &status))
+			return does_not_end(load->pids[i]);
 		codes[i] = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	}
 	return PASS;
@@ -374,7 +390,7 @@ int load_stop(struct load *load)
 
 	for (i = 0; i < load->tasks; i++)
 		kill(load->pids[i], SIGKILL);
-	CHECK_PASS(load_wait(load, 20, codes));
+	CHECK_PASS(load_wait(load, LOAD_STOP_LIMIT, codes));
 	for (i = 0; i < load->tasks; i++)
 		CHECK(codes[i] != LOAD_WRONG);
 	return PASS;

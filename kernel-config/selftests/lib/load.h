@@ -11,6 +11,11 @@
 #include "ktap.h"
 
 #define LOAD_TASKS_MAX	16
+/*
+ * Seconds that killed tasks may take. A server that does not answer costs each
+ * of them a few for an operation, and more for what it has open.
+ */
+#define LOAD_STOP_LIMIT	60
 
 /**
  * struct load - tasks under way

@@ -140,6 +140,9 @@ static int do_seek(struct zufs_ioc_seek *ioc)
 	uint64_t size = zi_of(m, n)->i_size, pos = ioc->offset_in;
 	bool fresh;
 
+	/* It lies where lies may have changed it: not without end. */
+	if (size > MAX_FILE_BLOCKS * BLOCK)
+		size = MAX_FILE_BLOCKS * BLOCK;
 	for (; pos < size; pos = (pos / BLOCK + 1) * BLOCK)
 		if (!!get_block(m, n, pos / BLOCK, false, &fresh) ==
 		    (ioc->whence == SEEK_DATA))
