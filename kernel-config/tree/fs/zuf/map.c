@@ -235,12 +235,40 @@ static bool shared_run(struct inode *inode, struct zuf_t1 *t1, pgoff_t index,
 	return shared;
 }
 
+/*
+ * What is mapped for writing is read where it is: fs/dax would keep its entry,
+ * but put the block of @run into the page table. Cuts @run before such a place.
+ */
+static bool dirty_has_moved(struct inode *inode, pgoff_t index,
+			    struct zuf_blocks *run)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned int n;
+
+	if (!mapping_tagged(mapping, PAGECACHE_TAG_DIRTY))
+		return false;
+	for (n = 0; n < run->count; n++)
+		if (xa_get_mark(&mapping->i_pages, index + n,
+				PAGECACHE_TAG_DIRTY) &&
+		    (!run->dev ||
+		     !zuf_is_mapped_here(inode, run, n, index + n)))
+			break;
+	if (!n)
+		return true;
+	run->count = n;
+	return false;
+}
+
 static int fill_iomap(struct inode *inode, pgoff_t index,
 		      struct zuf_blocks *run, struct iomap *iomap, bool write)
 {
 	struct zuf_t1 *t1 = ZUF_SB(inode->i_sb)->t1;
 	struct zuf_t1_dev *dev = run->dev ?: &t1->devs[0];
 
+	if (!write && dirty_has_moved(inode, index, run)) {
+		zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
+		return -EIO;
+	}
 	iomap->flags = 0;
 	if (shared_run(inode, t1, index, run)) {
 		if (write) {
