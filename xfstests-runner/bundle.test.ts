@@ -18,6 +18,7 @@ beforeEach(async () => {
     check: '#!/bin/bash\n',
     'common/rc': '_of_upstream() { echo upstream; }\n',
     'common/attr': 'true\n',
+    'common/report': 'true\n',
     'common/filter': 'true\n',
     'src/tool': 'ELF',
     'src/tool.c': 'int main;',
@@ -61,11 +62,15 @@ test('carries what tests need and nothing of the build', async () => {
   expect(names.filter((name) => /\.(c|o)$|^doc|^tests\/xfs/.test(name))).toEqual([]);
 });
 
-test('our functions come after those of common/rc and common/attr; the tree itself is untouched', async () => {
+test('our functions come after those of upstream; the tree itself is untouched', async () => {
   const { directory } = await unpacked();
-  for (const name of ['common/rc', 'common/attr']) {
-    const last = (await readFile(join(directory, name), 'utf8')).trim().split('\n').at(-1);
-    expect(last).toBe('. ./common/zufs-lab');
+  for (const [name, last] of [
+    ['common/rc', '. ./common/zufs-lab-timing'],
+    ['common/attr', '. ./common/zufs-lab'],
+    ['common/report', '. ./common/zufs-lab-report'],
+  ]) {
+    expect((await readFile(join(directory, name), 'utf8')).trim().split('\n').at(-1)).toBe(last);
+    execFileSync('test', ['-r', last.slice(2)], { cwd: directory });
   }
   expect(await readFile(join(directory, 'common/filter'), 'utf8')).toBe('true\n');
   expect(await readFile(join(tree, 'common/rc'), 'utf8')).not.toContain('zufs-lab');

@@ -15,11 +15,19 @@ const PARTS = ['check', 'randomize.awk', 'VERSION', 'common', 'src', 'ltp', 'tes
 /** What building leaves behind and no test reads. */
 const BUILD_ONLY = /(\.(c|h|o|lo|la|a|dep)|^Makefile|^\.dep|^\.libs)$/;
 
-/** Scripts that upstream's tests source and that our functions must come after: each sources ours as its last act. */
-const HOOKED = ['common/rc', 'common/attr'];
+/** Those of our shell files that upstream's scripts source, and where they lie in the bundle. */
+const SOURCED: ReadonlyMap<string, string> = new Map([
+  ['zpmfs.sh', 'common/zufs-lab'],
+  ['timing.sh', 'common/zufs-lab-timing'],
+  ['report.sh', 'common/zufs-lab-report'],
+]);
 
-/** Where our functions lie in the bundle. */
-const OUR_FUNCTIONS = 'common/zufs-lab';
+/** Upstream's scripts that source ours as their last act, so that our functions come after theirs. */
+const HOOKED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['common/rc', ['common/zufs-lab', 'common/zufs-lab-timing']],
+  ['common/attr', ['common/zufs-lab']],
+  ['common/report', ['common/zufs-lab-report']],
+]);
 
 /** Our own programs in the bundle, below this directory. */
 export const GUEST_SCRIPTS = 'zufs-lab';
@@ -66,7 +74,7 @@ export async function makeBundle(
     const path = join(tree, part);
     if (await stat(path).catch(() => undefined)) present.push(path);
   }
-  const inputs = ['layout 1', await cache.hashFiles(present), await cache.hashFiles([own.shell, own.tests])];
+  const inputs = ['layout 2', await cache.hashFiles(present), await cache.hashFiles([own.shell, own.tests])];
   const artefact = await cache.obtain('xfstests-bundle', inputs, context, async (directory) => {
     context.progress.update('packing xfstests for the guest');
     await writeBundle(tree, packageRoot, join(directory, 'xfstests.tar.gz'));
@@ -82,7 +90,7 @@ export async function writeBundle(tree: string, packageRoot: string, file: strin
   const filled = (async () => {
     for (const part of PARTS) await addTree(tar, join(tree, part), part);
     for (const name of (await readdir(own.shell)).sort()) {
-      const place = name === 'zpmfs.sh' ? OUR_FUNCTIONS : `${GUEST_SCRIPTS}/${name}`;
+      const place = SOURCED.get(name) ?? `${GUEST_SCRIPTS}/${name}`;
       await addFile(tar, join(own.shell, name), place);
     }
     await addTree(tar, own.tests, 'tests/runner');
@@ -117,7 +125,8 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
 async function addFile(tar: Pack, path: string, name: string): Promise<void> {
   const { mode } = await stat(path);
   let content: Buffer = await readFile(path);
-  if (HOOKED.includes(name)) content = Buffer.concat([content, Buffer.from(`\n. ./${OUR_FUNCTIONS}\n`)]);
+  const ours = HOOKED.get(name)?.map((file) => `. ./${file}\n`);
+  if (ours !== undefined) content = Buffer.concat([content, Buffer.from(`\n${ours.join('')}`)]);
   const executable = (mode & 0o100) !== 0 || basename(name).endsWith('.sh');
   tar.entry({ name, mode: executable ? 0o755 : 0o644, mtime: new Date(0) }, content);
 }

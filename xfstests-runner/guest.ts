@@ -12,7 +12,7 @@ import { CommandFailedError, LabError } from '../lab/errors.ts';
 import type { TaskContext } from '../lab/runtime/runtime.ts';
 import type { GuestExecOptions, GuestResult, Vm } from '../lab/vm/vm.ts';
 import { type Bundle, GUEST_SCRIPTS } from './bundle.ts';
-import type { FileSystemProfile, RunDevices } from './filesystems.ts';
+import { type FileSystemProfile, type RunDevices, sourceOf } from './filesystems.ts';
 
 /** Where the runner's things lie in the guest: below one directory of its root disk. */
 const GUEST_ROOT = '/var/lib/zufs-lab';
@@ -89,14 +89,16 @@ export async function prepareFileSystems(
   mounts: { readonly test: string; readonly scratch: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const device = devices.test[0] ?? '';
+  const device = sourceOf(profile, devices, 'test');
   await execChecked(vm, ['mkdir', '-p', mounts.test, mounts.scratch], { signal });
   await unmountAll(vm, mounts.scratch, signal);
   if (await isMounted(vm, profile, device, mounts.test, signal)) return;
   await unmountAll(vm, mounts.test, signal);
-  for (const name of devices.test) await execChecked(vm, ['wipefs', '-aq', name], { signal });
-  const options = profile.mkfsOptions(devices.test);
-  await execChecked(vm, ['mkfs', '-t', profile.fstyp, '--', ...options, device], { signal, input: 'y\n' });
+  if (profile.formatted) {
+    for (const name of devices.test) await execChecked(vm, ['wipefs', '-aq', name], { signal });
+    const options = profile.mkfsOptions(devices.test);
+    await execChecked(vm, ['mkfs', '-t', profile.fstyp, '--', ...options, device], { signal, input: 'y\n' });
+  }
   await mountTest(vm, profile, device, mounts.test, signal);
 }
 
@@ -108,7 +110,7 @@ export async function mountTestAgain(
   directory: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const device = devices.test[0] ?? '';
+  const device = sourceOf(profile, devices, 'test');
   if (await isMounted(vm, profile, device, directory, signal)) return;
   await mountTest(vm, profile, device, directory, signal);
 }

@@ -22,6 +22,8 @@ export interface InLabRequest extends Omit<XfstestsRequest, 'vms'> {
 export interface ReadyLab {
   readonly vm: GuestVm;
   readonly state: VmState;
+  /** Seconds that it took to get from kernel and image to here. */
+  readonly bootSeconds?: number;
 }
 
 /**
@@ -35,7 +37,11 @@ export async function runXfstestsInLab(
   given?: ReadyLab,
 ): Promise<[XfstestsResult, ...XfstestsResult[]]> {
   const { shards = 1, repeat = 1, build = false, ...rest } = request;
-  const profile = fileSystemProfile(request.fileSystem ?? context.config.mount.filesystem);
+  const profile = fileSystemProfile(
+    request.fileSystem ?? context.config.mount.filesystem,
+    context.packageRoot,
+    context.config.xfstests.filesystems,
+  );
   const contexts = Array.from({ length: shards }, (_, at) =>
     at === 0 ? context : shardContext(context, at + 1),
   );
@@ -80,10 +86,11 @@ class Labs implements AsyncDisposable {
     ];
   }
 
-  #labVm(context: LabContext, { vm, state }: ReadyLab): LabVm {
+  #labVm(context: LabContext, { vm, state, bootSeconds }: ReadyLab): LabVm {
     return {
       vm,
       state,
+      ...(bootSeconds === undefined ? {} : { bootSeconds }),
       devices: { test: state.testDevices, scratch: state.scratchDevices },
       revive: async () => {
         await endLab(context, context.name, context.stateDir, { keepLogs: true });
@@ -94,10 +101,12 @@ class Labs implements AsyncDisposable {
 
   async #open(context: LabContext): Promise<ReadyLab> {
     const running = this.#build ? undefined : await runningLab(context);
-    const lab = running ?? (await ensureVm(context, await obtainArtefacts(context)));
+    const artefacts = running ?? (await obtainArtefacts(context));
+    const from = performance.now();
+    const lab = 'vm' in artefacts ? artefacts : await ensureVm(context, artefacts);
     this.#opened.push(lab.vm);
     if (this.#profile.needsServer) await ensureMounted(context, { ...lab, booted: false });
-    return lab;
+    return { ...lab, bootSeconds: (performance.now() - from) / 1000 };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { fileSystemProfile } from './filesystems.ts';
+import { packageRoot } from '../lab/paths.ts';
+import { scratchDirectory } from '../lab/testing/scratch.ts';
+import { fileSystemProfile, sourceOf } from './filesystems.ts';
 import { localConfig } from './local-config.ts';
 
 /** What a shell has in its variables after sourcing `text`. */
@@ -17,7 +21,7 @@ const devices = { test: ['/dev/pmem0', '/dev/pmem2'], scratch: ['/dev/pmem1', '/
 
 test('zpmfs: first devices mounted, the others given to mkfs of scratch', () => {
   const text = localConfig({
-    fileSystem: fileSystemProfile('zpmfs'),
+    fileSystem: fileSystemProfile('zpmfs', packageRoot),
     devices,
     testDirectory: '/mnt/test',
     scratchMount: '/mnt/scratch',
@@ -38,7 +42,7 @@ test('zpmfs: first devices mounted, the others given to mkfs of scratch', () => 
 
 test('ext4 with dax: both mount option variables are the same; words survive the shell', () => {
   const text = localConfig({
-    fileSystem: fileSystemProfile('ext4-dax'),
+    fileSystem: fileSystemProfile('ext4-dax', packageRoot),
     devices,
     testDirectory: "/mnt/it's a $test",
     scratchMount: '/mnt/scratch',
@@ -61,5 +65,29 @@ test('ext4 with dax: both mount option variables are the same; words survive the
 });
 
 test('an unknown file system is named, with those there are', () => {
-  expect(() => fileSystemProfile('minix')).toThrow(/minix/);
+  expect(() => fileSystemProfile('minix', packageRoot)).toThrow(/minix/);
+});
+
+test('a file system of the user’s own: one entry in a YAML file, which may also replace one of ours', async () => {
+  const directory = await scratchDirectory();
+  const file = join(directory, 'mine.yaml');
+  writeFileSync(
+    file,
+    'filesystems:\n  - { name: ext4-plain, type: ext4, options: data=journal, mkfs: [-b, "1024"] }\n  - { name: tmpfs, type: tmpfs, options: size=1G, devices: false }\n',
+  );
+  const profile = fileSystemProfile('ext4-plain', packageRoot, [file]);
+  expect(profile).toMatchObject({ fstyp: 'ext4', mountOptions: '-o data=journal', needsServer: false });
+  expect(profile.mkfsOptions(devices.test)).toEqual(['-b', '1024']);
+  const replaced = fileSystemProfile('tmpfs', packageRoot, [file]);
+  expect(replaced).toMatchObject({ mountOptions: '-o size=1G', formatted: false });
+  expect([sourceOf(replaced, devices, 'test'), sourceOf(replaced, devices, 'scratch')]).toEqual([
+    'tmpfs_test',
+    'tmpfs_scratch',
+  ]);
+});
+
+test('a description that is none is refused with file and field', async () => {
+  const file = join(await scratchDirectory(), 'mine.yaml');
+  writeFileSync(file, 'filesystems:\n  - { name: mine, tpye: ext4 }\n');
+  expect(() => fileSystemProfile('mine', packageRoot, [file])).toThrow(/mine\.yaml: filesystems\.0/);
 });

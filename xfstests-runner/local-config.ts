@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import type { FileSystemProfile, RunDevices } from './filesystems.ts';
+import { type FileSystemProfile, type RunDevices, sourceOf } from './filesystems.ts';
 
 export interface LocalConfigInput {
   readonly fileSystem: FileSystemProfile;
@@ -23,9 +23,9 @@ export function localConfig(input: LocalConfigInput): string {
   const { fileSystem, devices } = input;
   const variables: Record<string, string> = {
     FSTYP: fileSystem.fstyp,
-    TEST_DEV: first(devices.test),
+    TEST_DEV: sourceOf(fileSystem, devices, 'test'),
     TEST_DIR: input.testDirectory,
-    SCRATCH_DEV: first(devices.scratch),
+    SCRATCH_DEV: sourceOf(fileSystem, devices, 'scratch'),
     SCRATCH_MNT: input.scratchMount,
     // Only scratch is ever formatted by `check`; the test file system is made before it starts.
     MKFS_OPTIONS: fileSystem.mkfsOptions(devices.scratch).join(' '),
@@ -40,12 +40,6 @@ export function localConfig(input: LocalConfigInput): string {
   };
   const lines = Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`);
   return `${lines.join('\n')}\n`;
-}
-
-function first(devices: readonly string[]): string {
-  const device = devices[0];
-  if (device === undefined) throw new TypeError('A file system under test needs at least one device.');
-  return device;
 }
 
 /** A word of the shell that stands for exactly `value`. */

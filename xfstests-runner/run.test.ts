@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { InterruptedError } from '../lab/errors.ts';
+import { packageRoot } from '../lab/paths.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import type { WatchdogTiming } from './attempt.ts';
 import { fileSystemProfile } from './filesystems.ts';
@@ -80,7 +81,7 @@ async function runOn(
       ...(options.expunged === undefined ? {} : { expunged: options.expunged }),
       bundle: { key: 'abc', file: join(root, 'bundle.tar.gz') },
       tests: options.tests ?? three,
-      fileSystem: fileSystemProfile('zpmfs'),
+      fileSystem: fileSystemProfile('zpmfs', packageRoot),
       mounts: { test: '/mnt/test', scratch: '/mnt/scratch' },
       testTimeout: options.limit ?? 60,
       directory,

@@ -21,11 +21,13 @@ import {
   fetchResults,
   GUEST_CONFIG,
   guestResults,
+  guestScript,
   mountTestAgain,
   prepareFileSystems,
   writeGuestFile,
 } from './guest.ts';
 import { localConfig } from './local-config.ts';
+import { recordPhase, timed } from './phases.ts';
 import { hasBadOutput, readResultXml, reconcile } from './result-files.ts';
 import type { TestOutcome } from './verdict.ts';
 
@@ -33,6 +35,8 @@ import type { TestOutcome } from './verdict.ts';
 export interface ShardVm {
   readonly vm: Vm;
   readonly devices: RunDevices;
+  /** Seconds that it took to come up; undefined when that is not known. */
+  readonly bootSeconds?: number;
   /**
    * A VM in place of one that was lost, mounted and ready; the rest of the tests goes on there. Without it a lost VM ends
    * the shard.
@@ -102,6 +106,8 @@ class Shard {
   }
 
   async #attempts(): Promise<void> {
+    const { bootSeconds, directory, label: shard } = this.#options;
+    if (bootSeconds !== undefined) recordPhase(directory, { phase: 'boot', shard, seconds: bootSeconds });
     let left = this.#options.tests;
     for (let attempt = 1; left.length > 0; attempt += 1) {
       const result = await this.#attempt(attempt, left);
@@ -124,7 +130,8 @@ class Shard {
       const event = `The VM was lost (${end.reason}); another took the rest.`;
       this.#events.push(event);
       this.#context.progress.note(event);
-      this.#vm = await this.#options.revive();
+      const { directory, label: shard, revive } = this.#options;
+      this.#vm = await timed(directory, { phase: 'boot', shard }, revive);
     }
   }
 
@@ -132,31 +139,38 @@ class Shard {
     const { bundle, devices, fileSystem, mounts } = this.#options;
     const { signal, progress } = this.#context;
     progress.update('preparing the guest');
-    await deployBundle(this.#vm, bundle, this.#context);
-    await prepareFileSystems(this.#vm, fileSystem, devices, mounts, signal);
-    await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
-    const leaks = await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal });
-    const config = localConfig({
-      fileSystem,
-      devices,
-      testDirectory: mounts.test,
-      scratchMount: mounts.scratch,
-      resultBase: guestResults(attempt),
-      kmemleak: leaks.exitCode === 0,
-      soak: this.#options.soak,
+    const { directory, label: shard } = this.#options;
+    await timed(directory, { phase: 'prepare', shard }, async () => {
+      await deployBundle(this.#vm, bundle, this.#context);
+      await prepareFileSystems(this.#vm, fileSystem, devices, mounts, signal);
+      await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
+      const leaks = await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal });
+      const config = localConfig({
+        fileSystem,
+        devices,
+        testDirectory: mounts.test,
+        scratchMount: mounts.scratch,
+        resultBase: guestResults(attempt),
+        kmemleak: leaks.exitCode === 0,
+        soak: this.#options.soak,
+      });
+      await writeGuestFile(this.#vm, GUEST_CONFIG, config, signal);
     });
-    await writeGuestFile(this.#vm, GUEST_CONFIG, config, signal);
+    const { stdout: micros } = await this.#vm.exec(['bash', guestScript('measure-exec.sh')], { signal });
+    if (Number(micros) > 0) recordPhase(directory, { phase: 'exec', shard, seconds: Number(micros) / 1e6 });
     progress.update(`starting check for ${tests.length} tests`);
-    const result = await attemptTests({
-      vm: this.#vm,
-      attempt,
-      tests,
-      signal,
-      limit: (test) => this.#options.limit(test),
-      onStarted: (test) => this.#options.onStarted(test),
-      onFinished: (test, verdict, seconds) => this.#testFinished(attempt, test, verdict, seconds),
-      ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
-    });
+    const result = await timed(directory, { phase: 'check', shard }, () =>
+      attemptTests({
+        vm: this.#vm,
+        attempt,
+        tests,
+        signal,
+        limit: (test) => this.#options.limit(test),
+        onStarted: (test) => this.#options.onStarted(test),
+        onFinished: (test, verdict, seconds) => this.#testFinished(attempt, test, verdict, seconds),
+        ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
+      }),
+    );
     await writeFile(join(this.#options.directory, `check-${this.#label(attempt)}.out`), result.output);
     return result;
   }
@@ -230,7 +244,9 @@ class Shard {
     this.#stopFetching = new AbortController();
     if (complete) {
       try {
-        await this.#fetch(this.#vm, attempt);
+        await timed(directory, { phase: 'fetch', shard: this.#options.label }, () =>
+          this.#fetch(this.#vm, attempt),
+        );
       } catch (error) {
         this.#context.signal.throwIfAborted();
         this.#problems.push(

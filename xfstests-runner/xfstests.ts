@@ -54,7 +54,11 @@ export interface XfstestsResult {
 export async function runXfstests(context: LabContext, request: XfstestsRequest): Promise<XfstestsResult> {
   const { config, packageRoot, cacheRoot, cache, signal } = context;
   const [{ vm, state }] = request.vms;
-  const profile = fileSystemProfile(request.fileSystem ?? config.mount.filesystem);
+  const profile = fileSystemProfile(
+    request.fileSystem ?? config.mount.filesystem,
+    packageRoot,
+    config.xfstests.filesystems,
+  );
   for (const { devices } of request.vms) requireDevices(devices);
   const tree = await obtainTree(context);
   const bundle = await makeBundle(tree, packageRoot, cache, context);

@@ -69,6 +69,7 @@ export const labConfigSchema = z.strictObject({
     ref: z.string().min(1).meta({ description: 'Upstream tag used when there is no tree' }),
     tests: list('Tests to run'),
     group: z.string().meta({ description: 'Group to run, e.g. quick' }),
+    filesystems: pathList('YAML files of further file systems for --fs'),
     expunges: pathList('YAML files of tests that are not run, each with its reason'),
     testTimeout: z.int().min(1).meta({ description: 'Seconds one test may take' }),
   }),

@@ -2,17 +2,22 @@
 
 import { type Command, Option } from 'commander';
 import { compareRuns } from '../../../xfstests-runner/compare.ts';
+import { readNotrunGroups } from '../../../xfstests-runner/notrun-groups.ts';
+import { besideMarkdown } from '../../../xfstests-runner/report/beside.ts';
 import { gatherEvidence } from '../../../xfstests-runner/report/evidence.ts';
 import { htmlPage } from '../../../xfstests-runner/report/html.ts';
 import { junitXml } from '../../../xfstests-runner/report/junit.ts';
 import { markdownSummary, terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import { findReport, findRunDirectory } from '../../../xfstests-runner/stored-runs.ts';
-import { ExitCode } from '../../errors.ts';
+import { timeUseText, whereTimeGoes } from '../../../xfstests-runner/where-time-goes.ts';
+import { ExitCode, LabError } from '../../errors.ts';
 import { runWithSettings } from '../run-command.ts';
 
 interface Options {
   readonly format: 'text' | 'markdown' | 'html' | 'junit';
   readonly baseline?: string;
+  readonly beside?: string;
+  readonly whereTimeGoes?: true;
 }
 
 export function register(program: Command): void {
@@ -26,14 +31,34 @@ export function register(program: Command): void {
         .default('text'),
     )
     .option('--baseline <name>', 'html: a run or baseline whose times stand beside')
+    .option(
+      '--beside <run>',
+      'both runs in one Markdown table: passed, failed, not run by reason, and every test',
+    )
+    .option('--where-time-goes', 'what the time of the run went into')
     .addHelpText(
       'after',
-      '\nEvery run has them beside its results already: report.json, summary.md, index.html, junit.xml.',
+      `
+Every run has them beside its results already: report.json, summary.md, index.html, junit.xml.
+
+  npx zufs-lab report latest --where-time-goes
+  npx zufs-lab report RUN-ON-ZPMFS --beside RUN-ON-EXT4-DAX`,
     )
     .action((run: string, options: Options, command: Command) =>
       runWithSettings(command, async (context) => {
         const directory = await findRunDirectory(context, run);
         const report = await findReport(context, run);
+        if (options.whereTimeGoes) {
+          const use = await whereTimeGoes(directory, report);
+          if (use === undefined) throw new LabError(`${directory} holds no times: an older lab's run.`);
+          context.print(use, timeUseText(use));
+          return ExitCode.ok;
+        }
+        if (options.beside !== undefined) {
+          const reports = [report, await findReport(context, options.beside)];
+          context.print(reports, besideMarkdown(reports, readNotrunGroups(context.packageRoot)));
+          return ExitCode.ok;
+        }
         const evidence = await gatherEvidence(directory, report.tests);
         const against =
           options.baseline === undefined
