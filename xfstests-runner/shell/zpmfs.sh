@@ -51,9 +51,10 @@ zpmfs__scratch_mkfs_blocksized()
 }
 
 # _scratch_mkfs_geom STRIPE_BYTES WIDTH [BLOCKSIZE]
-# Memory has no stripes to align to: any geometry is the same file system.
+# Large files lie on boundaries of huge pages as they are; other stripes there are none.
 zpmfs__scratch_mkfs_geom()
 {
+	[ "$1" = "$(_get_hugepagesize)" ] || _notrun "zpmfs aligns to huge pages, not to stripes of $1 bytes"
 	_scratch_mkfs
 }
 
