@@ -21,7 +21,7 @@ async function filledCache() {
   await utimes(old.directory, longAgo, longAgo);
   await mkdir(join(root, 'xfstests', 'v1'), { recursive: true });
   const run = (...args: string[]) =>
-    runCli(['cache', ...args], { env: { XDG_CACHE_HOME: home, XDG_STATE_HOME: home } });
+    runCli(['cache', ...args], { env: { ...process.env, XDG_CACHE_HOME: home, XDG_STATE_HOME: home } });
   return { root, cache, build, old, recent, run };
 }
 

@@ -13,6 +13,23 @@ test('an error of the lab is its sentence and its hint', () => {
   expect(describe(new LabError('It broke.', { hint: 'Mend it.' }))).toBe('zufs-lab: It broke. Mend it.\n');
 });
 
+test('a program that failed has its last line said, which mostly is the reason', () => {
+  const details = {
+    command: ['rsync', 'a', 'b'],
+    exitCode: 23,
+    outputTail: 'sending\nrsync: a: no such file\n',
+  };
+  expect(describe(new CommandFailedError('rsync failed (exit code 23).', details))).toBe(
+    'zufs-lab: rsync failed (exit code 23). It said: rsync: a: no such file\n',
+  );
+  expect(describe(new CommandFailedError('No luck: rsync: a: no such file.', details))).toBe(
+    'zufs-lab: No luck: rsync: a: no such file.\n',
+  );
+  expect(describe(new CommandFailedError('true failed.', { ...details, outputTail: '' }))).toBe(
+    'zufs-lab: true failed.\n',
+  );
+});
+
 test('--verbose adds causes, the command and its last lines', () => {
   const cause = new CommandFailedError('make failed.', {
     command: ['make', 'all'],

@@ -29,9 +29,17 @@ export function describeError(error: unknown, options: { verbose: boolean }): st
       ? `${prefix} this is a fault of the lab itself:\n${text}\n`
       : `${prefix} ${error instanceof Error ? error.message : text} (a fault of the lab itself; --verbose shows where)\n`;
   }
-  const lines = [`${prefix} ${error.message}${error.hint === undefined ? '' : ` ${error.hint}`}`];
+  const sentences = [error.message, options.verbose ? undefined : lastWord(error), error.hint];
+  const lines = [`${prefix} ${sentences.filter((sentence) => sentence !== undefined).join(' ')}`];
   if (options.verbose) lines.push(...details(error));
   return `${lines.join('\n')}\n`;
+}
+
+/** A failed program's last line, unless the message has it: it mostly says why. */
+function lastWord(error: LabError): string | undefined {
+  if (!(error instanceof CommandFailedError)) return undefined;
+  const line = error.outputTail.trimEnd().split('\n').at(-1)?.trim() ?? '';
+  return line === '' || error.message.includes(line) ? undefined : `It said: ${line}`;
 }
 
 function details(error: LabError): string[] {

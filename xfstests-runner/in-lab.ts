@@ -2,10 +2,12 @@
 
 import type { LabContext } from '../lab/context.ts';
 import { ensureMounted, ensureVm, obtainArtefacts } from '../lab/lifecycle.ts';
+import type { BootArtefacts } from '../lab/vm/boot.ts';
 import type { GuestVm } from '../lab/vm/guest.ts';
 import { endLab, findLab } from '../lab/vm/running.ts';
 import { siblingStateDir, type VmState } from '../lab/vm/state.ts';
 import { type FileSystemProfile, fileSystemProfile } from './filesystems.ts';
+import { requireNamedTree } from './source.ts';
 import { type LabVm, runXfstests, type XfstestsRequest, type XfstestsResult } from './xfstests.ts';
 
 /** What the user may say; what is left out comes from the settings. */
@@ -28,8 +30,9 @@ export interface ReadyLab {
 
 /**
  * Run xfstests in the context's lab: the one given (its file systems mounted, its VM the caller's to close), else the one that
- * runs, else a new one. A VM that is lost on the way is started anew for the rest of the tests. The lab stays up afterwards;
- * those of further shards, named after it (`default-2`), are ended. Gives a result for each repeat.
+ * runs, else a new one. A VM that is lost on the way is started anew for the rest of the tests. The lab stays up afterwards,
+ * unless it was brought up for this and there is no verdict (interrupted, or broken); those of further shards, named after it
+ * (`default-2`), are ended. Gives a result for each repeat.
  */
 export async function runXfstestsInLab(
   context: LabContext,
@@ -42,6 +45,7 @@ export async function runXfstestsInLab(
     context.packageRoot,
     context.config.xfstests.filesystems,
   );
+  await requireNamedTree(context);
   const contexts = Array.from({ length: shards }, (_, at) =>
     at === 0 ? context : shardContext(context, at + 1),
   );
@@ -51,9 +55,14 @@ export async function runXfstestsInLab(
     const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
     return await context.step(title, (step) => runXfstests(step, { ...rest, vms }));
   };
-  const results: [XfstestsResult, ...XfstestsResult[]] = [await round(1)];
-  for (let number = 2; number <= repeat; number += 1) results.push(await round(number));
-  return results;
+  try {
+    const results: [XfstestsResult, ...XfstestsResult[]] = [await round(1)];
+    for (let number = 2; number <= repeat; number += 1) results.push(await round(number));
+    return results;
+  } catch (error) {
+    labs.endOpened();
+    throw error;
+  }
 }
 
 /** A lab beside the context's own. */
@@ -68,11 +77,19 @@ class Labs implements AsyncDisposable {
   readonly #contexts: readonly LabContext[];
   readonly #build: boolean;
   readonly #opened: GuestVm[] = [];
+  /** The context's own lab was not found up, but booted here. */
+  #bootedFirst = false;
+  #endsFirst = false;
 
   constructor(profile: FileSystemProfile, contexts: readonly LabContext[], build: boolean) {
     this.#build = build;
     this.#profile = profile;
     this.#contexts = contexts;
+  }
+
+  /** A lab that nobody had up before, and whose tests came to no verdict, ends too. */
+  endOpened(): void {
+    this.#endsFirst = this.#bootedFirst;
   }
 
   /** What runs, or is started now; `given` is the first. */
@@ -103,16 +120,23 @@ class Labs implements AsyncDisposable {
     const running = this.#build ? undefined : await runningLab(context);
     const artefacts = running ?? (await obtainArtefacts(context));
     const from = performance.now();
-    const lab = 'vm' in artefacts ? artefacts : await ensureVm(context, artefacts);
+    const lab = 'vm' in artefacts ? artefacts : await this.#boot(context, artefacts);
     this.#opened.push(lab.vm);
     if (this.#profile.needsServer) await ensureMounted(context, { ...lab, booted: false });
     return { ...lab, bootSeconds: (performance.now() - from) / 1000 };
   }
 
+  async #boot(context: LabContext, artefacts: BootArtefacts): Promise<ReadyLab> {
+    const lab = await ensureVm(context, artefacts);
+    // One that is booted in place of a VM that was lost belongs to whoever had that one up.
+    if (this.#opened.length === 0) this.#bootedFirst = lab.booted;
+    return lab;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const vm of this.#opened) await vm[Symbol.asyncDispose]();
-    for (const shard of this.#contexts.slice(1)) {
-      await endLab(shard, shard.name, shard.stateDir, { keepLogs: true });
+    for (const lab of this.#contexts.slice(this.#endsFirst ? 0 : 1)) {
+      await endLab(lab, lab.name, lab.stateDir, { keepLogs: true });
     }
   }
 }

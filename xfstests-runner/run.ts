@@ -163,6 +163,7 @@ class Run {
     this.#finished.add(name);
     this.#running.delete(name);
     progress.note(testLine(outcome));
+    this.#showProgress();
     progress.fraction(this.#finished.size / this.#options.tests.length);
     if (status === 'passed') this.#options.times.record(this.#options.fileSystem.name, name, seconds);
   }
@@ -173,9 +174,9 @@ class Run {
     const seconds = times.estimate(fileSystem.name, rest);
     const eta = seconds === undefined ? '' : `, ${etaText(seconds / vms.length)} to go`;
     const done = tests.length - rest.length;
-    this.#context.progress.update(
-      `${[...this.#running].join(' and ')} (${done} of ${tests.length} done${eta})`,
-    );
+    const now = [...this.#running].join(' and ');
+    const count = `${done} of ${tests.length} done${eta}`;
+    this.#context.progress.update(now === '' ? count : `${now} (${count})`);
   }
 
   async #report(problems: readonly string[], events: readonly string[]): Promise<RunReport> {

@@ -1,32 +1,45 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { join } from 'node:path';
-import { execa } from 'execa';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { packageRoot } from '../lab/paths.ts';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { defaultCacheRoot } from '../lab/paths.ts';
+import { HostRuntime } from '../lab/runtime/host.ts';
+import { testLabContext } from '../lab/testing/lab-context.ts';
+import { TestLabs } from '../lab/testing/test-lab.ts';
+import { NoTreeError, obtainTree } from './source.ts';
 import type { RunReport } from './verdict.ts';
 
 // The runner's own tests in a VM of their own, on ext4 with DAX, which needs no server: what a test does that passes, fails,
 // does not apply, hangs, or takes the guest with it, and what the command makes of it.
 
-const zufsLab = join(packageRoot, 'lab', 'bin', 'zufs-lab.js');
-const lab = ['--name', 'xfstests-selfcheck'];
+const onDax = ['xfstests', '--fs', 'ext4-dax'];
+
+let labs: TestLabs;
+let noTree: string | undefined;
 
 async function run(...tests: string[]): Promise<{ readonly exitCode: number; readonly report: RunReport }> {
-  const command = [
-    ...lab,
+  const { code, stdout, stderr } = await labs.run(
     '--json',
-    'xfstests',
-    '--fs',
-    'ext4-dax',
+    ...onDax,
     '--timeout',
     '30',
     '--tests',
     tests.join(),
-  ];
-  const result = await execa(process.execPath, [zufsLab, ...command], { reject: false });
-  if (result.stdout === '') throw new Error(`no report: ${result.stderr}`);
-  return { exitCode: result.exitCode ?? -1, report: JSON.parse(result.stdout) as RunReport };
+  );
+  if (stdout.length === 0) throw new Error(`no report: ${stderr}`);
+  return { exitCode: code ?? -1, report: JSON.parse(stdout.toString()) as RunReport };
+}
+
+/** Why there is no xfstests tree; undefined when there is one. One that is not built is built here. */
+async function whyNoTree(): Promise<string | undefined> {
+  await using runtime = new HostRuntime('test', labs.stateRoot);
+  const cacheRoot = defaultCacheRoot(process.env);
+  try {
+    await obtainTree(await testLabContext({ runtime, cacheRoot, stateDir: labs.stateRoot }));
+    return undefined;
+  } catch (error) {
+    if (error instanceof NoTreeError) return `${error.message} ${error.hint}`;
+    throw error;
+  }
 }
 
 function statuses(report: RunReport): Record<string, string> {
@@ -34,11 +47,14 @@ function statuses(report: RunReport): Record<string, string> {
 }
 
 beforeAll(async () => {
-  await execa(process.execPath, [zufsLab, ...lab, 'up', '--no-server']);
+  labs = await TestLabs.create();
+  noTree = await whyNoTree();
+  if (noTree === undefined) await labs.must('up', '--no-server');
 });
-afterAll(async () => {
-  await execa(process.execPath, [zufsLab, ...lab, 'down']);
+beforeEach((context) => {
+  if (noTree !== undefined) context.skip(noTree);
 });
+afterAll(() => labs[Symbol.asyncDispose]());
 
 test('a test that passes: exit 0', async () => {
   const { exitCode, report } = await run('runner/001');
@@ -80,4 +96,27 @@ test('a test that panics the guest: marked crashed, the rest runs in a new VM, e
   });
   expect(report.tests.find(({ name }) => name === 'runner/005')?.reason).toContain('panic');
   expect(exitCode).toBe(1);
+});
+
+/** Begin a test that never ends, and press Ctrl-C in it. */
+async function interrupted(...more: string[]): Promise<void> {
+  const cli = labs.start(...more, ...onDax, '--timeout', '300', '--tests', 'runner/004');
+  await cli.says(/: runner\/004 \(/);
+  cli.process.kill('SIGINT');
+  const { code, stderr } = await cli.end();
+  expect(stderr).toMatch(/Interrupted/);
+  expect(code).toBe(130);
+}
+
+test('Ctrl-C in a test: exit 130, nothing of it is left in the guest, and the lab serves on', async () => {
+  await interrupted();
+  expect((await labs.run('exec', '--', 'pgrep', '-f', 'tests/runner/004')).code).toBe(1);
+  expect(statuses((await run('runner/001')).report)).toEqual({ 'runner/001': 'passed' });
+});
+
+test('Ctrl-C in a test, of a lab that was brought up for it: the lab ends too', async () => {
+  const before = labs.runningPrograms().length;
+  await interrupted('--name', 'own');
+  expect(labs.runningPrograms()).toHaveLength(before);
+  expect(await labs.must('status', '--name', 'own')).toBe('own: down\n');
 });

@@ -5,7 +5,8 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { CommandFailedError, LabError } from '../lab/errors.ts';
-import { inspectTree } from './tree.ts';
+import { failedMake } from '../lab/failed-make.ts';
+import { inspectTree, type TreeState } from './tree.ts';
 
 /** Where xfstests lives upstream; the lab fetches one tag of it when the user has no tree. */
 export const UPSTREAM = 'https://git.kernel.org/pub/scm/fs/xfs/xfstests-dev.git';
@@ -26,28 +27,50 @@ function options(context: LabContext): string {
  */
 export async function obtainTree(context: LabContext): Promise<string> {
   const { dir, ref } = context.config.xfstests;
-  if (dir !== '') return builtTree(resolve(dir), `xfstests.dir (${dir})`, context);
+  if (dir !== '') return builtTree(resolve(dir), named(dir), context);
   const cached = join(context.cache.root, 'xfstests', ref);
   if ((await inspectTree(cached)).kind !== 'missing') return builtTree(cached, cached, context);
   return upstreamTree(context);
 }
 
-async function builtTree(directory: string, called: string, context: LabContext): Promise<string> {
+/** Refuse a directory of the settings that is no xfstests tree, built or not: before the long work, in a moment. */
+export async function requireNamedTree(context: LabContext): Promise<void> {
+  const { dir } = context.config.xfstests;
+  if (dir !== '') await inspected(resolve(dir), named(dir), context);
+}
+
+function named(dir: string): string {
+  return `xfstests.dir (${dir})`;
+}
+
+async function inspected(
+  directory: string,
+  called: string,
+  context: LabContext,
+): Promise<Extract<TreeState, { kind: 'built' | 'unbuilt' }>> {
   const state = await inspectTree(directory);
   switch (state.kind) {
-    case 'built':
-      return directory;
     case 'missing':
       throw new LabError(`${called} is not there.`, { hint: options(context) });
     case 'foreign':
       throw new LabError(`${called} is not an xfstests tree: it has no ${state.lacks}.`, {
         hint: options(context),
       });
+    default:
+      return state;
+  }
+}
+
+async function builtTree(directory: string, called: string, context: LabContext): Promise<string> {
+  const state = await inspected(directory, called, context);
+  switch (state.kind) {
+    case 'built':
+      return directory;
     case 'unbuilt': {
-      context.progress.note(`${called} is not built (no ${state.lacks}): building a copy of it`);
       const entries = (await readdir(directory)).filter((name) => name !== '.git').sort();
       const hash = await context.cache.hashFiles(entries.map((name) => join(directory, name)));
       const artefact = await context.cache.obtain('xfstests-built', [hash], context, async (copy) => {
+        context.progress.note(`${called} is not built (no ${state.lacks}): building a copy of it`);
         for (const name of entries) {
           await cp(join(directory, name), join(copy, name), { recursive: true, verbatimSymlinks: true });
         }
@@ -93,14 +116,19 @@ async function upstreamTree(context: LabContext): Promise<string> {
 async function build(copy: string, context: LabContext): Promise<void> {
   context.progress.update('building xfstests');
   await context.runtime.prepare('xfstests-build', context);
-  await context.runtime.run(['make', `-j${Math.min(availableParallelism(), 8)}`], {
-    signal: context.signal,
-    progress: context.progress,
-    cwd: copy,
-    mounts: [{ path: copy, writable: true }],
-    tools: 'xfstests-build',
-    logFile: join(copy, 'build.log'),
-  });
+  const logFile = join(copy, 'build.log');
+  try {
+    await context.runtime.run(['make', `-j${Math.min(availableParallelism(), 8)}`], {
+      signal: context.signal,
+      progress: context.progress,
+      cwd: copy,
+      mounts: [{ path: copy, writable: true }],
+      tools: 'xfstests-build',
+      logFile,
+    });
+  } catch (error) {
+    throw await failedMake(error, { what: 'xfstests', logFile, name: 'xfstests-build-failed.log' }, context);
+  }
   const state = await inspectTree(copy);
   if (state.kind !== 'built') {
     const lacks = 'lacks' in state ? state.lacks : copy;

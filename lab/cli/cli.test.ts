@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { spawnSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { expect, test, vi } from 'vitest';
 import { makeToyKernel } from '../kernel/testing/toy-kernel.ts';
+import { type OwnCliOptions, runOwnCli } from '../testing/own-cli.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
-import { runCli } from './testing/run-cli.ts';
+import { buildProgram } from './main.ts';
 
 // Each call starts a Node of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 /** What the user reads on stderr when a command is refused; its exit code is 2 and stdout is empty. */
-async function refusal(
-  args: readonly string[],
-  options: { directory?: string; env?: Record<string, string> } = {},
-) {
+async function refusal(args: readonly string[], options: Partial<OwnCliOptions> = {}) {
   const directory = options.directory ?? (await scratchDirectory());
-  const { code, stdout, stderr } = await runCli(args, { ...options, directory });
+  const { code, stdout, stderr } = await runOwnCli(args, { ...options, directory });
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   return stderr;
 }
@@ -24,16 +24,54 @@ async function refusal(
 /** Sentences of the last message, without the progress before it. */
 const message = (stderr: string) => stderr.slice(stderr.indexOf('zufs-lab:')).trim();
 
-test('--help names every command, and each has its own', async () => {
+test('--help names every command; each has its own, with its options and those of every command', async () => {
   const directory = await scratchDirectory();
-  const { code, stdout } = await runCli(['--help'], { directory });
+  const { code, stdout } = await runOwnCli(['--help'], { directory });
   expect(code).toBe(0);
-  for (const name of ['doctor', 'kernel', 'config']) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
-  const build = await runCli(['kernel', 'build', '--help'], { directory });
-  expect(build.code).toBe(0);
-  expect(build.stdout).toContain('--flavour');
-  expect(build.stdout).toContain('--set');
+  const leaves = (command: Command): Command[] =>
+    command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+  const program = buildProgram();
+  for (const command of program.commands) {
+    expect(stdout).toMatch(new RegExp(`^  ${command.name()}\\b`, 'm'));
+    for (const leaf of leaves(command)) {
+      const help = leaf.helpInformation();
+      expect(help).toMatch(new RegExp(`^Usage: zufs-lab .*\\b${leaf.name()} `));
+      expect(leaf.description(), leaf.name()).not.toBe('');
+      for (const { long, description } of [...leaf.options, ...program.options]) {
+        expect(help).toContain(long);
+        expect(description, `${leaf.name()} ${long}`).not.toBe('');
+      }
+    }
+  }
+  const build = await runOwnCli(['kernel', 'build', '--help'], { directory });
+  expect(build).toMatchObject({ code: 0, stderr: '' });
+  expect(build.stdout).toMatch(/--flavour.*--json.*--verbose|--flavour.*--verbose.*--json/s);
 });
+
+test.each([
+  [['status'], { name: 'default', state: 'down' }, 'default: down\n'],
+  [['status', '--all'], { labs: [] }, 'No lab is up.\n'],
+  [['down'], { labs: [{ name: 'default', ended: 0 }] }, "The lab 'default' is down; nothing was running.\n"],
+  [['down', '--all'], { labs: [] }, 'No lab is up.\n'],
+  [['cache', 'list'], [], /^0 B \(0 artefacts\) in /],
+])('without a lab, %j says so to people and, with --json, to programs', async (args, data, text) => {
+  const directory = await scratchDirectory();
+  const runtime = ['--runtime', 'host'];
+  const plain = await runOwnCli([...args, ...runtime], { directory });
+  expect(plain).toMatchObject({ code: 0, stdout: expect.stringMatching(text), stderr: '' });
+  const json = await runOwnCli([...args, ...runtime, '--json'], { directory });
+  expect(JSON.parse(json.stdout)).toEqual(data);
+});
+
+test.each([[['exec', '--', 'true']], [['console']], [['smoke']], [['logs']]])(
+  'without a lab, %j is refused in one or two sentences',
+  async (args) => {
+    const said = await refusal(['--runtime', 'host', ...args]);
+    expect(said).toMatch(
+      /^zufs-lab: The lab 'default' (is not up\. Start it with: zufs-lab up|has left no log of zus\. .*)\n$/,
+    );
+  },
+);
 
 test('what is no command or option is refused with exit code 2', async () => {
   expect(await refusal(['kernle'])).toContain('Did you mean kernel?');
@@ -50,7 +88,7 @@ test('settings as JSON, with flags wherever they stand', async () => {
     ['--set', 'vm.cpus=3', '--json', 'config', 'show'],
     ['config', 'show', '--json', '--set', 'vm.cpus=3'],
   ]) {
-    const { stdout } = await runCli(args, { directory });
+    const { stdout } = await runOwnCli(args, { directory });
     expect(JSON.parse(stdout)).toMatchObject({ vm: { cpus: 3 } });
   }
 });
@@ -91,6 +129,26 @@ test('a kernel source that does not exist', async () => {
   );
 });
 
+test('without the right to install what is missing, the exact command to run', async (context) => {
+  const directory = await scratchDirectory();
+  await makeToyKernel(join(directory, 'linux'));
+  const bin = join(directory, 'bin');
+  await mkdir(bin);
+  const fake = (name: string, script: string) =>
+    writeFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  await fake('sudo', 'exit 1');
+  await fake('dpkg-query', 'shift 2; for name; do [ $name = flex ] || echo "$name installed"; done; exit 1');
+  // root gives up its name, and with it its rights, in a user namespace.
+  const through = process.getuid?.() === 0 ? ['unshare', '--user'] : [];
+  if (through.length > 0 && spawnSync('unshare', ['--user', 'true']).status !== 0)
+    context.skip('root could not become another user here: no user namespaces');
+  const args = ['kernel', 'build', '--runtime', 'host', '--set', 'kernel.source=./linux'];
+  const env = { PATH: `${bin}:${process.env.PATH}` };
+  expect(message(await refusal(args, { directory, env, through }))).toBe(
+    'zufs-lab: Missing for the tools for kernel-build: flex. Run: sudo apt-get install --no-install-recommends flex',
+  );
+});
+
 test('a patch that does not apply, with its reject', async () => {
   const directory = await scratchDirectory();
   await makeToyKernel(join(directory, 'linux'));
@@ -105,6 +163,24 @@ test('a patch that does not apply, with its reject', async () => {
   );
 });
 
+test.each([['xfstests'], ['run']])(
+  'an xfstests tree that is not there, or is none: %s says so at once',
+  async (command) => {
+    const directory = await scratchDirectory();
+    const args = (dir: string) => [command, '--runtime', 'host', '--set', `xfstests.dir=${dir}`];
+    const hint =
+      /Set xfstests\.dir to an xfstests tree \(built or not; or put one at .*\), or make https:\S+ reachable\.\n$/;
+    const missing = await refusal(args('./nowhere'), { directory });
+    expect(missing).toMatch(
+      new RegExp(`^zufs-lab: xfstests\\.dir \\(${directory}/nowhere\\) is not there\\. ${hint.source}`),
+    );
+    await mkdir(join(directory, 'other'));
+    expect(await refusal(args('./other'), { directory })).toMatch(
+      /^zufs-lab: xfstests\.dir \(.*\/other\) is not an xfstests tree: it has no check\. Set /,
+    );
+  },
+);
+
 test('--verbose adds the causes', async () => {
   const directory = await scratchDirectory();
   await mkdir(join(directory, 'linux'));
@@ -115,11 +191,11 @@ test('--verbose adds the causes', async () => {
 test('doctor: a table for people, JSON for programs, exit code 2 when something is missing', async () => {
   const directory = await scratchDirectory();
   const env = { DOCKER_HOST: 'unix:///nonexistent/docker.sock' };
-  const text = await runCli(['doctor', '--runtime', 'docker'], { directory, env });
+  const text = await runOwnCli(['doctor', '--runtime', 'docker'], { directory, env });
   expect(text.code).toBe(2);
   expect(text.stdout).toMatch(/^✖ container engine +No container engine answers/m);
   expect(text.stdout).toMatch(/→ .*systemctl start docker/);
-  const json = await runCli(['doctor', '--runtime', 'docker', '--json'], { directory, env });
+  const json = await runOwnCli(['doctor', '--runtime', 'docker', '--json'], { directory, env });
   const { ok, checks } = JSON.parse(json.stdout) as {
     ok: boolean;
     checks: { name: string; status: string }[];

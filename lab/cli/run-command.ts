@@ -100,14 +100,21 @@ function commandPath(command: Command): string[] {
 
 /** A terminal sends Ctrl-C to launcher and program alike, and the launcher passes it on: within this time it is one. */
 const sameKeypressMs = 500;
+/** What ends sooner than this need not say that it is ending. */
+const sayMs = 300;
 
 function catchSignals(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   let first = 0;
+  let saying: NodeJS.Timeout | undefined;
   const onSignal = (): void => {
     if (first === 0) {
       first = performance.now();
-      process.stderr.write('\nInterrupted: ending what was started (once more to leave at once).\n');
+      // The terminal has put `^C` there.
+      if (process.stderr.isTTY) process.stderr.write('\n');
+      saying = setTimeout(() => {
+        process.stderr.write('Interrupted: ending what was started (once more to leave at once).\n');
+      }, sayMs);
       controller.abort(new InterruptedError());
     } else if (performance.now() - first > sameKeypressMs) {
       process.exit(ExitCode.interrupted);
@@ -118,6 +125,7 @@ function catchSignals(): Disposable & { readonly signal: AbortSignal } {
   return {
     signal: controller.signal,
     [Symbol.dispose]: () => {
+      clearTimeout(saying);
       for (const signal of signals) process.off(signal, onSignal);
     },
   };

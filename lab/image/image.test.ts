@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parseOsRelease } from '../os-release.ts';
 import { packageRoot } from '../paths.ts';
 import { imagePackages } from './packages.ts';
-import { releaseFrom, sourcesFrom } from './sources.ts';
+import { releaseFor, sourcesFrom } from './sources.ts';
 
 let directory: string;
 beforeAll(async () => {
@@ -36,6 +37,7 @@ test("a setting that is no package's name is refused, since it would become an o
 });
 
 test("the guest gets the machine's release", () => {
+  const releaseFrom = (text: string) => releaseFor(parseOsRelease(text));
   expect(releaseFrom('ID=debian\nVERSION_CODENAME=bookworm\n')).toBe('bookworm');
   expect(releaseFrom('ID="ubuntu"\nVERSION_CODENAME="noble"\n')).toBe('noble');
   expect(releaseFrom('ID=linuxmint\nVERSION_CODENAME=wilma\n')).toBe('stable');

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { readFile } from 'node:fs/promises';
 import { execa } from 'execa';
+import { type OsRelease, osRelease } from '../os-release.ts';
 
 /** The release that the guest gets: this machine's own, since its mirrors are known to carry it. */
 export async function guestRelease(): Promise<string> {
-  const text = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  return releaseFrom(text);
+  return releaseFor(await osRelease());
 }
 
-export function releaseFrom(osRelease: string): string {
-  const value = (key: string): string | undefined =>
-    new RegExp(`^${key}="?([^"\n]*)"?$`, 'm').exec(osRelease)?.[1];
-  const debian = ['debian', 'ubuntu'].includes(value('ID') ?? '');
+export function releaseFor({ id, codename }: OsRelease): string {
   // Derivatives have releases of their own, and the unstable branch of Debian has no code name.
-  return (debian && value('VERSION_CODENAME')) || 'stable';
+  return (['debian', 'ubuntu'].includes(id) ? codename : undefined) ?? 'stable';
 }
 
 const format = '$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)';

@@ -6,44 +6,38 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { type RunningCli, runCli, startCli } from '../cli/testing/run-cli.ts';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { hashFiles } from '../hash-files.ts';
 import { DockerRuntime } from '../runtime/docker.ts';
 import { HostRuntime } from '../runtime/host.ts';
 import { membersOf } from '../runtime/process-group.ts';
 import { quietContext } from '../runtime/testing/context.ts';
-import { startTestEngine, type TestEngine } from '../runtime/testing/engine.ts';
+import type { TestEngine } from '../runtime/testing/engine.ts';
+import { useTestEngine } from '../runtime/testing/use-engine.ts';
+import type { Cli } from '../testing/cli.ts';
+import { runOwnCli, startOwnCli } from '../testing/own-cli.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
 import type { Kernel } from './build.ts';
+import { installedLinuxSource } from './debian-source.ts';
+import { slowGitServer } from './testing/slow-git-server.ts';
 import { makeToyKernel } from './testing/toy-kernel.ts';
 
-let engine: TestEngine | undefined;
-let noEngine = '';
-
-beforeAll(async () => {
-  const started = await startTestEngine();
-  if ('skip' in started) noEngine = started.skip;
-  else engine = started;
-});
-
-afterAll(async () => {
-  await engine?.[Symbol.asyncDispose]();
-});
+const fileEngine = useTestEngine();
 
 // A toy in place of the kernel: the lab, make, the compiler and the engine are real, a build takes a second.
 describe.each(['host', 'docker'] as const)('on %s', (kind) => {
+  let engine: TestEngine | undefined;
   let directory: string;
   let linux: string;
 
   beforeEach(async (context) => {
-    if (kind === 'docker' && engine === undefined) context.skip(noEngine);
+    engine = kind === 'docker' ? fileEngine.orSkip(context) : undefined;
     directory = await scratchDirectory();
     linux = join(directory, 'linux');
     await makeToyKernel(linux);
     // Installs the tools, or makes the image, before anything is timed or interrupted.
     await using host = new HostRuntime('prepare', join(directory, 'state', 'zufs-lab'));
-    if (engine === undefined || kind === 'host') await host.prepare('kernel-build', quietContext());
+    if (engine === undefined) await host.prepare('kernel-build', quietContext());
     else {
       const cacheRoot = join(directory, 'cache');
       await new DockerRuntime({ lab: 'prepare', engine: engine.engine, host, cacheRoot }).prepare(
@@ -66,20 +60,20 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
   const cache = (...names: string[]) => join(directory, 'cache', 'zufs-lab', ...names);
 
   async function build(...more: string[]): Promise<Kernel> {
-    const { code, stdout, stderr } = await runCli(args('--json', ...more), environment());
+    const { code, stdout, stderr } = await runOwnCli(args('--json', ...more), environment());
     if (code !== 0) throw new Error(`exit code ${code}:\n${stderr}`);
     return JSON.parse(stdout) as Kernel;
   }
 
   async function refusal(...more: string[]): Promise<string> {
-    const { code, stdout, stderr } = await runCli(args(...more), environment());
+    const { code, stdout, stderr } = await runOwnCli(args(...more), environment());
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     return stderr.slice(stderr.indexOf('zufs-lab:')).trim();
   }
 
   /** Nothing of this test runs any more, and the cache holds no half-made artefact. */
   async function expectNothingLeft(): Promise<void> {
-    expect(await readdir(cache('tmp'))).toEqual([]);
+    expect(await readdir(cache('tmp')).catch(() => [])).toEqual([]);
     expect(
       await readdir(join(directory, 'state', 'zufs-lab', 'default', 'processes')).catch(() => []),
     ).toEqual([]);
@@ -94,11 +88,19 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
     );
   }
 
-  async function compiling(): Promise<RunningCli> {
+  async function compiling(): Promise<Cli> {
     await writeFile(join(linux, 'sleep.txt'), '600\n');
-    const cli = startCli(args('--verbose'), environment());
-    await cli.says('CC      toy.o');
+    const cli = startOwnCli(args('--verbose'), environment());
+    await cli.says(/CC {6}toy\.o/);
     return cli;
+  }
+
+  async function endsInterrupted(cli: Cli): Promise<void> {
+    cli.process.kill('SIGINT');
+    const { code, stderr } = await cli.end();
+    expect(stderr).toContain('zufs-lab: Interrupted.');
+    expect(code).toBe(130);
+    await expectNothingLeft();
   }
 
   test('a kernel is built once, and found the second time', async () => {
@@ -162,14 +164,36 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
   });
 
   test('Ctrl-C: exit code 130, nothing left running, and the next build works', async () => {
-    const cli = await compiling();
-    cli.process.kill('SIGINT');
-    const { code, stderr } = await cli.ended();
-    expect(code).toBe(130);
-    expect(stderr).toContain('zufs-lab: Interrupted.');
-    await expectNothingLeft();
+    await endsInterrupted(await compiling());
     await writeFile(join(linux, 'sleep.txt'), '0\n');
     expect(await build()).toMatchObject({ hit: false });
+  });
+
+  test('Ctrl-C while Debian’s source is fetched: exit code 130, and nothing left', async (context) => {
+    if (await installedLinuxSource('6.12'))
+      context.skip('linux-source-6.12 is installed: nothing is fetched');
+    const cli = startOwnCli(['kernel', 'build', '--runtime', kind], environment());
+    await vi.waitUntil(
+      async () => (await programsIn(cache('tmp'))).some((line) => line.includes('apt-get')),
+      {
+        timeout: 60_000,
+        interval: 50,
+      },
+    );
+    await endsInterrupted(cli);
+    expect(await programsIn(cache('tmp'))).toEqual([]);
+    expect(await readdir(cache('kernel-source'))).toEqual([]);
+  });
+
+  test('Ctrl-C while a kernel is fetched with git: exit code 130, and the next build fetches it', async () => {
+    await using server = await slowGitServer(linux);
+    const fromGit = ['kernel', 'build', '--runtime', kind, '--set', `kernel.source=${server.url}#main`];
+    const cli = startOwnCli(fromGit, environment());
+    await server.asked();
+    await endsInterrupted(cli);
+    expect(await programsIn(server.url)).toEqual([]);
+    server.answer();
+    expect(await runOwnCli(fromGit, environment())).toMatchObject({ code: 0 });
   });
 
   test('a second Ctrl-C leaves at once, and ends the programs all the same', async () => {
@@ -177,7 +201,7 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
     cli.process.kill('SIGINT');
     await sleep(600);
     cli.process.kill('SIGINT');
-    expect((await cli.ended()).code).toBe(130);
+    expect((await cli.end()).code).toBe(130);
     await writeFile(join(linux, 'sleep.txt'), '0\n');
     expect(await build()).toMatchObject({ hit: false });
     await expectNothingLeft();
@@ -219,6 +243,12 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
       /^zufs-lab: No disk space: a kernel build needs \d GiB in .*\/small\/kernel-work\/.*, which has [\d.]+ MiB left\. Free some, or set cacheDir to a larger disk\.$/,
     );
     expect(await readdir(join(small, 'tmp'))).toEqual([]);
+    const whole = ['run', '--runtime', kind, '--set', `cacheDir=${small}`];
+    const { code, stderr } = await runOwnCli(whole, environment());
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^zufs-lab: Not enough disk: [\d.]+ MiB free in .*\/small, 8 GiB needed from empty caches\. What mends it: a larger disk/m,
+    );
     await promisify(execFile)('mount', ['-o', 'remount,size=8G', small]);
     expect(await build('--set', `cacheDir=${small}`)).toMatchObject({ hit: false });
   });

@@ -6,7 +6,8 @@ import { artefactKey } from '../cache-directory.ts';
 import type { LabConfig } from '../config/schema.ts';
 import type { LabContext } from '../context.ts';
 import { requireSpace } from '../disk-space.ts';
-import { CommandFailedError, LabError } from '../errors.ts';
+import { LabError } from '../errors.ts';
+import { failedMake } from '../failed-make.ts';
 import { withLock } from '../lock.ts';
 import { exists, type KernelChanges, kernelConfigDirectory, stageChanges } from './changes.ts';
 import { configurationKey, configure } from './config.ts';
@@ -124,28 +125,17 @@ async function buildInto(artefact: string, inputs: Inputs, context: LabContext):
     } catch (error) {
       // make came to an end of its own: what it has made is whole.
       if (error instanceof LabError && !context.signal.aborted) await rm(underWay, { force: true });
-      throw await compileError(error, logFile, context);
+      throw await failedMake(
+        error,
+        { what: 'The kernel', logFile, name: 'kernel-build-failed.log' },
+        context,
+      );
     }
     await rm(underWay, { force: true });
     await copyFile(join(objects, 'arch/x86/boot/bzImage'), join(artefact, 'bzImage'));
     await copyFile(join(objects, '.config'), join(artefact, 'config'));
     await copyFile(join(objects, 'System.map'), join(artefact, 'System.map'));
     await copyFile(join(objects, 'include/config/kernel.release'), join(artefact, 'release'));
-  });
-}
-
-/** A failed make, told by the compiler's first error; the log is kept where the user finds it. */
-async function compileError(error: unknown, logFile: string, context: LabContext): Promise<unknown> {
-  if (!(error instanceof CommandFailedError) || /No space left on device/.test(error.outputTail))
-    return error;
-  const log = await readFile(logFile, 'utf8').catch(() => '');
-  const kept = join(context.stateDir, 'logs', 'kernel-build-failed.log');
-  await mkdir(join(context.stateDir, 'logs'), { recursive: true });
-  await writeFile(kept, log);
-  const first = /^.*(?:\berror: |undefined reference|\*\*\* ).*$/m.exec(log)?.[0] ?? error.message;
-  return new LabError(`The kernel does not build: ${first.trim()}`, {
-    hint: `All of it is in ${kept}.`,
-    cause: error,
   });
 }
 

@@ -2,13 +2,14 @@
 
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { parseOsRelease } from '../os-release.ts';
 import { HostRuntime } from '../runtime/host.ts';
 import { quietContext } from '../runtime/testing/context.ts';
 import { testLabContext } from '../testing/lab-context.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
 import { filesBelow } from './changes.ts';
 import { git } from './git.ts';
-import { obtainSource } from './source.ts';
+import { obtainSource, upstreamOf } from './source.ts';
 import { makeToyKernel } from './testing/toy-kernel.ts';
 
 /** A repository with the toy kernel at tag v6.12.7, and a commit after it. */
@@ -89,4 +90,14 @@ test('a directory is used where it is', async () => {
     version: '6.12.7',
     description: linux,
   });
+});
+
+test('on Ubuntu, which has no linux-source-6.12, the kernel comes from the stable tree; on Debian never', () => {
+  expect(upstreamOf('6.12', parseOsRelease('ID=ubuntu\nID_LIKE=debian\n'))).toMatch(
+    /^https:\/\/git\.kernel\.org\/.*\/stable\/linux\.git#v6\.12\.\d+$/,
+  );
+  expect(upstreamOf('6.12', parseOsRelease('ID=linuxmint\nID_LIKE="ubuntu debian"\n'))).toBeDefined();
+  expect(upstreamOf('6.12', parseOsRelease('ID=debian\n'))).toBeUndefined();
+  // A version that nobody has tried is left to apt, which says that it has none.
+  expect(upstreamOf('6.99', parseOsRelease('ID=ubuntu\n'))).toBeUndefined();
 });

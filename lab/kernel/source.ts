@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import type { LabContext } from '../context.ts';
 import { requireSpace } from '../disk-space.ts';
 import { CommandFailedError, LabError } from '../errors.ts';
+import { type OsRelease, osRelease } from '../os-release.ts';
 import { makeWorkDirectory } from '../work-directory.ts';
 import { downloadLinuxSource, installedLinuxSource } from './debian-source.ts';
 import { git } from './git.ts';
@@ -39,6 +40,8 @@ export async function obtainSource(context: LabContext): Promise<KernelSource> {
 }
 
 async function debianSource(version: string, context: LabContext): Promise<KernelSource> {
+  const elsewhere = upstreamOf(version, await osRelease());
+  if (elsewhere !== undefined) return await gitSource(elsewhere, context);
   const installed = await installedLinuxSource(version);
   const { directory, hit } = await obtainTree(
     ['debian', version, installed?.packageVersion ?? 'downloaded'],
@@ -50,6 +53,17 @@ async function debianSource(version: string, context: LabContext): Promise<Kerne
   );
   context.progress.update(`Debian's linux-source-${version}${hit ? '' : ' unpacked'}`);
   return await kernelAt(directory, { cached: true, description: `Debian's linux-source-${version}` });
+}
+
+const stableTree = 'https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git';
+/** The release of a version that our patches were last applied to. */
+const lastApplied: Readonly<Record<string, string>> = { '6.12': 'v6.12.117' };
+
+/** Where a machine gets the kernel from that has apt, but not Debian's kernels: Ubuntu's archive has others. */
+export function upstreamOf(version: string, { family }: Pick<OsRelease, 'family'>): string | undefined {
+  if (!family.includes('ubuntu')) return undefined;
+  const tag = lastApplied[version];
+  return tag === undefined ? undefined : `${stableTree}#${tag}`;
 }
 
 async function directorySource(directory: string): Promise<KernelSource> {

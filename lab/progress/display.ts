@@ -6,7 +6,7 @@ import { styleText } from 'node:util';
 import { createLogUpdate } from 'log-update';
 import type { Progress } from '../runtime/runtime.ts';
 import type { Durations } from './durations.ts';
-import { formatDuration, remainingMs } from './estimate.ts';
+import { formatDuration, formatRunning, remainingMs } from './estimate.ts';
 
 /** One step as the display keeps it. */
 export interface Step {
@@ -175,8 +175,8 @@ function situation(state: StepState): string {
   return [
     ...(state.text === '' ? [] : [state.text]),
     ...(state.fraction === undefined ? [] : [`${Math.floor(state.fraction * 100)} %`]),
-    formatDuration(elapsed),
-    ...(left === undefined ? [] : [`about ${formatDuration(left)} left`]),
+    formatRunning(elapsed),
+    ...(left === undefined || left < 1000 ? [] : [`about ${formatRunning(left)} left`]),
   ].join(', ');
 }
 

@@ -31,3 +31,8 @@ export function formatDuration(milliseconds: number): string {
     milliseconds < 60_000 ? {} : { secondsDecimalDigits: 0, unitCount: 2 },
   );
 }
+
+/** The same for what still goes on, where tenths would only flicker: `12s`. */
+export function formatRunning(milliseconds: number): string {
+  return formatDuration(Math.floor(milliseconds / 1000) * 1000).replace(/^0ms$/, '0s');
+}

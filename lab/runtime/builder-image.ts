@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { createReadStream } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { artefactKey } from '../cache-directory.ts';
 import { requireSpace } from '../disk-space.ts';
 import { LabError, MissingPrerequisiteError } from '../errors.ts';
+import { osRelease } from '../os-release.ts';
 import { aptSourceFiles } from './apt.ts';
 import { removeContainer } from './docker-background.ts';
 import type { HostRuntime } from './host.ts';
@@ -63,12 +64,10 @@ async function imageExists(docker: Docker, image: string): Promise<boolean> {
   }
 }
 
-/** Release name that apt's sources go by, e.g. `bookworm`; undefined where the machine is no Debian or Ubuntu. */
+/** Undefined where the machine is no Debian or Ubuntu. */
 async function debianSuite(): Promise<string | undefined> {
-  const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  const field = (name: string) => new RegExp(`^${name}="?([^"\n]*)"?$`, 'm').exec(release)?.[1];
-  const family = `${field('ID')} ${field('ID_LIKE')}`;
-  return /\b(debian|ubuntu)\b/.test(family) ? field('VERSION_CODENAME') : undefined;
+  const { family, codename } = await osRelease();
+  return family.includes('debian') || family.includes('ubuntu') ? codename : undefined;
 }
 
 async function importRoot(

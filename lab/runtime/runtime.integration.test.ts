@@ -4,7 +4,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import getPort from 'get-port';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { CommandFailedError, InterruptedError } from '../errors.ts';
 import { defaultCacheRoot } from '../paths.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
@@ -12,20 +12,9 @@ import { DockerRuntime } from './docker.ts';
 import { HostRuntime } from './host.ts';
 import type { Runtime } from './runtime.ts';
 import { quietContext } from './testing/context.ts';
-import { startTestEngine, type TestEngine } from './testing/engine.ts';
+import { useTestEngine } from './testing/use-engine.ts';
 
-let engine: TestEngine | undefined;
-let noEngine = '';
-
-beforeAll(async () => {
-  const started = await startTestEngine();
-  if ('skip' in started) noEngine = started.skip;
-  else engine = started;
-});
-
-afterAll(async () => {
-  await engine?.[Symbol.asyncDispose]();
-});
+const fileEngine = useTestEngine();
 
 // What the rest of the lab relies on, the same on both.
 describe.each(['host', 'docker'] as const)('%s', (kind) => {
@@ -35,11 +24,11 @@ describe.each(['host', 'docker'] as const)('%s', (kind) => {
   const labels = { 'zufs-lab.lab': lab, 'zufs-lab.role': 'vm' };
 
   beforeEach(async (context) => {
-    if (kind === 'docker' && engine === undefined) context.skip(noEngine);
+    const engine = kind === 'docker' ? fileEngine.orSkip(context) : undefined;
     directory = await scratchDirectory();
     const host = new HostRuntime(lab, join(directory, 'state'));
     runtime =
-      engine === undefined || kind === 'host'
+      engine === undefined
         ? host
         : new DockerRuntime({ lab, engine: engine.engine, host, cacheRoot: defaultCacheRoot(process.env) });
     onTestFinished(async () => {

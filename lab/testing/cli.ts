@@ -12,26 +12,46 @@ export interface CliResult {
   readonly stderr: string;
 }
 
+export interface CliOptions {
+  /** The whole environment. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  readonly stdin?: Buffer | string;
+  /** A program that is to start it, with its arguments. */
+  readonly through?: readonly string[];
+}
+
+/** A step that takes long (a kernel build) says so in the output of the tests this often. */
+const progressMs = 60_000;
+
 /** `zufs-lab` that runs, as a user would start it. */
 export class Cli {
   readonly process: ChildProcess;
+  readonly #closed: Promise<unknown>;
   readonly #chunks: Buffer[] = [];
   #stderr = '';
+  #lastProgressMs = performance.now();
   readonly #waiting = new Set<() => void>();
 
-  /** `env` goes on top of this process's own. */
-  constructor(
-    args: readonly string[],
-    options: { readonly env: NodeJS.ProcessEnv; readonly stdin?: Buffer | string },
-  ) {
-    this.process = spawn(process.execPath, [join(packageRoot, 'lab/bin/zufs-lab.js'), ...args], {
-      env: { ...process.env, ...options.env },
-      stdio: [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  constructor(args: readonly string[], { env, cwd, stdin, through = [] }: CliOptions) {
+    const [program, ...words] = [
+      ...through,
+      process.execPath,
+      join(packageRoot, 'lab/bin/zufs-lab.js'),
+      ...args,
+    ];
+    this.process = spawn(program, words, {
+      env,
+      ...(cwd === undefined ? {} : { cwd }),
+      stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     });
-    this.process.stdin?.on('error', () => undefined).end(options.stdin);
+    // After its end, when all of its output has come.
+    this.#closed = once(this.process, 'close');
+    this.process.stdin?.on('error', () => undefined).end(stdin);
     this.process.stdout?.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
+      this.#showProgress(text);
       for (const look of this.#waiting) look();
     });
   }
@@ -49,21 +69,25 @@ export class Cli {
         resolve();
       };
       this.#waiting.add(look);
-      this.process.once('close', () => reject(new Error(`it ended without ${pattern}:\n${this.#stderr}`)));
+      this.#closed.then(() => reject(new Error(`it ended without ${pattern}:\n${this.#stderr}`)), reject);
       look();
     });
   }
 
   async end(): Promise<CliResult> {
-    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'close');
+    await this.#closed;
     return { code: this.process.exitCode, stdout: Buffer.concat(this.#chunks), stderr: this.#stderr };
+  }
+
+  #showProgress(text: string): void {
+    const now = performance.now();
+    if (!/^ *… /.test(text) || now - this.#lastProgressMs < progressMs) return;
+    this.#lastProgressMs = now;
+    process.stderr.write(text);
   }
 }
 
 /** Run `zufs-lab` to its end. */
-export async function runCli(
-  args: readonly string[],
-  options: { readonly env: NodeJS.ProcessEnv; readonly stdin?: Buffer | string },
-): Promise<CliResult> {
+export async function runCli(args: readonly string[], options: CliOptions): Promise<CliResult> {
   return await new Cli(args, options).end();
 }

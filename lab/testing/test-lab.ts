@@ -16,7 +16,7 @@ export class TestLabs implements AsyncDisposable {
 
   private constructor(stateHome: string, env: NodeJS.ProcessEnv) {
     this.stateRoot = join(stateHome, 'zufs-lab');
-    this.env = { ...env, XDG_STATE_HOME: stateHome, NO_COLOR: '1' };
+    this.env = { ...process.env, ...env, XDG_STATE_HOME: stateHome, NO_COLOR: '1' };
   }
 
   /** `env` goes on top of this process's own, for every command. */

@@ -2,26 +2,22 @@
 
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { startTestEngine, type TestEngine } from '../runtime/testing/engine.ts';
+import { afterAll, beforeEach, expect, test } from 'vitest';
+import type { TestEngine } from '../runtime/testing/engine.ts';
+import { useTestEngine } from '../runtime/testing/use-engine.ts';
 import { TestLabs } from '../testing/test-lab.ts';
 
 // The whole way once more with every tool and the VM in containers. The kernel comes from the cache, where it is the same
 // whoever built it (kernel.integration.test.ts builds one in a container); the image's disk is made here.
 
-let engine: TestEngine | undefined;
-let noEngine = '';
+const fileEngine = useTestEngine();
+let engine: TestEngine;
 let labs: TestLabs;
 let imageDirectory: string | undefined;
 
-beforeAll(async () => {
-  const started = await startTestEngine();
-  if ('skip' in started) {
-    noEngine = started.skip;
-    return;
-  }
-  engine = started;
-  labs = await TestLabs.create({
+beforeEach(async (context) => {
+  engine = fileEngine.orSkip(context);
+  labs ??= await TestLabs.create({
     DOCKER_HOST: engine.address,
     ZUFS_LAB_RUNTIME: 'docker',
     // No other's, so that it is made here.
@@ -29,19 +25,14 @@ beforeAll(async () => {
   });
 });
 
-beforeEach((context) => {
-  if (engine === undefined) context.skip(noEngine);
-});
-
 afterAll(async () => {
   await labs?.[Symbol.asyncDispose]();
   if (imageDirectory !== undefined) await rm(imageDirectory, { recursive: true });
-  await engine?.[Symbol.asyncDispose]();
 });
 
 /** Names of the containers that are there, running or not. */
 const containers = async () =>
-  (await (engine as TestEngine).engine.docker.listContainers({ all: true })).flatMap(({ Names }) => Names);
+  (await engine.engine.docker.listContainers({ all: true })).flatMap(({ Names }) => Names);
 
 test('an image is made, a VM boots and zpmfs is mounted, QEMU in a container of its own', async () => {
   const image = JSON.parse(await labs.must('image', 'build', '--json'));

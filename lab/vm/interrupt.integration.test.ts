@@ -49,9 +49,12 @@ describe('Ctrl-C ends the command with 130, and all that it started', () => {
     await endsInterrupted(cli);
   });
 
-  test('while the server is brought up', async () => {
+  test.each([
+    ['while the server is brought up', /✔ VM/],
+    ['while file systems are made and mounted', /✔ Server/],
+  ])('%s', async (_phase, before) => {
     const cli = labs.start('up', '--name', 'interrupted');
-    await cli.says(/✔ VM/);
+    await cli.says(before);
     await endsInterrupted(cli);
   });
 });

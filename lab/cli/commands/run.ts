@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { type ReadyLab, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
 import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
-import { NoTreeError, obtainTree } from '../../../xfstests-runner/source.ts';
+import { NoTreeError, obtainTree, requireNamedTree } from '../../../xfstests-runner/source.ts';
 import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
 import type { LabContext } from '../../context.ts';
 import { checkMachine } from '../../doctor/checks.ts';
@@ -48,6 +48,7 @@ Exit code 0: all passed; 1: a test failed; 2: the lab is broken; 130: interrupte
 }
 
 async function wholeWay(context: LabContext): Promise<number> {
+  await requireNamedTree(context);
   await context.step('Machine', checkResources);
   const artefacts = await obtainArtefacts(context);
   const lab = await ensureVm(context, artefacts);
