@@ -37,7 +37,7 @@ async function whyNoTree(): Promise<string | undefined> {
     await obtainTree(await testLabContext({ runtime, cacheRoot, stateDir: labs.stateRoot }));
     return undefined;
   } catch (error) {
-    if (error instanceof NoTreeError) return `${error.message} ${error.hint}`;
+    if (error instanceof NoTreeError) return error.message;
     throw error;
   }
 }
@@ -119,4 +119,17 @@ test('Ctrl-C in a test, of a lab that was brought up for it: the lab ends too', 
   await interrupted('--name', 'own');
   expect(labs.runningPrograms()).toHaveLength(before);
   expect(await labs.must('status', '--name', 'own')).toBe('own: down\n');
+});
+
+test('the whole way, on zpmfs: exit 0 when its tests pass, 1 when one fails', async () => {
+  const way = async (tests: string) => {
+    const { code, stdout } = await labs.run('run', '--json', '--set', `xfstests.tests=${tests}`);
+    return { code, ...(JSON.parse(stdout.toString()) as RunReport & { readonly ran: string }) };
+  };
+  const good = await way('generic/001');
+  expect(good).toMatchObject({ code: 0, ran: 'xfstests', fileSystem: 'zpmfs', verdict: 'passed' });
+  expect(statuses(good)).toEqual({ 'generic/001': 'passed' });
+  const bad = await way('runner/002,runner/001');
+  expect(bad).toMatchObject({ code: 1, verdict: 'failed' });
+  expect(statuses(bad)).toEqual({ 'runner/001': 'passed', 'runner/002': 'failed' });
 });

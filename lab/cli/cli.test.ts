@@ -4,8 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, type TestContext, test, vi } from 'vitest';
 import { makeToyKernel } from '../kernel/testing/toy-kernel.ts';
+import { packageRoot } from '../paths.ts';
 import { type OwnCliOptions, runOwnCli } from '../testing/own-cli.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
 import { buildProgram } from './main.ts';
@@ -129,24 +130,42 @@ test('a kernel source that does not exist', async () => {
   );
 });
 
-test('without the right to install what is missing, the exact command to run', async (context) => {
-  const directory = await scratchDirectory();
-  await makeToyKernel(join(directory, 'linux'));
-  const bin = join(directory, 'bin');
-  await mkdir(bin);
-  const fake = (name: string, script: string) =>
-    writeFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-  await fake('sudo', 'exit 1');
-  await fake('dpkg-query', 'shift 2; for name; do [ $name = flex ] || echo "$name installed"; done; exit 1');
-  // root gives up its name, and with it its rights, in a user namespace.
-  const through = process.getuid?.() === 0 ? ['unshare', '--user'] : [];
-  if (through.length > 0 && spawnSync('unshare', ['--user', 'true']).status !== 0)
-    context.skip('root could not become another user here: no user namespaces');
-  const args = ['kernel', 'build', '--runtime', 'host', '--set', 'kernel.source=./linux'];
-  const env = { PATH: `${bin}:${process.env.PATH}` };
-  expect(message(await refusal(args, { directory, env, through }))).toBe(
-    'zufs-lab: Missing for the tools for kernel-build: flex. Run: sudo apt-get install --no-install-recommends flex',
-  );
+describe('without rights', () => {
+  /** How to start the command line as someone who may not use sudo, on a machine that lacks the package flex alone. */
+  async function rightless(context: TestContext): Promise<OwnCliOptions> {
+    const directory = await scratchDirectory();
+    const bin = join(directory, 'bin');
+    await mkdir(bin);
+    const fake = (name: string, script: string) =>
+      writeFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    await fake('sudo', 'exit 1');
+    await fake(
+      'dpkg-query',
+      'shift 2; for name; do [ $name = flex ] || echo "$name installed"; done; exit 1',
+    );
+    // root gives up its name, and with it its rights, in a user namespace.
+    const through = process.getuid?.() === 0 ? ['unshare', '--user'] : [];
+    if (through.length > 0 && spawnSync('unshare', ['--user', 'true']).status !== 0)
+      context.skip('root could not become another user here: no user namespaces');
+    return { directory, through, env: { PATH: `${bin}:${process.env.PATH}` } };
+  }
+
+  test('to install what is missing: the command to run', async (context) => {
+    const options = await rightless(context);
+    await makeToyKernel(join(options.directory, 'linux'));
+    const args = ['kernel', 'build', '--runtime', 'host', '--set', 'kernel.source=./linux'];
+    expect(message(await refusal(args, options))).toBe(
+      'zufs-lab: Missing for the tools for kernel-build: flex. Run: sudo apt-get install --no-install-recommends flex',
+    );
+  });
+
+  test('to build the image, which takes root: the command to run', async (context) => {
+    const options = await rightless(context);
+    expect(message(await refusal(['image', 'build', '--runtime', 'host'], options))).toBe(
+      "zufs-lab: The guest's image is built as root, and this user may not use sudo. " +
+        `Run in ${packageRoot}: sudo npx zufs-lab image build --set cacheDir=${options.directory}/cache/zufs-lab`,
+    );
+  });
 });
 
 test('a patch that does not apply, with its reject', async () => {

@@ -12,7 +12,7 @@ import { createDisplay, type Display, type Step } from '../progress/display.ts';
 import { Durations } from '../progress/durations.ts';
 import { chooseRuntime } from '../runtime/detect.ts';
 import { sweepWorkDirectories } from '../work-directory.ts';
-import type { GlobalOptions } from './options.ts';
+import { globalOptions } from './options.ts';
 
 /**
  * Run the action of a command with everything it works with: settings loaded, runtime chosen, cache, progress, and a signal
@@ -52,7 +52,7 @@ async function withSettings(
   command: Command,
   body: (context: SettingsContext, display: Display) => Promise<number>,
 ): Promise<void> {
-  const options = command.optsWithGlobals<GlobalOptions>();
+  const options = globalOptions(command);
   if (!options.color) process.env.NO_COLOR = '1';
   using interrupt = catchSignals();
   try {

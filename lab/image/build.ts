@@ -4,7 +4,8 @@ import { copyFile, cp, mkdir, open, readFile, rm, stat, writeFile } from 'node:f
 import { basename, dirname, join } from 'node:path';
 import type { LabContext } from '../context.ts';
 import { requireSpace } from '../disk-space.ts';
-import { CommandFailedError, LabError } from '../errors.ts';
+import { CommandFailedError, LabError, MissingPrerequisiteError } from '../errors.ts';
+import { rootPrefix } from '../runtime/apt.ts';
 import { makeKeyPair } from '../vm/ssh-key.ts';
 import { parseSize } from '../vm/topology.ts';
 import { imagePackages } from './packages.ts';
@@ -46,6 +47,7 @@ export async function obtainImage(context: LabContext): Promise<GuestImage> {
 
   const artefact = await cache.obtain('image', diskInputs, context, async (directory) => {
     await requireSpace(cache.root, spaceNeeded, 'the image');
+    await requireRoot(context);
     await context.runtime.prepare('image-build', context);
     const packages = await cache.obtain('image-packages', packageInputs, context, (packagesDirectory) =>
       installPackages(context, packagesDirectory, release, names),
@@ -63,6 +65,14 @@ export async function obtainImage(context: LabContext): Promise<GuestImage> {
     hostKey: (await readFile(join(artefact.directory, hostKeyName), 'utf8')).trim(),
     hit: artefact.hit,
   };
+}
+
+/** A root directory has files of many owners, so making one takes root; a container has it, a user of this machine may not. */
+async function requireRoot({ runtime, packageRoot, cacheRoot }: LabContext): Promise<void> {
+  if (runtime.kind !== 'host' || (await rootPrefix()) !== undefined) return;
+  throw new MissingPrerequisiteError("The guest's image is built as root, and this user may not use sudo.", {
+    hint: `Run in ${packageRoot}: sudo npx zufs-lab image build --set cacheDir=${cacheRoot}`,
+  });
 }
 
 /** The Node binary that npm installed for this package: the guest runs the same. */

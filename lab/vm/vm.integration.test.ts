@@ -120,6 +120,14 @@ describe('a lab that is up', () => {
     expect(code).toBe(0);
   });
 
+  test('run without an xfstests tree: the smoke run takes its place, and the verdict says so', async () => {
+    const { code, stdout, stderr } = await labs.run('run', '--set', 'xfstests.ref=no-such-ref');
+    expect(stderr).toMatch(/There is no xfstests tree.* The lab's own smoke run takes its place\.$/m);
+    expect(stderr).toMatch(/The lab stays up: npx zufs-lab ssh, and npx zufs-lab down to end it\.$/m);
+    expect(stdout.toString()).toMatch(/No xfstests were run: there is no tree of them\.\n$/);
+    expect(code).toBe(0);
+  });
+
   test('logs and console show what was said', async () => {
     expect(await labs.must('logs')).toMatch(/^zus: ready$/m);
     expect(await labs.must('logs', 'kernel')).toMatch(/Linux version/);

@@ -6,7 +6,7 @@ import { ExitCode, LabError } from '../../errors.ts';
 import { bisect } from '../../kernel/bisect.ts';
 import { endLab } from '../../vm/running.ts';
 import { siblingStateDir } from '../../vm/state.ts';
-import type { GlobalOptions } from '../options.ts';
+import { type GlobalOptions, globalOptions } from '../options.ts';
 import { runCommand } from '../run-command.ts';
 
 interface Options {
@@ -51,7 +51,7 @@ or boot, or to which our patches do not apply, is skipped.
                 good: options.good,
                 bad: options.bad,
                 worktree,
-                judge: judgeOf(options, command, name, worktree, self.optsWithGlobals<GlobalOptions>()),
+                judge: judgeOf(options, command, name, worktree, globalOptions(self)),
               },
               step,
             ),
