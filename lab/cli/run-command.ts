@@ -70,6 +70,7 @@ async function withSettings(
       durations: await Durations.load(join(cacheRoot, 'durations.json')),
       logFile: join(stateDir, 'logs', `${commandPath(command).join('-')}.log`),
     });
+    interrupt.say = display.progress.note;
     const context: SettingsContext = {
       name: options.name,
       config,
@@ -88,6 +89,7 @@ async function withSettings(
     process.exitCode = await body(context, display);
   } catch (error) {
     const shown = interrupt.signal.aborted ? new InterruptedError() : asLabError(error);
+    if (interrupt.signal.aborted && process.stderr.isTTY) process.stderr.write(overWhatCtrlCPrints);
     process.stderr.write(describeError(shown, { verbose: options.verbose }));
     process.exitCode = shown instanceof LabError ? shown.exitCode : ExitCode.labFailed;
   }
@@ -103,17 +105,24 @@ const sameKeypressMs = 500;
 /** What ends sooner than this need not say that it is ending. */
 const sayMs = 300;
 
-function catchSignals(): Disposable & { readonly signal: AbortSignal } {
+/** The terminal has put `^C` there. */
+const overWhatCtrlCPrints = '\r\x1b[K';
+
+interface Interrupt extends Disposable {
+  readonly signal: AbortSignal;
+  /** How to say a line beside what else is shown. */
+  say: (line: string) => void;
+}
+
+function catchSignals(): Interrupt {
   const controller = new AbortController();
   let first = 0;
   let saying: NodeJS.Timeout | undefined;
   const onSignal = (): void => {
     if (first === 0) {
       first = performance.now();
-      // The terminal has put `^C` there.
-      if (process.stderr.isTTY) process.stderr.write('\n');
       saying = setTimeout(() => {
-        process.stderr.write('Interrupted: ending what was started (once more to leave at once).\n');
+        interrupt.say('Interrupted: ending what was started (once more to leave at once).');
       }, sayMs);
       controller.abort(new InterruptedError());
     } else if (performance.now() - first > sameKeypressMs) {
@@ -122,11 +131,13 @@ function catchSignals(): Disposable & { readonly signal: AbortSignal } {
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, onSignal);
-  return {
+  const interrupt: Interrupt = {
     signal: controller.signal,
+    say: (line) => process.stderr.write(`${line}\n`),
     [Symbol.dispose]: () => {
       clearTimeout(saying);
       for (const signal of signals) process.off(signal, onSignal);
     },
   };
+  return interrupt;
 }

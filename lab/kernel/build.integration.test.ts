@@ -243,6 +243,9 @@ describe.each(['host', 'docker'] as const)('on %s', (kind) => {
       /^zufs-lab: No disk space: a kernel build needs \d GiB in .*\/small\/kernel-work\/.*, which has [\d.]+ MiB left\. Free some, or set cacheDir to a larger disk\.$/,
     );
     expect(await readdir(join(small, 'tmp'))).toEqual([]);
+    const image = await runOwnCli(['image', 'build', '--set', `cacheDir=${small}`], environment());
+    expect(image.code).toBe(2);
+    expect(image.stderr).toMatch(/^zufs-lab: No disk space: the image needs 2 GiB in .*\/small, which has /m);
     const whole = ['run', '--runtime', kind, '--set', `cacheDir=${small}`];
     const { code, stderr } = await runOwnCli(whole, environment());
     expect(code).toBe(2);
