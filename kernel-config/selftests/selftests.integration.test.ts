@@ -4,7 +4,8 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { installForTests } from '../../lab/testing/packages.ts';
 import { TestLabs } from '../../lab/testing/test-lab.ts';
 import { type KtapProgram, parseKtap } from './ktap.ts';
 
@@ -14,6 +15,7 @@ const here = import.meta.dirname;
 const mayBeSkipped = [/^this kernel has no kmemleak$/, /^this kernel has no fault injection$/];
 
 let labs: TestLabs;
+let missing: string | undefined;
 let work: string;
 let output = '';
 let exitCode: number | null = null;
@@ -38,8 +40,21 @@ async function runSelftests(): Promise<void> {
 
 beforeAll(async () => {
   labs = await TestLabs.create();
+  missing = await installForTests(
+    'busybox-static',
+    'cpio',
+    'gcc',
+    'libc6-dev',
+    'make',
+    'qemu-system-x86',
+    'seabios',
+  );
+  if (missing !== undefined) return;
   work = await mkdtemp(join(tmpdir(), 'zufs-selftests-'));
   await runSelftests();
+});
+beforeEach((context) => {
+  if (missing !== undefined) context.skip(missing);
 });
 afterAll(async () => {
   await labs[Symbol.asyncDispose]();

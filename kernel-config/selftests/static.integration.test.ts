@@ -16,6 +16,7 @@ import { withLock } from '../../lab/lock.ts';
 import { defaultCacheRoot, packageRoot } from '../../lab/paths.ts';
 import { HostRuntime } from '../../lab/runtime/host.ts';
 import { type TestLabContext, testLabContext } from '../../lab/testing/lab-context.ts';
+import { installForTests } from '../../lab/testing/packages.ts';
 import { scratchDirectory } from '../../lab/testing/scratch.ts';
 
 async function hostContext(): Promise<TestLabContext> {
@@ -101,12 +102,6 @@ async function compileOurs(options: readonly string[]): Promise<string> {
   });
 }
 
-const isInstalled = (program: string) =>
-  promisify(execFile)(program, ['--version']).then(
-    () => true,
-    () => false,
-  );
-
 describe('compiled with more warnings', () => {
   const warnings = (output: string) => output.split('\n').filter((line) => /\b(warning|error):/.test(line));
   const compiled = (output: string) => output.match(/^\s+CC\s+.*zuf/gm) ?? [];
@@ -118,7 +113,8 @@ describe('compiled with more warnings', () => {
   });
 
   test('sparse has nothing to say', async (context) => {
-    if (!(await isInstalled('sparse'))) context.skip('sparse is not installed (Debian package sparse)');
+    const missing = await installForTests('sparse');
+    if (missing !== undefined) context.skip(missing);
     const output = await compileOurs(['C=2']);
     expect(output.match(/^\s+CHECK\s+.*zuf/gm)?.length).toBeGreaterThan(20);
     expect(warnings(output)).toEqual([]);
