@@ -7,8 +7,13 @@ import type { GuestVm } from '../lab/vm/guest.ts';
 import { endLab, findLab } from '../lab/vm/running.ts';
 import { siblingStateDir, type VmState } from '../lab/vm/state.ts';
 import { type FileSystemProfile, fileSystemProfile } from './filesystems.ts';
-import { requireNamedTree } from './source.ts';
-import { type LabVm, runXfstests, type XfstestsRequest, type XfstestsResult } from './xfstests.ts';
+import {
+  checkRequest,
+  type LabVm,
+  runXfstests,
+  type XfstestsRequest,
+  type XfstestsResult,
+} from './xfstests.ts';
 
 /** What the user may say; what is left out comes from the settings. */
 export interface InLabRequest extends Omit<XfstestsRequest, 'vms'> {
@@ -45,7 +50,7 @@ export async function runXfstestsInLab(
     context.packageRoot,
     context.config.xfstests.filesystems,
   );
-  await requireNamedTree(context);
+  if (given === undefined) await context.step('xfstests tree', (step) => checkRequest(step, rest));
   const contexts = Array.from({ length: shards }, (_, at) =>
     at === 0 ? context : shardContext(context, at + 1),
   );

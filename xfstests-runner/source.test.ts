@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ExitCode, LabError } from '../lab/errors.ts';
 import type { RunOptions, RunResult } from '../lab/runtime/runtime.ts';
 import { obtainTree } from './source.ts';
 import { fakeContext, settings } from './testing/context.ts';
+import { makeFakeTree } from './testing/fake-tree.ts';
+import { BUILT_FILES, SOURCE_FILES } from './tree.ts';
 
 let root: string;
 beforeEach(async () => {
@@ -15,32 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true }));
 
-const sourceFiles = [
-  'check',
-  'common/rc',
-  'common/config',
-  'common/preamble',
-  'tests/generic/001',
-  '.git/HEAD',
-];
-const builtFiles = [
-  'ltp/fsstress',
-  'ltp/fsx',
-  'src/lstat64',
-  'src/dbtest',
-  'src/seek_sanity_test',
-  'src/aio-dio-regress/aiocp',
-  'src/vfs/vfstest',
-  'tests/generic/group.list',
-];
-
-async function makeTree(directory: string, files: readonly string[]): Promise<string> {
-  for (const file of files) {
-    await mkdir(dirname(join(directory, file)), { recursive: true });
-    await writeFile(join(directory, file), file);
-  }
-  return directory;
-}
+const sourceFiles = [...SOURCE_FILES, '.git/HEAD'];
 
 function contextFor(
   dir: string,
@@ -65,14 +42,14 @@ async function failure(promise: Promise<unknown>): Promise<LabError> {
 }
 
 test("the user's built tree is used where it lies", async () => {
-  const tree = await makeTree(join(root, 'mine'), [...sourceFiles, ...builtFiles]);
+  const tree = await makeFakeTree(join(root, 'mine'), [...sourceFiles, ...BUILT_FILES]);
   expect(await obtainTree(contextFor(tree))).toBe(tree);
 });
 
 test('without xfstests.dir, the tree in the cache is used', async () => {
   const context = contextFor('');
   const tree = join(context.cache.root, 'xfstests', context.config.xfstests.ref);
-  await makeTree(tree, [...sourceFiles, ...builtFiles]);
+  await makeFakeTree(tree, [...sourceFiles, ...BUILT_FILES]);
   expect(await obtainTree(context)).toBe(tree);
 });
 
@@ -84,17 +61,17 @@ test('a missing directory: named, with both options, exit code 2', async () => {
 });
 
 test('a directory that is something else: says what it lacks', async () => {
-  const tree = await makeTree(join(root, 'else'), ['README']);
+  const tree = await makeFakeTree(join(root, 'else'), ['README']);
   const error = await failure(obtainTree(contextFor(tree)));
   expect(error.message).toMatch(/is not an xfstests tree.*check/);
 });
 
 test('a tree that is not built is built in a copy, once, and stays as it was', async () => {
-  const tree = await makeTree(join(root, 'raw'), sourceFiles);
+  const tree = await makeFakeTree(join(root, 'raw'), sourceFiles);
   const builds: string[] = [];
   const make = async (command: readonly string[], options: RunOptions): Promise<RunResult> => {
     builds.push(command.join(' '));
-    await makeTree(options.cwd, builtFiles);
+    await makeFakeTree(options.cwd, BUILT_FILES);
     return { exitCode: 0, stdout: '', stderr: '' };
   };
   const built = await obtainTree(contextFor(tree, make));
@@ -108,11 +85,11 @@ test('a tree that is not built is built in a copy, once, and stays as it was', a
 });
 
 test('a build that leaves a helper out is an error that names it, and is not kept', async () => {
-  const tree = await makeTree(join(root, 'raw'), sourceFiles);
+  const tree = await makeFakeTree(join(root, 'raw'), sourceFiles);
   const make = async (_command: readonly string[], options: RunOptions): Promise<RunResult> => {
-    await makeTree(
+    await makeFakeTree(
       options.cwd,
-      builtFiles.filter((file) => file !== 'src/dbtest'),
+      BUILT_FILES.filter((file) => file !== 'src/dbtest'),
     );
     return { exitCode: 0, stdout: '', stderr: '' };
   };

@@ -12,10 +12,10 @@ export type TreeState =
   | { readonly kind: 'built' };
 
 /** Files that every xfstests tree has, built or not. */
-const SOURCE_FILES = ['check', 'common/rc', 'common/config', 'common/preamble', 'tests/generic/001'];
+export const SOURCE_FILES = ['check', 'common/rc', 'common/config', 'common/preamble', 'tests/generic/001'];
 
 /** One product of each part of the build; dbtest is the one that goes missing when gdbm's headers do. */
-const BUILT_FILES = [
+export const BUILT_FILES = [
   'ltp/fsstress',
   'ltp/fsx',
   'src/lstat64',

@@ -119,12 +119,29 @@ async function newRun(
   tree: string,
   selection: Partial<Selection>,
 ): Promise<RunToDo> {
-  const { packageRoot } = context;
-  const complete = await completeSelection(context, selection);
-  const tests = await selectTests(tree, complete, await ownTests(packageRoot));
-  if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
-  const made = await makeRunDirectory(resultsRoot(packageRoot), profile.name, new Date());
+  const tests = await selectedTests(context, tree, selection);
+  const made = await makeRunDirectory(resultsRoot(context.packageRoot), profile.name, new Date());
   return { ...made, tests, settled: [] };
+}
+
+async function selectedTests(
+  context: LabContext,
+  tree: string,
+  selection: Partial<Selection>,
+): Promise<readonly string[]> {
+  const complete = await completeSelection(context, selection);
+  const tests = await selectTests(tree, complete, await ownTests(context.packageRoot));
+  if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
+  return tests;
+}
+
+/** Find the tree, and refuse a selection that it does not have: before a kernel is built and a VM booted for it. */
+export async function checkRequest(
+  context: LabContext,
+  request: Pick<XfstestsRequest, 'selection' | 'resume'>,
+): Promise<void> {
+  const tree = await obtainTree(context);
+  if (request.resume === undefined) await selectedTests(context, tree, request.selection ?? {});
 }
 
 /** The same run, with the verdicts that it came to: a failure stays one. */

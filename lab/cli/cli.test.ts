@@ -5,6 +5,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, type TestContext, test, vi } from 'vitest';
+import { makeFakeTree } from '../../xfstests-runner/testing/fake-tree.ts';
+import { BUILT_FILES, SOURCE_FILES } from '../../xfstests-runner/tree.ts';
 import { makeToyKernel } from '../kernel/testing/toy-kernel.ts';
 import { packageRoot } from '../paths.ts';
 import { type OwnCliOptions, runOwnCli } from '../testing/own-cli.ts';
@@ -188,17 +190,37 @@ test.each([['xfstests'], ['run']])(
     const directory = await scratchDirectory();
     const args = (dir: string) => [command, '--runtime', 'host', '--set', `xfstests.dir=${dir}`];
     const hint =
-      /Set xfstests\.dir to an xfstests tree \(built or not; or put one at .*\), or make https:\S+ reachable\.\n$/;
-    const missing = await refusal(args('./nowhere'), { directory });
+      /Set xfstests\.dir to an xfstests tree \(built or not; or put one at .*\), or make https:\S+ reachable\.$/;
+    const missing = message(await refusal(args('./nowhere'), { directory }));
     expect(missing).toMatch(
       new RegExp(`^zufs-lab: xfstests\\.dir \\(${directory}/nowhere\\) is not there\\. ${hint.source}`),
     );
     await mkdir(join(directory, 'other'));
-    expect(await refusal(args('./other'), { directory })).toMatch(
+    expect(message(await refusal(args('./other'), { directory }))).toMatch(
       /^zufs-lab: xfstests\.dir \(.*\/other\) is not an xfstests tree: it has no check\. Set /,
     );
   },
 );
+
+test('a test or a group that the tree does not have is refused before anything is built', async () => {
+  const directory = await scratchDirectory();
+  const tree = await makeFakeTree(join(directory, 'tree'), [...SOURCE_FILES, ...BUILT_FILES]);
+  await writeFile(join(tree, 'tests/generic/group.list'), '001 auto quick\n');
+  const args = (...more: string[]) => [
+    'xfstests',
+    '--runtime',
+    'host',
+    '--set',
+    `xfstests.dir=${tree}`,
+    ...more,
+  ];
+  expect(message(await refusal(args('--tests', 'generic/999'), { directory }))).toBe(
+    "zufs-lab: This xfstests tree has no test 'generic/999'. Tests are named by directory and number, such as generic/001.",
+  );
+  expect(message(await refusal(args('--group', 'quik'), { directory }))).toBe(
+    "zufs-lab: This xfstests tree has no group 'quik'. Usual ones are quick, auto, rw, metadata and stress.",
+  );
+});
 
 test('--verbose adds the causes', async () => {
   const directory = await scratchDirectory();
