@@ -159,6 +159,27 @@ static void zero_non_temporal(char *to, size_t length)
 	}
 }
 
+/* --- Records of words --- */
+
+#define BLOCK_WORDS 1024
+
+/* Each word as a whole, since the kernel may read it meanwhile. */
+static void store_records(uint32_t *base, const uint32_t *at, size_t words)
+{
+	const uint32_t *end = at + words;
+
+	while (at < end) {
+		volatile uint32_t *to = base + (size_t)at[0] * BLOCK_WORDS + (at[1] >> 16);
+		uint32_t count = at[1] & 0xffff;
+
+		at += 2;
+		for (uint32_t i = 0; i < count; i++)
+			to[i] = at[i];
+		write_back((const void *)to, count * sizeof(*at));
+		at += count;
+	}
+}
+
 /* --- Arguments and results --- */
 
 #define CHECK(call) do { if ((call) != napi_ok) return NULL; } while (0)
@@ -267,6 +288,14 @@ static napi_value addon_zero_non_temporal(napi_env env, napi_callback_info info)
 	double *r = registers(env, info);
 
 	zero_non_temporal(pointer(r[0]), (size_t)r[1]);
+	return NULL;
+}
+
+static napi_value addon_store_records(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	store_records(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
 	return NULL;
 }
 
@@ -606,6 +635,7 @@ static const struct {
 	{ "copy", addon_copy },
 	{ "copyNonTemporal", addon_copy_non_temporal },
 	{ "zeroNonTemporal", addon_zero_non_temporal },
+	{ "storeRecords", addon_store_records },
 	{ "zero", addon_zero },
 	{ "writeBack", addon_write_back },
 	{ "fence", addon_fence },

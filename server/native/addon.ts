@@ -17,6 +17,11 @@ export interface Addon {
   copyNonTemporal(destination: number, source: number, length: number): void;
   /** Zero persistent memory past the caches; ordered by the next `fence`. Any alignment. */
   zeroNonTemporal(destination: number, length: number): void;
+  /**
+   * Store records of 32-bit words to persistent memory at `base` and write them back. A record: block of 4096 bytes,
+   * (first word << 16 | count), the words; `records` is the address of `words` words of them.
+   */
+  storeRecords(base: number, records: number, words: number): void;
   /** Zero ordinary memory (a window, a buffer). */
   zero(destination: number, length: number): void;
   /** Write back every cache line of the range (clwb, clflushopt or clflush, what the CPU has). */

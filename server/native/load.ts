@@ -12,6 +12,7 @@ interface Exports {
   copy(): void;
   copyNonTemporal(): void;
   zeroNonTemporal(): void;
+  storeRecords(): void;
   zero(): void;
   writeBack(): void;
   fence(): void;
@@ -82,6 +83,14 @@ class NativeAddon implements Addon {
     registers[0] = destination;
     registers[1] = length;
     this.#native.zeroNonTemporal();
+  }
+
+  storeRecords(base: number, records: number, words: number): void {
+    const registers = this.#registers;
+    registers[0] = base;
+    registers[1] = records;
+    registers[2] = words;
+    this.#native.storeRecords();
   }
 
   zero(destination: number, length: number): void {

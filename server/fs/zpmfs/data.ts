@@ -83,13 +83,10 @@ export class Data {
       } else {
         // Neighbours on the media go in one copy.
         const start = mapping.block;
-        let run = 1;
-        while (piece < end - at) {
-          const next = mapping.lookup(ib, iw, fileBlock + run);
-          if (next < 0) return next;
-          if (mapping.block !== start + run || (mapping.flags & MAP_UNWRITTEN) !== 0) break;
-          run++;
-          piece += BLOCK_SIZE;
+        if (piece < end - at) {
+          const run = mapping.runFrom(ib, iw, fileBlock, Math.ceil((inBlock + end - at) / BLOCK_SIZE));
+          if (run < 0) return run;
+          piece = run * BLOCK_SIZE - inBlock;
         }
         if (piece > end - at) piece = end - at;
         pmem.copyOut(destination + (at - position), start, inBlock, piece);
@@ -179,10 +176,14 @@ export class Data {
     }
     const end = position + length;
     if (!changes && end <= size) {
-      const error = this.copyInPlace(ib, iw, position, end);
-      if (error < 0) return error;
-      // The kernel has stored the times.
-      pmem.writeBack(ib, iw * 4, 64);
+      // Of one block it is known where it is.
+      if (first === last)
+        pmem.copyIn(mapping.block, position % BLOCK_SIZE, this.source[0] + position, length);
+      else {
+        const error = this.copyInPlace(ib, iw, position, end);
+        if (error < 0) return error;
+      }
+      // The times, which the kernel has stored, wait for fsync(2), as they do when it writes to blocks that it knows.
       pmem.fence();
       allocator.unreserve(promised);
       return length;
@@ -235,16 +236,9 @@ export class Data {
       const error = mapping.lookup(ib, iw, fileBlock);
       if (error < 0) return error;
       const start = mapping.block;
-      let piece = BLOCK_SIZE - inBlock;
-      let run = 1;
-      while (piece < end - at) {
-        const next = mapping.lookup(ib, iw, fileBlock + run);
-        if (next < 0) return next;
-        if (mapping.block !== start + run) break;
-        run++;
-        piece += BLOCK_SIZE;
-      }
-      if (piece > end - at) piece = end - at;
+      const run = mapping.runFrom(ib, iw, fileBlock, Math.ceil((inBlock + end - at) / BLOCK_SIZE));
+      if (run < 0) return run;
+      const piece = Math.min(run * BLOCK_SIZE - inBlock, end - at);
       pmem.copyIn(start, inBlock, this.source[0] + at, piece);
       at += piece;
     }
@@ -294,10 +288,8 @@ export class Data {
         this.replaced = true;
         const to = Math.min(end, (fileBlock + got) * BLOCK_SIZE);
         this.fillNew(start, inBlock, to - from, got * BLOCK_SIZE, from);
-        for (let index = 0; index < got; index++) {
-          const error = mapping.set(ib, iw, fileBlock + index, start + index, MAP_PRESENT);
-          if (error < 0) return error;
-        }
+        const error = mapping.setRun(ib, iw, fileBlock, start, got, MAP_PRESENT);
+        if (error < 0) return error;
         journal.add64(ib, iw + I_BLOCKS, got);
         fileBlock += got;
         continue;

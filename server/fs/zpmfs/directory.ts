@@ -79,8 +79,20 @@ export class Directory {
   // What `find` found.
   leaf = 0;
   record = 0;
+  /** The record in front of it in the leaf; 0: it is the first. */
+  previous = 0;
   ino = 0;
   type = 0;
+  // What `findRoom` found for a name that is not there.
+  private roomHash = 0;
+  /** The leaf it belongs to; 0 when there is none yet. */
+  private roomLeaf = 0;
+  /** Smallest free record of it that the name fits in, and its words; 0 when there is none. */
+  private roomRecord = 0;
+  private roomWords = 0;
+  /** Words of all its free records. */
+  private roomFree = 0;
+  private roomTie = 0;
   // Scratch for readdir and splits.
   private readonly recordAt = new Uint16Array(LEAF_RECORDS_MAX + 1);
 
@@ -162,6 +174,7 @@ export class Directory {
     // Straight from the media: nothing is staged while names are looked up.
     const words = this.pmem.u32;
     const end = (leaf + 1) * BLOCK_WORDS;
+    let previous = 0;
     for (let at = leaf * BLOCK_WORDS + DL_RECORDS; at < end; ) {
       const shape = words[at + DR_SHAPE];
       const recordLength = shape & 0xffff;
@@ -176,12 +189,74 @@ export class Directory {
         if (this.nameEquals(leaf, record, bytes, start, length)) {
           this.leaf = leaf;
           this.record = record;
+          this.previous = previous;
           this.ino = words[at + DR_INO];
           this.type = shape >>> 24;
           return 1;
         }
       }
+      previous = at - leaf * BLOCK_WORDS;
       at += recordLength;
+    }
+    return 0;
+  }
+
+  /**
+   * As `find`, for a name that is to be added: when it is not there, what `makeRoom` and `insert` have to know is found
+   * in the same go. Nothing may change the directory until then.
+   */
+  findRoom(ib: number, iw: number, owner: number, bytes: Uint8Array, start: number, length: number): number {
+    this.roomHash = this.hash(bytes, start, length);
+    return this.scanForRoom(ib, iw, owner, bytes, start, length);
+  }
+
+  private scanForRoom(
+    ib: number,
+    iw: number,
+    owner: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+  ): number {
+    const hash = this.roomHash;
+    const needed = recordWords(length);
+    const leaf = this.descend(ib, iw, owner, hash);
+    this.roomRecord = 0;
+    this.roomWords = 0;
+    this.roomFree = 0;
+    this.roomTie = 0;
+    if (leaf < 0) return leaf;
+    this.roomLeaf = leaf;
+    if (leaf === 0) return 0;
+    const words = this.pmem.u32;
+    const base = leaf * BLOCK_WORDS;
+    for (let record = DL_RECORDS; record < BLOCK_WORDS; ) {
+      const at = base + record;
+      const shape = words[at + DR_SHAPE];
+      const recordLength = shape & 0xffff;
+      if (recordLength < DR_MIN_WORDS || record + recordLength > BLOCK_WORDS) return -EUCLEAN;
+      if (words[at + DR_INO] === 0) {
+        this.roomFree += recordLength;
+        if (recordLength >= needed && (this.roomRecord === 0 || recordLength < this.roomWords)) {
+          this.roomRecord = record;
+          this.roomWords = recordLength;
+        }
+      } else {
+        const nameLength = (shape >>> 16) & 0xff;
+        if (nameLength === 0 || recordWords(nameLength) > recordLength) return -EUCLEAN;
+        if ((words[at + DR_HASH] | 0) === hash) {
+          if (nameLength === length && this.nameEquals(leaf, record, bytes, start, length)) {
+            this.leaf = leaf;
+            this.record = record;
+            this.ino = words[at + DR_INO];
+            this.type = shape >>> 24;
+            return 1;
+          }
+          const other = words[at + DR_TIE] + 1;
+          if (other > this.roomTie) this.roomTie = other;
+        }
+      }
+      record += recordLength;
     }
     return 0;
   }
@@ -196,38 +271,20 @@ export class Directory {
   }
 
   /**
-   * Before the transaction of the operation itself: make sure that the leaf for this name has room for it, in
+   * Before the transaction of the operation itself: make sure that the leaf for the name of `findRoom` has room for it, in
    * transactions of its own that change nothing to see. Returns 0, -ENOSPC or -EUCLEAN.
    */
   makeRoom(ib: number, iw: number, owner: number, bytes: Uint8Array, start: number, length: number): number {
-    const hash = this.hash(bytes, start, length);
-    const needed = recordWords(length);
     // Every turn splits a leaf or packs one; there are no more bits to split by than this.
     for (let turn = 0; turn < DIR_SHIFT * DIR_MAX_LEVELS + 3; turn++) {
-      const leaf = this.descend(ib, iw, owner, hash);
-      if (leaf < 0) return leaf;
-      if (leaf === 0) {
-        const error = this.makeFirstLeaf(ib, iw, owner);
-        if (error < 0) return error;
-        continue;
-      }
-      let largest = 0;
-      let free = 0;
-      for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
-        const words = this.checkRecord(leaf, at);
-        if (words < 0) return words;
-        if (this.journal.get(leaf, at + DR_INO) === 0) {
-          free += words;
-          if (words > largest) largest = words;
-        }
-        at += words;
-      }
-      if (largest >= needed) return 0;
-      const error =
-        free >= needed + DR_MIN_WORDS
-          ? this.rewrite(ib, iw, owner, leaf, false)
-          : this.rewrite(ib, iw, owner, leaf, true);
-      if (error < 0) return error;
+      if (this.roomRecord !== 0) return 0;
+      const leaf = this.roomLeaf;
+      const packing = this.roomFree >= recordWords(length) + DR_MIN_WORDS;
+      let error = 0;
+      if (leaf === 0) error = this.makeFirstLeaf(ib, iw, owner);
+      else error = this.rewrite(ib, iw, owner, leaf, !packing);
+      if (error === 0) error = this.scanForRoom(ib, iw, owner, bytes, start, length);
+      if (error !== 0) return error < 0 ? error : -EUCLEAN;
     }
     return -ENOSPC;
   }
@@ -343,51 +400,21 @@ export class Directory {
     return target;
   }
 
-  /** Stage a new record; `makeRoom` has just succeeded for this name. Returns 0 or -EUCLEAN. */
-  insert(
-    ib: number,
-    iw: number,
-    owner: number,
-    bytes: Uint8Array,
-    start: number,
-    length: number,
-    ino: number,
-    type: number,
-  ): number {
-    const journal = this.journal;
-    const hash = this.hash(bytes, start, length);
-    const leaf = this.descend(ib, iw, owner, hash);
-    if (leaf <= 0) return -EUCLEAN;
-    const needed = recordWords(length);
-    let tie = 0;
-    let place = 0;
-    let placeWords = 0;
-    for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {
-      const words = this.checkRecord(leaf, at);
-      if (words < 0) return words;
-      if (journal.get(leaf, at + DR_INO) === 0) {
-        if (words >= needed && (place === 0 || words < placeWords)) {
-          place = at;
-          placeWords = words;
-        }
-      } else if (journal.getBits(leaf, at + DR_HASH) === hash) {
-        const other = journal.get(leaf, at + DR_TIE) + 1;
-        if (other > tie) tie = other;
-      }
-      at += words;
-    }
-    if (place === 0) return -EUCLEAN;
-    let words = needed;
-    if (placeWords - needed >= DR_MIN_WORDS) {
-      journal.set(leaf, place + needed + DR_INO, 0);
-      journal.set(leaf, place + needed + DR_SHAPE, placeWords - needed);
+  /** Stage a new record for the name of `findRoom`, for which `makeRoom` has succeeded. */
+  insert(bytes: Uint8Array, start: number, length: number, ino: number, type: number): void {
+    const { journal, roomLeaf: leaf, roomRecord: place } = this;
+    let words = recordWords(length);
+    const rest = this.roomWords - words;
+    if (rest >= DR_MIN_WORDS) {
+      journal.set(leaf, place + words + DR_INO, 0);
+      journal.set(leaf, place + words + DR_SHAPE, rest);
     } else {
-      words = placeWords;
+      words = this.roomWords;
     }
     journal.set(leaf, place + DR_INO, ino);
-    journal.set(leaf, place + DR_HASH, hash);
+    journal.set(leaf, place + DR_HASH, this.roomHash);
     journal.set(leaf, place + DR_SHAPE, (type << 24) | (length << 16) | words);
-    journal.set(leaf, place + DR_TIE, tie & 0xffff);
+    journal.set(leaf, place + DR_TIE, this.roomTie & 0xffff);
     for (let word = 0; word < (length + 3) >>> 2; word++) {
       let value = 0;
       for (let index = 0; index < 4; index++) {
@@ -396,18 +423,23 @@ export class Directory {
       }
       journal.set(leaf, place + DR_NAME + word, value);
     }
-    return 0;
   }
 
-  /** Stage the removal of the record at (`leaf`, `record`), as `find` gave them. Returns 0 or -EUCLEAN. */
-  remove(leaf: number, record: number): number {
+  /**
+   * Stage the removal of the record at (`leaf`, `record`), as `find` gave them. `previous` too, when nothing else is
+   * staged in the leaf, else -1. Returns 0 or -EUCLEAN.
+   */
+  remove(leaf: number, record: number, before: number): number {
     const journal = this.journal;
-    let previous = 0;
-    for (let at = DL_RECORDS; at < record; ) {
-      const words = this.checkRecord(leaf, at);
-      if (words < 0) return words;
-      previous = at;
-      at += words;
+    let previous = before;
+    if (before < 0) {
+      previous = 0;
+      for (let at = DL_RECORDS; at < record; ) {
+        const words = this.checkRecord(leaf, at);
+        if (words < 0) return words;
+        previous = at;
+        at += words;
+      }
     }
     let words = journal.get(leaf, record + DR_SHAPE) & 0xffff;
     const next = record + words;

@@ -2,6 +2,7 @@
 
 import {
   BLOCK_WORDS,
+  checkLog,
   checkWords,
   J_CHECK_HIGH,
   J_CHECK_LOW,
@@ -17,9 +18,12 @@ import {
 } from './format.ts';
 import type { Pmem } from './pmem.ts';
 import { H_JOURNAL_FIRST, H_JOURNAL_SLOTS, H_SEQUENCE, type SharedState } from './shared.ts';
+import { StagedWords } from './staged-words.ts';
 
-const TABLE_SIZE = 32768;
-const TABLE_MASK = TABLE_SIZE - 1;
+const LINE_BYTES = 64;
+const LINE_WORDS = LINE_BYTES / 4;
+/** Log words of a transaction of one word. */
+const ONE_WORD = J_RECORDS + 3;
 
 /**
  * One transaction at a time of one ZT: a redo log of 32-bit words.
@@ -27,23 +31,14 @@ const TABLE_MASK = TABLE_SIZE - 1;
  * `set` stages a word in ordinary memory, `get` reads through what is staged. `commit` writes the records to the
  * ZT's journal slot, fences, applies them in place, fences, and empties the slot: a power failure leaves all of them
  * or none. Blocks that nothing on the media refers to yet are written directly, before the commit that links them.
- *
- * Record: block, (first word << 16 | count), then the words. A record never crosses a block.
  */
 export class Journal {
   private readonly pmem: Pmem;
   private readonly shared: SharedState;
   private readonly slot: number;
+  private readonly staged = new StagedWords();
   private readonly log = new Uint32Array(JOURNAL_SLOT_WORDS);
   private readonly logAddress: number;
-  private used = J_RECORDS;
-  /** Where the header of the last record lies; 0: none. */
-  private lastRecord = 0;
-  private readonly keyBlock = new Uint32Array(TABLE_SIZE);
-  private readonly keyWord = new Uint16Array(TABLE_SIZE);
-  private readonly position = new Uint16Array(TABLE_SIZE);
-  private readonly stamp = new Uint32Array(TABLE_SIZE);
-  private now = 1;
   /** For the crash tests only: apply without logging first. */
   bypass = false;
 
@@ -54,91 +49,44 @@ export class Journal {
     this.logAddress = pmem.addon.addressOf(this.log.buffer);
   }
 
-  private firstBlock(): number {
-    return this.shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
-  }
-
-  /** Words that still fit; every new record costs two more than its words. */
-  room(): number {
-    return JOURNAL_SLOT_WORDS - this.used;
-  }
-
   isEmpty(): boolean {
-    return this.used === J_RECORDS;
+    return this.staged.count === 0;
   }
 
   begin(): void {
-    this.used = J_RECORDS;
-    this.lastRecord = 0;
-    this.now++;
-    if (this.now > 0xffff_fff0) {
-      this.stamp.fill(0);
-      this.now = 1;
-    }
+    this.staged.clear();
   }
 
   /** Forget what was staged. */
   abort(): void {
-    this.begin();
-  }
-
-  private find(block: number, word: number): number {
-    let index = (Math.imul(block, 0x9e3779b1) ^ Math.imul(word + 1, 0x85ebca6b)) >>> 17;
-    while (this.stamp[index] === this.now) {
-      if (this.keyBlock[index] === block && this.keyWord[index] === word) return index;
-      index = (index + 1) & TABLE_MASK;
-    }
-    return -1 - index;
+    this.staged.clear();
   }
 
   get(block: number, word: number): number {
-    if (this.used !== J_RECORDS) {
-      const index = this.find(block, word);
-      if (index >= 0) return this.log[this.position[index]];
+    if (this.staged.count !== 0) {
+      const place = this.staged.find(block, word);
+      if (place >= 0) return this.staged.valueAt(place);
     }
     return this.pmem.u32[block * BLOCK_WORDS + word];
   }
 
   /** As `get`, for words that are bits: signed, because a larger number would be an object on the heap. */
   getBits(block: number, word: number): number {
-    if (this.used !== J_RECORDS) {
-      const index = this.find(block, word);
-      if (index >= 0) return this.log[this.position[index]] | 0;
+    if (this.staged.count !== 0) {
+      const place = this.staged.find(block, word);
+      if (place >= 0) return this.staged.valueAt(place) | 0;
     }
     return this.pmem.u32[block * BLOCK_WORDS + word] | 0;
   }
 
-  /** Stage a word. The caller has made sure of `room()`. */
+  /** Stage a word. */
   set(block: number, word: number, value: number): void {
-    const index = this.find(block, word);
-    if (index >= 0) {
-      this.log[this.position[index]] = value;
-      return;
-    }
-    const log = this.log;
-    const last = this.lastRecord;
-    if (last !== 0 && log[last] === block) {
-      const shape = log[last + 1];
-      if ((shape >>> 16) + (shape & 0xffff) === word) {
-        log[last + 1] = shape + 1;
-        this.stage(-1 - index, block, word, value);
-        return;
-      }
-    }
-    this.lastRecord = this.used;
-    log[this.used] = block;
-    log[this.used + 1] = (word << 16) | 1;
-    this.used += 2;
-    this.stage(-1 - index, block, word, value);
+    this.staged.set(block, word, value);
   }
 
-  private stage(index: number, block: number, word: number, value: number): void {
-    this.keyBlock[index] = block;
-    this.keyWord[index] = word;
-    this.position[index] = this.used;
-    this.stamp[index] = this.now;
-    this.log[this.used] = value;
-    this.used++;
+  /** Stage a whole inode: `count` words of `source` from `from` on, then zeroes. */
+  setInode(ib: number, iw: number, source: Int32Array, from: number, count: number): void {
+    this.staged.setGroup(ib, iw, source, from, count);
   }
 
   /** Add to a staged 64-bit counter; `delta` may be negative, the result must not be. */
@@ -154,44 +102,36 @@ export class Journal {
 
   /** Make everything staged durable, all or nothing, and everything stored before durable with it. */
   commit(): void {
-    const pmem = this.pmem;
+    const { pmem, log, staged } = this;
     if (pmem.pending) pmem.fence();
-    if (this.used === J_RECORDS) return;
-    const first = this.firstBlock();
-    this.shared.lockJournal(this.slot);
-    if (!this.bypass) {
-      const log = this.log;
-      log[J_MAGIC] = JOURNAL_MAGIC;
-      log[J_WORDS] = this.used;
-      log[J_SEQUENCE] = Atomics.add(this.shared.header, H_SEQUENCE, 1);
-      log[J_CHECK_LOW] = checkWords(log, J_SEQUENCE, this.used, JOURNAL_CHECK_SEED_LOW);
-      log[J_CHECK_HIGH] = checkWords(log, J_SEQUENCE, this.used, JOURNAL_CHECK_SEED_HIGH);
-      pmem.copyIn(first, 0, this.logAddress, this.used * 4);
+    if (staged.count === 0) return;
+    const used = staged.write(log, J_RECORDS);
+    // A single word reaches the media whole or not at all.
+    if (this.bypass || used === ONE_WORD) {
+      pmem.storeRecords(log, this.logAddress, J_RECORDS, used);
       pmem.fence();
+    } else {
+      this.commitLog(used);
     }
-    applyRecords(pmem, this.log, J_RECORDS, this.used);
-    pmem.fence();
-    if (!this.bypass) {
-      pmem.store(first, J_MAGIC, 0);
-      pmem.writeBack(first, 0, 4);
-      pmem.fence();
-    }
-    this.shared.unlockJournal(this.slot);
-    this.begin();
+    staged.clear();
   }
-}
 
-/** Store and write back the records of a checked log; the caller fences. */
-function applyRecords(pmem: Pmem, log: Uint32Array, from: number, to: number): void {
-  let at = from;
-  while (at < to) {
-    const block = log[at];
-    const word = log[at + 1] >>> 16;
-    const count = log[at + 1] & 0xffff;
-    at += 2;
-    for (let index = 0; index < count; index++) pmem.store(block, word + index, log[at + index] | 0);
-    pmem.writeBack(block, word * 4, count * 4);
-    at += count;
+  private commitLog(used: number): void {
+    const { pmem, log, shared } = this;
+    const first = shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
+    shared.lockJournal(this.slot);
+    log[J_MAGIC] = JOURNAL_MAGIC;
+    log[J_WORDS] = used;
+    log[J_SEQUENCE] = Atomics.add(shared.header, H_SEQUENCE, 1);
+    checkLog(log, used);
+    // In whole cache lines, which go past the caches without being read first; what lies behind `used` means nothing.
+    pmem.copyIn(first, 0, this.logAddress, Math.ceil(used / LINE_WORDS) * LINE_BYTES);
+    pmem.fence();
+    pmem.storeRecords(log, this.logAddress, J_RECORDS, used);
+    pmem.fence();
+    pmem.zero(first, 0, LINE_BYTES);
+    pmem.fence();
+    shared.unlockJournal(this.slot);
   }
 }
 
@@ -244,7 +184,7 @@ export function replayJournal(pmem: Pmem, firstBlock: number, slots: number): nu
     if (words === 0) continue;
     if (words > 0) {
       if (!recordsAreValid(pmem, log, words)) return -1;
-      applyRecords(pmem, log, J_RECORDS, words);
+      pmem.storeRecords(log, pmem.addon.addressOf(log.buffer), J_RECORDS, words);
       pmem.fence();
       replayed++;
     }

@@ -74,12 +74,13 @@ export class Lifecycle {
     journal.begin();
     mapping.begin();
     let error = 0;
-    if ((mode & S_IFMT) === S_IFREG) error = mapping.clearRange(ib, iw, 0, TWO_32);
+    if ((mode & S_IFMT) === S_IFREG) error = mapping.cutAll(ib, iw);
     if (error < 0) {
       journal.abort();
       shared.unlockExclusive(index);
       return -EUCLEAN;
     }
+    // All that changes is this word: what else the slot holds means nothing then.
     journal.set(ib, iw + X_STATE, 0);
     journal.commit();
     mapping.releaseCleared();

@@ -10,6 +10,7 @@ import {
   MAP_NODE,
   MAP_PRESENT,
   MAP_SHIFT,
+  MAP_UNWRITTEN,
   TWO_32,
   X_MAP_HEIGHT,
   X_MAP_ROOT,
@@ -96,6 +97,37 @@ export class Mapping {
   }
 
   /**
+   * After `lookup` of a mapped block: how many file blocks from there on, at most `most`, lie one behind the other on the media
+   * and are written or unwritten alike. Or -EUCLEAN.
+   */
+  runFrom(ib: number, iw: number, fileBlock: number, most: number): number {
+    const { block, flags, journal } = this;
+    const unwritten = flags & MAP_UNWRITTEN;
+    let run = 1;
+    while (run < most) {
+      const at = fileBlock + run;
+      const word = (at & (MAP_ENTRIES - 1)) * 2;
+      let next = 0;
+      let nextFlags = 0;
+      if (word !== 0) {
+        // Still in the leaf.
+        next = journal.get(this.leaf, word);
+        nextFlags = journal.get(this.leaf, word + 1);
+        if (nextFlags !== 0 && ((nextFlags & ~MAP_LEAF_BITS) !== 0 || (nextFlags & MAP_PRESENT) === 0))
+          return -EUCLEAN;
+      } else {
+        const error = this.lookup(ib, iw, at);
+        if (error < 0) return error;
+        next = this.block;
+        nextFlags = this.flags;
+      }
+      if (nextFlags === 0 || next !== block + run || (nextFlags & MAP_UNWRITTEN) !== unwritten) break;
+      run++;
+    }
+    return this.pmem.inRange(block + run - 1) ? run : -EUCLEAN;
+  }
+
+  /**
    * First mapped block at or behind `from` and before `end`; the result of `lookup` is then that of the block.
    * Returns `end` when there is none, or -EUCLEAN.
    */
@@ -123,6 +155,18 @@ export class Mapping {
     const leaf = this.ensureLeaf(ib, iw, fileBlock);
     if (leaf < 0) return leaf;
     this.put(leaf, fileBlock & (MAP_ENTRIES - 1), block, flags);
+    return 0;
+  }
+
+  /** As `set`, for file blocks and blocks that follow each other. */
+  setRun(ib: number, iw: number, fileBlock: number, block: number, count: number, flags: number): number {
+    for (let done = 0; done < count; ) {
+      const leaf = this.ensureLeaf(ib, iw, fileBlock + done);
+      if (leaf < 0) return leaf;
+      const first = (fileBlock + done) & (MAP_ENTRIES - 1);
+      const end = Math.min(MAP_ENTRIES, first + count - done);
+      for (let index = first; index < end; index++, done++) this.put(leaf, index, block + done, flags);
+    }
     return 0;
   }
 
@@ -250,6 +294,22 @@ export class Mapping {
     const count = this.clearNode(root, height, 0, first, Math.min(end, covered));
     if (count > 0) this.lowerTree(ib, iw, root, height);
     return count;
+  }
+
+  /**
+   * Note that all of a file's blocks go with its inode, which the caller frees: the inode's words stay as they are. Returns 0 or
+   * -EUCLEAN. After the commit, call `releaseCleared`.
+   */
+  cutAll(ib: number, iw: number): number {
+    const height = this.journal.get(ib, iw + X_MAP_HEIGHT);
+    if (height > MAP_MAX_HEIGHT) return -EUCLEAN;
+    if (height === 0) return 0;
+    const root = this.journal.get(ib, iw + X_MAP_ROOT);
+    if (!this.pmem.inRange(root)) return -EUCLEAN;
+    const count = this.countSubtree(root, height);
+    if (count < 0) return count;
+    this.cut(root, height);
+    return 0;
   }
 
   /** Stage a tree as low as what is left in it needs. */

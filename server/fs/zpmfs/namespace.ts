@@ -46,7 +46,6 @@ import {
   I_SYMLINK_DPP,
   I_XATTR,
   INODE_IN_USE,
-  INODE_WORDS,
   isValidMode,
   LINK_MAX,
   S_IFCHR,
@@ -76,6 +75,9 @@ const DT_DIR = 4;
 const DT_CHR = 2;
 const DOT = 46;
 const LOOKUP_STR = zufs_ioc_lookup.str;
+/** What the kernel shares of an inode. */
+const ZUS_INODE_WORDS = 32;
+const NO_WORDS = new Int32Array(0);
 
 /** Operations on names: everything here is one transaction each, durable when it returns. */
 export class Namespace {
@@ -172,8 +174,7 @@ export class Namespace {
     const generation = (pmem.load(ib, iw + I_GENERATION) + 1) >>> 0;
     core.readClock();
     journal.begin();
-    for (let word = 0; word < 32; word++) journal.set(ib, iw + word, op.i32[template + word]);
-    for (let word = 32; word < INODE_WORDS; word++) journal.set(ib, iw + word, 0);
+    journal.setInode(ib, iw, op.i32, template, ZUS_INODE_WORDS);
     journal.set(ib, iw + I_NLINK, isTmpfile ? 0 : isDirectory ? 2 : 1);
     if (!isSymlink) journal.set64(ib, iw + I_SIZE, 0);
     for (let word = 4; word < 8; word++) journal.set(ib, iw + word, 0);
@@ -196,12 +197,7 @@ export class Namespace {
     this.stageInherited(ib, iw, db, dw, mode);
     journal.set(ib, iw + X_STATE, INODE_IN_USE);
     if (!isTmpfile) {
-      const error = directory.insert(db, dw, dirIndex, op.u8, start, length, index, mode >>> 12);
-      if (error < 0) {
-        journal.abort();
-        inodes.release(index);
-        return error;
-      }
+      directory.insert(op.u8, start, length, index, mode >>> 12);
       journal.set(db, dw + X_ENTRIES, journal.get(db, dw + X_ENTRIES) + 1);
       if (isDirectory) journal.set(db, dw + I_NLINK, journal.get(db, dw + I_NLINK) + 1);
       core.stampTime(db, dw + I_MTIME);
@@ -247,7 +243,7 @@ export class Namespace {
     if (length === 0) return -EINVAL;
     if (core.pmem.load(db, dw + I_NLINK) === 0) return -ENOENT;
     if (isDirectory && core.pmem.load(db, dw + I_NLINK) >= LINK_MAX) return -EMLINK;
-    const found = core.directory.find(db, dw, dirIndex, op.u8, start, length);
+    const found = core.directory.findRoom(db, dw, dirIndex, op.u8, start, length);
     return found > 0 ? -EEXIST : found;
   }
 
@@ -276,11 +272,7 @@ export class Namespace {
     if (error < 0) return error;
     core.readClock();
     journal.begin();
-    error = directory.insert(db, dw, dirIndex, op.u8, start, length, index, mode >>> 12);
-    if (error < 0) {
-      journal.abort();
-      return error;
-    }
+    directory.insert(op.u8, start, length, index, mode >>> 12);
     journal.set(db, dw + X_ENTRIES, journal.get(db, dw + X_ENTRIES) + 1);
     core.stampTime(db, dw + I_MTIME);
     core.stampTime(db, dw + I_CTIME);
@@ -306,13 +298,11 @@ export class Namespace {
     if (found < 0) return found;
     if (found === 0 || directory.ino !== index) return -ENOENT;
     if (isDirectory && core.pmem.load(ib, iw + X_ENTRIES) !== 0) return -ENOTEMPTY;
-    const leaf = directory.leaf;
-    const record = directory.record;
     core.readClock();
     journal.begin();
     const rootBlock = journal.get(db, dw + I_DIR_ROOT);
     const rootTag = journal.get(db, dw + I_DIR_ROOT + 1);
-    const cleared = this.takeName(db, dw, leaf, record);
+    const cleared = this.takeName(db, dw, directory.leaf, directory.record, directory.previous);
     if (cleared < 0) {
       journal.abort();
       return cleared;
@@ -328,10 +318,10 @@ export class Namespace {
   }
 
   /**
-   * Stage the removal of a record. Returns 1 when it was the last one of a tall tree, which then goes as a whole, 0
-   * when not, or -EUCLEAN.
+   * Stage the removal of a record; `previous` is as for `Directory.remove`. Returns 1 when it was the last one of a tall tree,
+   * which then goes as a whole, 0 when not, or -EUCLEAN.
    */
-  private takeName(db: number, dw: number, leaf: number, record: number): number {
+  private takeName(db: number, dw: number, leaf: number, record: number, previous: number): number {
     const { journal, directory } = this.core;
     const entries = journal.get(db, dw + X_ENTRIES);
     if (entries === 0) return -EUCLEAN;
@@ -340,7 +330,7 @@ export class Namespace {
       directory.clear(db, dw);
       return 1;
     }
-    return directory.remove(leaf, record);
+    return directory.remove(leaf, record, previous);
   }
 
   /** Stage one link less; a directory that loses its name loses all, and its parent the one of `..`. */
@@ -390,7 +380,9 @@ export class Namespace {
     const oldLength = op.u8[oldStart - 1];
     if (newLength === 0 || oldLength === 0) return -EINVAL;
 
-    let found = directory.find(nb, nw, newDir, op.u8, newStart, newLength);
+    let found = directory.findRoom(nb, nw, newDir, op.u8, newStart, newLength);
+    const newLeaf = directory.leaf;
+    const newRecord = directory.record;
     if (found < 0) return found;
     if ((found === 1) !== hasTarget || (hasTarget && directory.ino !== target))
       return found === 1 ? -EEXIST : -ENOENT;
@@ -416,14 +408,7 @@ export class Namespace {
         return error;
       }
     }
-    // Found anew, because making room may have moved both records.
-    let newLeaf = 0;
-    let newRecord = 0;
-    if (hasTarget) {
-      found = directory.find(nb, nw, newDir, op.u8, newStart, newLength);
-      newLeaf = directory.leaf;
-      newRecord = directory.record;
-    }
+    // Looked for now, because making room may have moved it.
     found = directory.find(ob, ow, oldDir, op.u8, oldStart, oldLength);
     if (found <= 0 || directory.ino !== index) {
       if (whiteout) inodes.release(whiteoutIndex);
@@ -436,29 +421,24 @@ export class Namespace {
     journal.begin();
     const rootBlock = journal.get(ob, ow + I_DIR_ROOT);
     const rootTag = journal.get(ob, ow + I_DIR_ROOT + 1);
-    let error = 0;
     if (hasTarget) {
       directory.replace(newLeaf, newRecord, index, core.mode(ib, iw) >>> 12);
     } else {
-      error = directory.insert(nb, nw, newDir, op.u8, newStart, newLength, index, core.mode(ib, iw) >>> 12);
+      directory.insert(op.u8, newStart, newLength, index, core.mode(ib, iw) >>> 12);
       journal.set(nb, nw + X_ENTRIES, journal.get(nb, nw + X_ENTRIES) + 1);
     }
     let cleared = 0;
-    if (error === 0) {
-      if (exchange) {
-        directory.replace(oldLeaf, oldRecord, target, core.mode(tb, tw) >>> 12);
-      } else if (whiteout) {
-        directory.replace(oldLeaf, oldRecord, whiteoutIndex, DT_CHR);
-        this.stageWhiteout(whiteoutIndex);
-      } else {
-        cleared = this.takeName(ob, ow, oldLeaf, oldRecord);
-        if (cleared < 0) error = cleared;
+    if (exchange) {
+      directory.replace(oldLeaf, oldRecord, target, core.mode(tb, tw) >>> 12);
+    } else if (whiteout) {
+      directory.replace(oldLeaf, oldRecord, whiteoutIndex, DT_CHR);
+      this.stageWhiteout(whiteoutIndex);
+    } else {
+      cleared = this.takeName(ob, ow, oldLeaf, oldRecord, -1);
+      if (cleared < 0) {
+        journal.abort();
+        return cleared;
       }
-    }
-    if (error < 0) {
-      journal.abort();
-      if (whiteout) inodes.release(whiteoutIndex);
-      return error;
     }
     // Links: what was replaced loses one; directories that change parents move the link of their `..`.
     if (hasTarget && !exchange) this.dropLink(tb, tw, nb, nw, targetIsDirectory);
@@ -499,7 +479,7 @@ export class Namespace {
     const ib = core.inodes.slotBlock(index);
     const iw = slotWord(index);
     const generation = (core.pmem.load(ib, iw + I_GENERATION) + 1) >>> 0;
-    for (let word = 0; word < INODE_WORDS; word++) journal.set(ib, iw + word, 0);
+    journal.setInode(ib, iw, NO_WORDS, 0, 0);
     journal.set(ib, iw + I_FLAGS_MODE, S_IFCHR * 65536);
     journal.set(ib, iw + I_NLINK, 1);
     journal.set(ib, iw + I_INO, index);

@@ -74,6 +74,23 @@ export class Pmem {
     if (this.recorder !== null) this.recorder.nonTemporal(block * BLOCK_SIZE + offset, length);
   }
 
+  /**
+   * Store records that lie in `log`, at `logAddress`, from word `from` up to `to`, and write them back. A record: block, (first
+   * word << 16 | count), the words. The caller has checked that they lie inside the media.
+   */
+  storeRecords(log: Uint32Array, logAddress: number, from: number, to: number): void {
+    this.addon.storeRecords(this.address, logAddress + from * 4, to - from);
+    this.pending = true;
+    if (this.recorder === null) return;
+    for (let at = from; at < to; ) {
+      const start = (log[at] * BLOCK_WORDS + (log[at + 1] >>> 16)) * 4;
+      const count = log[at + 1] & 0xffff;
+      for (let index = 0; index < count; index++) this.recorder.store(start + index * 4, 4);
+      this.recorder.writeBack(start, count * 4);
+      at += 2 + count;
+    }
+  }
+
   copyOut(destination: number, block: number, offset: number, length: number): void {
     this.addon.copy(destination, this.address + block * BLOCK_SIZE + offset, length);
   }

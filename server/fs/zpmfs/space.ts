@@ -202,9 +202,7 @@ export class Space {
       );
       const got = allocator.runLength;
       this.data.countTaken(got);
-      for (let index = 0; index < got && error === 0; index++) {
-        error = mapping.set(ib, iw, fileBlock + index, start + index, MAP_PRESENT | MAP_UNWRITTEN);
-      }
+      error = mapping.setRun(ib, iw, fileBlock, start, got, MAP_PRESENT | MAP_UNWRITTEN);
       journal.add64(ib, iw + I_BLOCKS, got);
       fileBlock += got;
     }
