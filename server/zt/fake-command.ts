@@ -31,12 +31,12 @@ export class BadReplyError extends Error {
   override readonly name = 'BadReplyError';
 }
 
+const operationNames = new Map(
+  Object.entries(OP).map(([name, code]) => [code as number, name.replace('ZUFS_OP_', '')]),
+);
+
 export function operationName(operation: number): string {
-  return (
-    Object.entries(OP)
-      .find(([, code]) => code === operation)?.[0]
-      .replace('ZUFS_OP_', '') ?? `operation ${operation}`
-  );
+  return operationNames.get(operation) ?? `operation ${operation}`;
 }
 
 const encoder = new TextEncoder();

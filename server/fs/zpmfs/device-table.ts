@@ -6,12 +6,16 @@ import { FS_MAGIC, TWO_32, VERSION_MAJOR, VERSION_MINOR } from './format.ts';
 /** crc16 as the interface definition says: reflected polynomial 0xA001, initial value 0xffff. */
 export function crc16(bytes: Uint8Array, from: number, to: number): number {
   let crc = 0xffff;
-  for (let index = from; index < to; index++) {
-    crc ^= bytes[index];
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xa001 : crc >>> 1;
-  }
+  for (let index = from; index < to; index++) crc = (crc >>> 8) ^ CRC16[(crc ^ bytes[index]) & 0xff];
   return crc;
 }
+
+/** What a byte does to the sum. */
+const CRC16 = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xa001 : crc >>> 1;
+  return crc;
+});
 
 const SUM_FROM = 2;
 const SUM_TO = md_dev_table.s_start_dynamic;

@@ -47,7 +47,7 @@ function populate(volume: Volume): void {
   for (let n = 0; n < 40; n++) fs.create(`/d/${'name'.repeat(30)}${n}`);
   fs.writeFile('/d/f', new Uint8Array(50_000).fill(1));
   fs.create('/d/sparse');
-  fs.write('/d/sparse', 5_000_000, 'far');
+  fs.write('/d/sparse', 2_200_000, 'far');
   fs.clone('/d/f', 0, fs.create('/d/clone'), 0, 50_000);
   fs.symlink('t'.repeat(500), '/d/long');
   fs.symlink('short', '/short');

@@ -5,7 +5,8 @@ import { BLOCK_WORDS } from './format.ts';
 /** Words are staged in groups of so many, of one block: an inode is one. */
 const GROUP_SHIFT = 6;
 const GROUP_WORDS = 1 << GROUP_SHIFT;
-const GROUPS_SHIFT = 12;
+/** An operation changes words of four leaves of a map at most, and a few of what leads to them: a fifth of this. */
+const GROUPS_SHIFT = 9;
 const GROUPS_MAX = 1 << GROUPS_SHIFT;
 /** Twice as many places as groups, so that a free one is always near. */
 const TABLE_SIZE = GROUPS_MAX * 2;
