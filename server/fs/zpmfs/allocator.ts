@@ -25,6 +25,9 @@ export interface Arena {
   readonly nodeEnd: number;
 }
 
+/** Blocks of a window, which is one word of the bits. */
+export const WINDOW_BLOCKS = 32;
+
 /** What `search` looks for. */
 const PARTLY_FREE = 0;
 const EMPTY = 1;
@@ -42,6 +45,8 @@ export class Allocator {
   /** Chunk that this ZT takes metadata from, and the one for data of small files; -1: none yet. */
   private metadataChunk = -1;
   private dataChunk = -1;
+  /** Chunk that windows for files written here and there are taken from. */
+  private windowChunk = -1;
   private readonly arena: Arena;
   private cursor: number;
   /** How many blocks the last `takeRun` got. */
@@ -117,6 +122,44 @@ export class Allocator {
       }
       this.dataChunk = this.findChunk();
     }
+  }
+
+  /**
+   * As `takeRun`, for a few blocks somewhere in a file that is larger: `goal` is their place next to what the file has near
+   * them. Where that is taken, or there is nothing near, they go to their place in an empty window, which the blocks around
+   * them will find free later: so a file that is written in any order comes to lie in order.
+   */
+  takeNear(wanted: number, goal: number, fileBlock: number): number {
+    const inWindow = fileBlock & (WINDOW_BLOCKS - 1);
+    const most = Math.min(wanted, WINDOW_BLOCKS - inWindow);
+    if (goal > 0 && goal < this.shared.refs.length) {
+      const count = this.claimAt(goal, Math.min(most, CHUNK_BLOCKS - (goal & (CHUNK_BLOCKS - 1))));
+      if (count > 0) return this.finishRun(goal, count);
+    }
+    const start = this.claimWindow(inWindow, most);
+    return start > 0 ? this.finishRun(start, most) : this.takeRun(wanted, 0, fileBlock, false);
+  }
+
+  /** Blocks from `inWindow` on in a window that is empty; 0 when there is no such window, nor an empty chunk to get one from. */
+  private claimWindow(inWindow: number, count: number): number {
+    const { taken, chunkKind } = this.shared;
+    const bits = count === WINDOW_BLOCKS ? -1 : ((1 << count) - 1) << inWindow;
+    for (let turn = 0; turn < 2; turn++) {
+      const chunk = this.windowChunk;
+      if (chunk >= 0 && this.promise(chunk, count)) {
+        for (let word = chunk * CHUNK_MAP_WORDS; word < (chunk + 1) * CHUNK_MAP_WORDS; word++) {
+          if (taken[word] === 0 && Atomics.compareExchange(taken, word, 0, bits) === 0)
+            return word * WINDOW_BLOCKS + inWindow;
+        }
+        this.returnPromise(chunk, count);
+      }
+      this.windowChunk = this.findEmptyChunk();
+      if (this.windowChunk < 0) return 0;
+      // All of it is promised to us now: others may have the rest, but not as long as there is room elsewhere.
+      chunkKind[this.windowChunk] = CHUNK_LARGE;
+      this.returnPromise(this.windowChunk, CHUNK_BLOCKS);
+    }
+    return 0;
   }
 
   private finishRun(start: number, count: number): number {

@@ -2,6 +2,7 @@
 
 import { FLAG, IOM, zufs_ioc_hdr, zufs_ioc_IO, zufs_ioc_sync } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
+import { WINDOW_BLOCKS } from './allocator.ts';
 import type { Core } from './core.ts';
 import { EFBIG, EINVAL, ENOSPC } from './errno.ts';
 import {
@@ -21,6 +22,9 @@ import { CHUNK_BLOCKS } from './shared.ts';
 
 /** Blocks that one transaction maps at most: its words fit the journal in the worst case. */
 export const BLOCKS_PER_STEP = 1024;
+
+/** So many blocks at once get a chunk of their own: what is free of one that small files share is in pieces. */
+const LARGE_RUN = 256;
 
 /** What a block of the range is to a writer. */
 const IN_PLACE = 0;
@@ -253,6 +257,19 @@ export class Data {
     return mapping.block + 1;
   }
 
+  /** Take blocks for a hole from `fileBlock` on, up to `last`. */
+  private takeForHole(ib: number, iw: number, fileBlock: number, last: number): number {
+    const { mapping, allocator } = this.core;
+    const near = mapping.goalNear(fileBlock);
+    const run = this.holeRun(ib, iw, fileBlock, last);
+    const goal = this.goalFor(ib, iw, fileBlock);
+    // Here and there in a file, not one block behind the other.
+    if (goal === 0 && run < WINDOW_BLOCKS && (near > 0 || fileBlock >= WINDOW_BLOCKS))
+      return allocator.takeNear(run, near, fileBlock);
+    const large = fileBlock + run > CHUNK_BLOCKS || run >= LARGE_RUN;
+    return allocator.takeRun(run, goal, fileBlock, large);
+  }
+
   /** How many blocks from `fileBlock` to `last` are holes without a break; at least the first one is. */
   private holeRun(ib: number, iw: number, fileBlock: number, last: number): number {
     const { mapping } = this.core;
@@ -279,10 +296,7 @@ export class Data {
       const inBlock = from % BLOCK_SIZE;
       const old = mapping.block;
       if (kind === HOLE && old === 0) {
-        const run = this.holeRun(ib, iw, fileBlock, last);
-        const goal = this.goalFor(ib, iw, fileBlock);
-        const large = fileBlock + run > CHUNK_BLOCKS;
-        const start = allocator.takeRun(run, goal, fileBlock, large);
+        const start = this.takeForHole(ib, iw, fileBlock, last);
         const got = allocator.runLength;
         this.dataTaken += got;
         this.replaced = true;
@@ -304,7 +318,7 @@ export class Data {
         this.replaced = true;
       } else {
         // Shared with another file: that one keeps the old block.
-        const block = allocator.takeRun(1, this.goalFor(ib, iw, fileBlock), fileBlock, false);
+        const block = allocator.takeNear(1, mapping.goalNear(fileBlock), fileBlock);
         this.dataTaken++;
         this.replaced = true;
         if (kind === HOLE) {

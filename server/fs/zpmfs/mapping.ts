@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import type { Allocator } from './allocator.ts';
+import { type Allocator, WINDOW_BLOCKS } from './allocator.ts';
 import { EUCLEAN } from './errno.ts';
 import {
   BLOCK_SIZE,
@@ -9,6 +9,7 @@ import {
   MAP_MAX_HEIGHT,
   MAP_NODE,
   MAP_PRESENT,
+  MAP_SHARED,
   MAP_SHIFT,
   MAP_UNWRITTEN,
   TWO_32,
@@ -140,6 +141,29 @@ export class Mapping {
       fileBlock += this.holeSpan;
     }
     return end;
+  }
+
+  /**
+   * Where file block `fileBlock` had best lie: its place next to the nearest block of the same window of the file that is no
+   * other file's too. 0 when there is none. To be asked after a `lookup` of that file block.
+   */
+  goalNear(fileBlock: number): number {
+    const { leaf, journal, allocator } = this;
+    if (leaf === 0) return 0;
+    const inLeaf = fileBlock & (MAP_ENTRIES - 1);
+    const first = inLeaf - (inLeaf % WINDOW_BLOCKS);
+    for (let distance = 1; distance < WINDOW_BLOCKS; distance++) {
+      for (let side = -1; side <= 1; side += 2) {
+        const other = inLeaf + side * distance;
+        if (other < first || other >= first + WINDOW_BLOCKS) continue;
+        const flags = journal.get(leaf, other * 2 + 1);
+        if ((flags & MAP_PRESENT) === 0) continue;
+        const block = journal.get(leaf, other * 2);
+        if ((flags & MAP_SHARED) !== 0 && allocator.references(block) > 1) continue;
+        return Math.max(0, block - side * distance);
+      }
+    }
+    return 0;
   }
 
   /** At most this many nodes have to be made to map blocks `first` .. `last`. */
