@@ -2,7 +2,6 @@
 
 /** The main thread: options, zuf-root, the server, signals, control socket. Returns the exit code. */
 
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { loadFileSystems } from './fs/index.ts';
 import { findAddon } from './native/find.ts';
@@ -45,7 +44,8 @@ async function serve({ config, given }: ServeOptions, entry: URL): Promise<numbe
     entry,
     addon: await findAddon(entry),
     root: options.root,
-    fileSystems: await loadFileSystems(options.fs),
+    fileSystems: options.fs,
+    load: loadFileSystems,
     channels: options.channels,
     logLevel: options.logLevel,
     log,
@@ -96,6 +96,8 @@ function mountRoot(root: string, log: Log): void {
   }
   if (isMounted(root)) return;
   try {
+    // The lab has it mounted: then this large module is not needed.
+    const { execFileSync } = process.getBuiltinModule('node:child_process');
     execFileSync('mount', ['-t', 'zuf', 'zuf', root], {
       stdio: ['ignore', 'ignore', 'pipe'],
       encoding: 'utf8',

@@ -23,8 +23,8 @@ import { EOPNOTSUPP } from './dispatch.ts';
 import { type Command, KernelError, nameBytes } from './fake-command.ts';
 import { MountFiles } from './fake-files.ts';
 import type { Stat } from './fake-inode.ts';
-import type { FakeMountOptions } from './fake-kernel.ts';
 import { type Target, text } from './fake-session.ts';
+import type { FakeMountOptions } from './played-kernel.ts';
 
 export { type Extent, FALLOC } from './fake-files.ts';
 export { FakeInode, type Stat } from './fake-inode.ts';

@@ -5,8 +5,8 @@
 import { OP, zufs_ioc_evict_inode, zufs_ioc_IO, zus_inode } from '../abi/layout.ts';
 import { type Command, KernelError, type Name } from './fake-command.ts';
 import { FakeInode } from './fake-inode.ts';
-import type { FakeKernel } from './fake-kernel.ts';
 import type { DirectoryLocks } from './fake-locks.ts';
+import type { PlayedKernel } from './played-kernel.ts';
 
 export const errno = { ENOENT: 2, EEXIST: 17, ENOTDIR: 20, EISDIR: 21, EINVAL: 22, ENOSPC: 28, EROFS: 30 };
 
@@ -29,14 +29,14 @@ export class MountSession {
   now: () => bigint = () => BigInt(Date.now()) * 1_000_000n;
   /** What the mount answered. */
   readonly state: MountState;
-  protected readonly kernel: FakeKernel;
+  protected readonly kernel: PlayedKernel;
   protected readonly inodeCache = new Map<number, FakeInode>();
   protected readonly dentryCache = new Map<number, Map<string, FakeInode>>();
   protected isReadOnly: boolean;
   /** Set when other threads work in the same directories. */
   locks: DirectoryLocks | null = null;
 
-  constructor(kernel: FakeKernel, state: MountState) {
+  constructor(kernel: PlayedKernel, state: MountState) {
     this.kernel = kernel;
     this.state = state;
     this.superBlock = state.superBlock;

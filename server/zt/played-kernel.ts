@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 /**
- * Plays the kernel's part in one process, for tests without a kernel: memory in the place of pmem, one or more ZTs,
- * and commands built as fs/zuf builds them, which go through the real mount table and dispatcher.
- *
- * ```ts
- * const kernel = new FakeKernel({ fileSystem: nullfs, devices: [{ node: 0, bytes: 64 << 20 }] });
- * const fs = kernel.mount();
- * fs.mkdir('/a');
- * fs.writeFile('/a/b', 'hello');
- * fs.unmount();
- * ```
+ * Plays the kernel's part in one process: memory in the place of pmem, one or more ZTs, and commands built as fs/zuf builds
+ * them, which go through the real mount table and dispatcher. Tests use it as `FakeKernel`; a ZT warms up on it.
  */
 
 import { FLAG, MOUNT_OP, zufs_ioc_hdr, zufs_ioc_mount } from '../abi/layout.ts';
 import type { FileSystem, Helpers, MountMemory, Operation, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
-import { buildAddon } from '../native/build.ts';
-import { loadAddon } from '../native/load.ts';
 import { COMMAND_BUFFER_SIZE, createOperation, Dispatcher, WINDOW_SIZE } from './dispatch.ts';
 import { Command, type CommandOptions, KernelError, operationName } from './fake-command.ts';
 import { FakeMount, type MountState } from './fake-mount.ts';
@@ -26,16 +16,13 @@ import { type MountDescriptor, MountTable, setU64, u64 } from './mount-table.ts'
 import { MountRegistry } from './registry.ts';
 import { OperationStatistics, STATISTICS_BYTES } from './statistics.ts';
 
-export { BadReplyError, KernelError } from './fake-command.ts';
-export { FakeInode, FakeMount } from './fake-mount.ts';
-
 export interface FakeDevice {
   readonly node: number;
   /** A multiple of 4096; real devices come in multiples of 2 MiB. */
   readonly bytes: number;
 }
 
-export interface FakeKernelOptions {
+export interface PlayedKernelOptions {
   readonly fileSystem: FileSystem;
   /** T1 devices in order; the memory is zeroed. */
   readonly devices?: readonly FakeDevice[];
@@ -45,7 +32,7 @@ export interface FakeKernelOptions {
   readonly cpus?: number;
   /** Node of each CPU; all 0 unless given. */
   readonly cpuNodes?: readonly number[];
-  readonly addon?: Addon;
+  readonly addon: Addon;
   readonly log?: Log;
   /** Threads that help with mounts; none unless given. */
   readonly helpers?: (fileSystem: string) => Helpers;
@@ -76,7 +63,7 @@ export interface FakeZt {
   readonly dispatcher: Dispatcher;
 }
 
-export class FakeKernel implements Disposable {
+export class PlayedKernel implements Disposable {
   readonly addon: Addon;
   /** The devices as one flat range. */
   readonly memory: Uint8Array;
@@ -105,8 +92,8 @@ export class FakeKernel implements Disposable {
   readonly #devices: readonly FakeDevice[];
   readonly #descriptors = new Map<number, MountDescriptor>();
 
-  constructor(options: FakeKernelOptions) {
-    this.addon = options.addon ?? loadAddon(buildAddon());
+  constructor(options: PlayedKernelOptions) {
+    this.addon = options.addon;
     const { addon } = this;
     const joined = options.join?.mount;
     const devices = joined?.devices ??

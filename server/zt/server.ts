@@ -7,6 +7,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { FileSystem, ServerFacts } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { loadAddon } from '../native/load.ts';
+import { letThreadsCollectGarbage } from './collect-garbage.ts';
 import type { Log, LogLevel } from './log.ts';
 import type { MountDescriptor } from './mount-table.ts';
 import { MountRegistry } from './registry.ts';
@@ -20,11 +21,13 @@ export class StartError extends Error {
 }
 
 export interface ServerOptions {
-  /** The program itself, which starts as a thread when it has `workerData`. */
+  /** The program of the threads. */
   readonly entry: URL;
   readonly addon: string;
   readonly root: string;
-  readonly fileSystems: readonly FileSystem[];
+  /** Names of the types. */
+  readonly fileSystems: readonly string[];
+  readonly load: (names: readonly string[]) => Promise<readonly FileSystem[]>;
   /** ZTs a CPU. */
   readonly channels: number;
   readonly logLevel: LogLevel;
@@ -63,6 +66,8 @@ export class Server {
   readonly #workers = new Set<Worker>();
   readonly #names = new WeakMap<Worker, string>();
   readonly #mounts = new Map<number, MountDescriptor>();
+  /** Types of which something has been mounted, for their ticks. */
+  readonly #loaded = new Map<string, FileSystem | null>();
   readonly #ztCount: number;
   /** ZTs that ended before the server did, and those that were started again, with the way to tell them of mounts. */
   readonly #absent = new Set<number>();
@@ -90,9 +95,10 @@ export class Server {
     this.#facts = { zts, statistics: new SharedArrayBuffer(zts.length * STATISTICS_BYTES) };
   }
 
-  /** Resolves when types are registered and threads are there. Throws `StartError`. */
+  /** Resolves when types are registered, and may be mounted. Throws `StartError`. */
   static async start(options: ServerOptions): Promise<Server> {
     const addon = loadAddon(options.addon);
+    letThreadsCollectGarbage();
     const server = new Server(options, addon, openRoot(addon, options.root));
     try {
       await server.#startThreads();
@@ -123,8 +129,14 @@ export class Server {
     // The mount thread first: what it cannot do nobody has to be loaded for.
     await this.#startThread('mount', { ...this.#common, role: 'mount', cpuNodes, zts }, zts);
     this.#registered = true;
+    // Whoever mounts first waits for them, not whoever starts the server.
     const threads = ports.map(({ zt, port2 }) => this.#startZt(zt, port2));
-    await Promise.all(threads);
+    Promise.all(threads).catch((error) => {
+      if (this.#control.leaving) return;
+      this.#options.log('error', `cannot serve: ${error instanceof Error ? error.message : String(error)}`);
+      this.#failed = true;
+      this.#leave();
+    });
     const timer = setInterval(() => this.#tick(), TICK_MILLISECONDS);
     void this.#done.promise.then(() => clearInterval(timer));
   }
@@ -141,7 +153,7 @@ export class Server {
       entry: this.#options.entry.href,
       addon: this.#options.addon,
       root: this.#options.root,
-      fileSystems: this.#options.fileSystems.map(({ info }) => info.name),
+      fileSystems: this.#options.fileSystems,
       logLevel: this.#options.logLevel,
       control: this.#control.buffer,
       registry: this.#registry.buffer,
@@ -168,7 +180,7 @@ export class Server {
   #tick(): void {
     this.#restartZts();
     for (const { slot, generation, fileSystem: name, memory, shared } of this.#mounts.values()) {
-      const fileSystem = this.#options.fileSystems.find(({ info }) => info.name === name);
+      const fileSystem = this.#loaded.get(name);
       if (fileSystem?.tick === undefined || !this.#registry.claim(slot, generation)) continue;
       try {
         fileSystem.tick({ addon: this.#addon, memory, shared, server: this.#facts });
@@ -222,9 +234,17 @@ export class Server {
   #mountsChanged(message: Extract<ThreadMessage, { kind: 'mounted' | 'unmounted' }>): void {
     if (message.kind === 'mounted') {
       this.#mounts.set(message.mount.slot, message.mount);
+      void this.#loadType(message.mount.fileSystem);
       for (const port of this.#lateZts.values()) port.postMessage(message.mount);
     } else this.#mounts.delete(message.slot);
     if (this.#stopping && this.#mounts.size === 0) this.#leave();
+  }
+
+  async #loadType(name: string): Promise<void> {
+    if (this.#loaded.has(name)) return;
+    this.#loaded.set(name, null);
+    const [fileSystem] = await this.#options.load([name]);
+    this.#loaded.set(name, fileSystem);
   }
 
   /** `inOrder`: it says that it has left; some time later it is gone. */
@@ -313,7 +333,7 @@ export class Server {
     return {
       pid: process.pid,
       uptimeSeconds: Math.round((Date.now() - this.#started) / 1000),
-      fileSystems: this.#options.fileSystems.map(({ info }) => info.name),
+      fileSystems: this.#options.fileSystems,
       mounts: [...this.#mounts.values()].map(({ slot, fileSystem, memory }) => ({
         slot,
         fileSystem,

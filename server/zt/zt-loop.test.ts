@@ -4,9 +4,11 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { fileSystemNames, loadFileSystems } from '../fs/index.ts';
 import { buildAddon } from '../native/build.ts';
+import { letThreadsCollectGarbage } from './collect-garbage.ts';
 import type { ZtThreadData, ZtThreadResult } from './testing/zt-thread.ts';
 
 const addon = buildAddon();
+letThreadsCollectGarbage();
 /** Those that can be written to without a device. */
 const writable = (await loadFileSystems(fileSystemNames)).filter(
   ({ formatScratch }) => formatScratch !== undefined,

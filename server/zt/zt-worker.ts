@@ -14,7 +14,6 @@ import type { MountDescriptor } from './mount-table.ts';
 import { MountRegistry } from './registry.ts';
 import { OperationStatistics, STATISTICS_BYTES } from './statistics.ts';
 import { Control, type ThreadMessage, type ZtData } from './threads.ts';
-import { warmUp } from './warm-up.ts';
 import { runZt } from './zt-loop.ts';
 
 export async function ztWorker(
@@ -29,14 +28,15 @@ export async function ztWorker(
   const fileSystems = await load(data.fileSystems);
   parentPort?.postMessage({ kind: 'loaded' } satisfies ThreadMessage);
   control.waitForWarmUp();
-  if (!control.leaving) warm(addon, fileSystems, log);
+  if (!control.leaving) await warm(addon, fileSystems, log);
   control.waitForStart();
   if (!control.leaving) serve(data, addon, fileSystems, control, log);
   parentPort?.postMessage({ kind: 'left' } satisfies ThreadMessage);
 }
 
 /** Whoever mounts first waits for this, not whoever starts the server. */
-function warm(addon: Addon, fileSystems: readonly FileSystem[], log: Log): void {
+async function warm(addon: Addon, fileSystems: readonly FileSystem[], log: Log): Promise<void> {
+  const { warmUp } = await import('./warm-up.ts');
   const { operations, milliseconds } = warmUp(addon, fileSystems);
   collectGarbage();
   log('debug', 'warm', { operations, milliseconds });

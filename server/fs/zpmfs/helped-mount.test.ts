@@ -30,7 +30,7 @@ function mountHelped(volume: Volume, log: string[]): { kernel: FakeKernel; fs: F
   const { address, bytes } = volume;
   const helpers = (fileSystem: string) =>
     new HelperThreads({
-      entry: new URL('../../zus.ts', import.meta.url),
+      entry: new URL('../../thread.ts', import.meta.url),
       addon: buildAddon(),
       fileSystem,
       threads: 3,

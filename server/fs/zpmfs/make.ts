@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { randomBytes } from 'node:crypto';
 import { encodeDeviceTable } from './device-table.ts';
 import {
   BLOCK_SIZE,
@@ -71,6 +70,8 @@ export interface MakeOptions {
   readonly now?: bigint;
   /** Seed of the names' hash; random unless given. */
   readonly hashSeed?: number;
+  /** Where random bytes come from; node:crypto unless given. */
+  readonly random?: (count: number) => Uint8Array;
   readonly uid?: number;
   readonly gid?: number;
 }
@@ -80,8 +81,13 @@ export class MakeError extends Error {
   override readonly name = 'MakeError';
 }
 
-function randomUuid(): Uint8Array {
-  const bytes = new Uint8Array(randomBytes(16));
+/** Loaded when it is used: a server thread, which makes a file system to warm up on, starts faster without it. */
+function randomBytes(count: number): Uint8Array {
+  return process.getBuiltinModule('node:crypto').randomBytes(count);
+}
+
+function uuidOf(random: (count: number) => Uint8Array): Uint8Array {
+  const bytes = random(16).slice();
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   return bytes;
@@ -106,7 +112,8 @@ export function makeFileSystem(
   if (totalBlocks > 2 ** 32 - 1) throw new MakeError('more than 16 TiB is not supported');
   const label = new TextEncoder().encode(options.label ?? '');
   if (label.length > LABEL_BYTES) throw new MakeError(`the label is longer than ${LABEL_BYTES} bytes`);
-  const uuid = options.uuid ?? randomUuid();
+  const random = options.random ?? randomBytes;
+  const uuid = options.uuid ?? uuidOf(random);
   const now = options.now ?? BigInt(Date.now()) * 1_000_000n;
   const journalSlots = journalSlotsFor(totalBlocks);
   const mapBlock = JOURNAL_FIRST_BLOCK + journalSlots * JOURNAL_SLOT_BLOCKS;
@@ -130,7 +137,7 @@ export function makeFileSystem(
   words[SB_TOTAL_BLOCKS] = totalBlocks;
   words[SB_JOURNAL_FIRST] = JOURNAL_FIRST_BLOCK;
   words[SB_JOURNAL_SLOTS] = journalSlots;
-  words[SB_HASH_SEED] = options.hashSeed ?? randomBytes(4).readUInt32LE();
+  words[SB_HASH_SEED] = options.hashSeed ?? new DataView(random(4).slice().buffer).getUint32(0, true);
   words[SB_ROOT_INODE] = ROOT_INODE;
   bytes.set(uuid, SB_UUID * 4);
   bytes.set(label, SB_LABEL * 4);
@@ -145,7 +152,7 @@ export function makeFileSystem(
   write(SUPER_BLOCK, bytes);
 
   const tableDevices = devices.map((device) => ({
-    uuid: randomUuid(),
+    uuid: uuidOf(random),
     blocks: device.blocks,
     node: device.node,
   }));

@@ -96,7 +96,7 @@ function measureHelped(address: number, length: number): number {
   media[BLOCK_WORDS + SB_SAVED_BLOCK] = 0;
   const helpers = (fileSystem: string) =>
     new HelperThreads({
-      entry: new URL('../../zus.ts', import.meta.url),
+      entry: new URL('../../thread.ts', import.meta.url),
       addon: buildAddon(),
       fileSystem,
       threads: 3,
