@@ -270,6 +270,16 @@ export class Data {
     return allocator.takeRun(run, goal, fileBlock, large);
   }
 
+  /** Take a block in the place of one that others have too. */
+  private takeForCopy(ib: number, iw: number, fileBlock: number): number {
+    const { mapping, allocator } = this.core;
+    const near = mapping.goalNear(fileBlock);
+    // A window would be wasted on a file that does not fill it.
+    return near > 0 || this.core.size(ib, iw) > WINDOW_BLOCKS * BLOCK_SIZE
+      ? allocator.takeNear(1, near, fileBlock)
+      : allocator.takeRun(1, this.goalFor(ib, iw, fileBlock), fileBlock, false);
+  }
+
   /** How many blocks from `fileBlock` to `last` are holes without a break; at least the first one is. */
   private holeRun(ib: number, iw: number, fileBlock: number, last: number): number {
     const { mapping } = this.core;
@@ -318,7 +328,7 @@ export class Data {
         this.replaced = true;
       } else {
         // Shared with another file: that one keeps the old block.
-        const block = allocator.takeNear(1, mapping.goalNear(fileBlock), fileBlock);
+        const block = this.takeForCopy(ib, iw, fileBlock);
         this.dataTaken++;
         this.replaced = true;
         if (kind === HOLE) {

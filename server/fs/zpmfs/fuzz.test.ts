@@ -13,13 +13,13 @@ import { addon, formatVolume, Volume } from './test-volume.ts';
 /** ZPMFS_LONG=1 damages 20,000 images. */
 const long = process.env.ZPMFS_LONG !== undefined;
 const rounds = long ? 20_000 : 36;
-/** ZPMFS_ROUND=n looks at one of them again, n- at all from there on. */
+/** ZPMFS_ROUND=n looks at one of them again, n-m at those from n to m, n- at all from n on. */
 const { ZPMFS_ROUND: only } = process.env;
 
 function isWanted(round: number): boolean {
   if (only === undefined) return true;
-  const from = Number.parseInt(only, 10);
-  return only.endsWith('-') ? round >= from : round === from;
+  const [from, to = from] = only.split('-');
+  return round >= Number(from) && (to === '' || round <= Number(to));
 }
 
 const BYTES = 4 << 20;

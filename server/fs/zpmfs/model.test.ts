@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { ModelRun } from './test-model.ts';
 import { checkMemory, createVolume } from './test-volume.ts';
 
@@ -8,6 +8,14 @@ import { checkMemory, createVolume } from './test-volume.ts';
 const long = process.env.ZPMFS_LONG !== undefined;
 const seeds = long ? 40 : 3;
 const steps = long ? 5000 : 500;
+
+const totals = { operations: 0, succeeded: 0, mounts: 0 };
+afterAll(() => {
+  const { operations, succeeded, mounts } = totals;
+  process.stdout.write(
+    `model: ${operations} operations, ${succeeded} of them succeeded on both sides, ${mounts} mounts; all alike\n`,
+  );
+});
 
 describe('random operations against a model', () => {
   for (let seed = 0; seed < seeds; seed++) {
@@ -28,6 +36,7 @@ describe('random operations against a model', () => {
         else volume = volume.reopen();
         expect(checkMemory(volume), run.history.slice(-100).join('\n')).toEqual([]);
         fs = volume.kernel.mount();
+        totals.mounts++;
         // What the allocator counted is what the mount finds: nothing was lost, nothing freed twice.
         expect(fs.statfs().bfree).toBe(free);
         run.compare();
@@ -35,6 +44,8 @@ describe('random operations against a model', () => {
       fs.unmount();
       expect(volume.kernel.reports).toEqual([]);
       expect(succeeded).toBeGreaterThan(steps / 4);
+      totals.operations += steps;
+      totals.succeeded += succeeded;
     });
   }
 });
