@@ -71,7 +71,7 @@ describe('with four CPUs and two file systems mounted, idle', () => {
     expect(rss).toBeLessThan(150 * MIB);
   });
 
-  it('is ready ten seconds after its start, or four times what bare threads take', async () => {
+  it('starts, mounts and stops in seconds', async () => {
     // As many threads of Node with nothing in them.
     const bare = [
       "const { Worker } = require('node:worker_threads');",
@@ -80,17 +80,24 @@ describe('with four CPUs and two file systems mounted, idle', () => {
     ].join('');
     const times = await must(
       [
-        'umount /mnt/test /mnt/scratch; zus-service stop; date +%s%N',
+        `umount /mnt/test /mnt/scratch; zus-service stop; mkfs.zpmfs -q -f ${SET.join(' ')}; date +%s%N`,
         `node -e "${bare}"; date +%s%N; zus-service start; date +%s%N`,
+        `mount -t zpmfs ${SET[0]} /mnt/scratch; date +%s%N; umount /mnt/scratch; date +%s%N; zus-service stop; date +%s%N`,
       ].join('\n'),
     );
-    const [start, threads, ready] = times.trim().split('\n').map(Number);
-    const yardstick = (threads - start) / 1e9;
-    const seconds = (ready - threads) / 1e9;
+    const [start, bareThreads, ready, mounted, unmounted, stopped] = times
+      .trim()
+      .split('\n')
+      .map((time) => Number(time) / 1e9);
+    const yardstick = bareThreads - start;
+    const [toReady, toMounted, toStopped] = [ready - bareThreads, mounted - bareThreads, stopped - unmounted];
     process.stdout.write(
-      `zus from start to ready: ${seconds.toFixed(1)} s; bare threads: ${yardstick.toFixed(1)} s\n`,
+      `zus from its start to ready: ${toReady.toFixed(1)} s, to the first mount: ${toMounted.toFixed(1)} s; ` +
+        `it stops in ${toStopped.toFixed(1)} s; bare threads start in ${yardstick.toFixed(1)} s\n`,
     );
-    expect(seconds).toBeLessThan(Math.max(10, 4 * yardstick));
+    // A machine on which Node alone takes seconds is busy with other things.
+    expect(toReady).toBeLessThan(Math.max(10, 2 * yardstick));
+    expect(toStopped).toBeLessThan(Math.max(1, yardstick));
   });
 
   it('serves on while a CPU goes and comes', async () => {
