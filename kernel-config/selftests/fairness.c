@@ -11,6 +11,7 @@
 #include "fixture.h"
 #include "guest.h"
 #include "load.h"
+#include "probe.h"
 
 #define TASKS	128
 
@@ -112,9 +113,87 @@ static int test_hotplug(void)
 	return PASS;
 }
 
+static int read_on(void *cpu)
+{
+	int fd = open(MNT "/f", O_RDONLY);
+	char buffer[4096];
+
+	return bind_self((long)cpu) ||
+	       pread(fd, buffer, sizeof(buffer), 0) != sizeof(buffer);
+}
+
+/*
+ * A CPU goes although a task waits there, for a server that does not answer:
+ * whoever waits for long is not kept on its CPU.
+ */
+static int test_offline(void)
+{
+	static char data[4096];
+	double start;
+	int status;
+	pid_t pid;
+
+	if (access("/sys/devices/system/cpu/cpu1/online", W_OK))
+		return ktap_skip("CPU 1 can not be taken offline");
+	CHECK(!write_file(MNT "/f", data, sizeof(data)));
+	lie(HANG, ZUFS_OP_READ);
+	pid = start_child(read_on, (void *)1);
+	CHECK(!wait_hung(1));
+	start = seconds();
+	CHECK(!cpu_online(1, 0));
+	ktap_note("offline after %.1f s", seconds() - start);
+	CHECK(seconds() - start < 10);
+	CHECK(wait_exit(pid, 0.2, &status));
+	control->lie = HONEST;
+	CHECK(!wait_exit(pid, 20, &status));
+	CHECK(!status);
+	CHECK(!cpu_online(1, 1));
+	return wait_for_threads();
+}
+
+/*
+ * With all channels of a CPU but one in use, an operation waits; what the
+ * server has to know does not.
+ */
+static int test_reserve(void)
+{
+	static char data[4096];
+	int fd, status, i;
+	uint64_t before;
+	pid_t pids[3];
+
+	CHECK_PASS(fixture_stop());
+	options.channels = 3;
+	CHECK_PASS(fixture_start());
+	CHECK(!write_file(MNT "/f", data, sizeof(data)));
+	lie(HANG, ZUFS_OP_READ);
+	for (i = 0; i < 3; i++)
+		pids[i] = start_child(read_on, (void *)0);
+	CHECK(!wait_hung(2));
+	CHECK(wait_exit(pids[2], 0.5, &status));
+	CHECK(control->hung == 2);
+	/* The other CPU does as ever. */
+	CHECK(!bind_self(1));
+	fd = open(MNT "/gone", O_RDWR | O_CREAT, 0600);
+	CHECK(fd >= 0 && !unlink(MNT "/gone"));
+	CHECK(!bind_self(0));
+	before = control->served_of[ZUFS_OP_FREE_INODE];
+	close(fd);
+	CHECK(control->served_of[ZUFS_OP_FREE_INODE] == before + 1);
+	control->lie = HONEST;
+	for (i = 0; i < 3; i++) {
+		CHECK(!wait_exit(pids[i], 20, &status));
+		CHECK(!status);
+	}
+	return PASS;
+}
+
 static const struct test tests[] = {
 	{ "128 tasks on two CPUs: the last within twice the median", test_turns },
 	{ "CPU hotplug under load", test_hotplug },
+	{ "a CPU goes offline while a task waits there", test_offline },
+	{ "the last free channel is for what the server has to know",
+	  test_reserve },
 	{}
 };
 

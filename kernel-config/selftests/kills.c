@@ -19,6 +19,9 @@
 
 /* What the kernel grants a server to let go of a killed task, and some more. */
 #define KILL_LIMIT	15
+/* The same for umount: what it grants for the last notices, and for itself. */
+#define UMOUNT_LIMIT	55
+#define MANY		30
 
 static int clean(void)
 {
@@ -79,6 +82,124 @@ static int test_hung_server(void)
 	CHECK(!mount_pmem(NULL));
 	CHECK(!write_file(MNT "/f", "0123456789", 10));
 	return PASS;
+}
+
+static uint64_t told(void)
+{
+	return control->served_of[ZUFS_OP_FREE_INODE] +
+	       control->served_of[ZUFS_OP_MMAP_CLOSE];
+}
+
+/* Has files that only it knows and mappings of them, and sits in a read. */
+static int hold_many(void *unused)
+{
+	int fds[MANY], i;
+	char path[64];
+
+	for (i = 0; i < MANY; i++) {
+		snprintf(path, sizeof(path), MNT "/held%d", i);
+		if (write_file(path, "0123456789", 10))
+			return -1;
+		fds[i] = open(path, O_RDWR);
+		if (mmap(NULL, 4096, PROT_READ, MAP_SHARED, fds[i], 0) ==
+			    MAP_FAILED ||
+		    unlink(path))
+			return -1;
+	}
+	lie(HANG, 0);
+	return pread(fds[0], path, 10, 0) < 0;
+}
+
+/*
+ * The server has to be told of each of these files and mappings. What it does
+ * not want to hear as the task goes it hears later.
+ */
+static int test_told_later(void)
+{
+	uint64_t before = told();
+	double start;
+	int status, i;
+	pid_t pid;
+
+	pid = start_child(hold_many, NULL);
+	CHECK(!wait_hung(1));
+	start = seconds();
+	kill(pid, SIGKILL);
+	CHECK(!wait_exit(pid, KILL_LIMIT, &status));
+	ktap_note("gone after %.1f s", seconds() - start);
+	CHECK(WIFSIGNALED(status));
+	CHECK_PASS(nobody_stuck());
+	CHECK(told() - before < MANY);
+	honest();
+	for (i = 0; i < 2000 && told() - before < 2 * MANY; i++)
+		usleep(10000);
+	ktap_note("%d of %d things told", (int)(told() - before), 2 * MANY);
+	CHECK(told() - before == 2 * MANY);
+	CHECK(!write_file(MNT "/g", "0123456789", 10));
+	return clean();
+}
+
+static int umount_it(void *unused)
+{
+	return umount(MNT);
+}
+
+/* The server does not answer, to a thread or to umount itself. */
+static int killed_umount(int operation)
+{
+	double start;
+	int status;
+	pid_t pid;
+
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	lie(HANG, operation);
+	pid = start_child(umount_it, NULL);
+	CHECK(!wait_hung(1));
+	start = seconds();
+	kill(pid, SIGKILL);
+	CHECK(!wait_exit(pid, UMOUNT_LIMIT, &status));
+	ktap_note("gone after %.1f s", seconds() - start);
+	CHECK_PASS(server_stop(SIGKILL));
+	CHECK_PASS(clean());
+	/* It is unmounted, and the device is free. */
+	CHECK_ERR(umount(MNT), EINVAL);
+	CHECK_PASS(fixture_start());
+	return PASS;
+}
+
+static int test_umount(void)
+{
+	CHECK_PASS(killed_umount(0));
+	return killed_umount(UMOUNT);
+}
+
+static void on_signal(int signal)
+{
+}
+
+static int read_interrupted(void *unused)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	sigaction(SIGUSR1, &action, NULL);
+	return read_file(NULL);
+}
+
+/* A signal that does not kill: the server may cut the operation short. */
+static int test_interrupted(void)
+{
+	int status;
+	pid_t pid;
+
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	lie(HANG_UNTIL_INTR, ZUFS_OP_READ);
+	pid = start_child(read_interrupted, NULL);
+	CHECK(!wait_hung(1));
+	CHECK(wait_exit(pid, 0.3, &status));
+	kill(pid, SIGUSR1);
+	CHECK(!wait_exit(pid, 10, &status));
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EINTR);
+	return clean();
 }
 
 /* ---- the server, under load ---- */
@@ -257,6 +378,10 @@ static int test_both(void)
 
 static const struct test tests[] = {
 	{ "application, while the server does not answer", test_hung_application },
+	{ "application with much to tell, while the server does not answer",
+	  test_told_later },
+	{ "umount, while the server does not answer", test_umount },
+	{ "a signal that does not kill", test_interrupted },
 	{ "server, while it does not answer", test_hung_server },
 	{ "server, under load", test_server },
 	{ "application, in read, write, fault, create, rename", test_application },

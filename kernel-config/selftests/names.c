@@ -151,6 +151,17 @@ static int test_attributes(void)
 	      st.st_uid == 1000 && st.st_gid == 1001);
 	CHECK(!utimensat(AT_FDCWD, MNT "/a", ts, 0) && !stat(MNT "/a", &st));
 	CHECK(st.st_atim.tv_sec == 1000 && st.st_mtim.tv_nsec == 7);
+	/* From the first second to the last that nanoseconds have. */
+	ts[0].tv_sec = -9223372036;
+	ts[1].tv_sec = 9223372036;
+	ts[0].tv_nsec = ts[1].tv_nsec = 0;
+	CHECK(!utimensat(AT_FDCWD, MNT "/a", ts, 0));
+	honest();
+	CHECK(!stat(MNT "/a", &st) && st.st_atim.tv_sec == -9223372036 &&
+	      st.st_mtim.tv_sec == 9223372036 && !st.st_atim.tv_nsec &&
+	      !st.st_mtim.tv_nsec);
+	ts[1] = (struct timespec){ 2000, 7 };
+	CHECK(!utimensat(AT_FDCWD, MNT "/a", ts, 0));
 	/* Survives the inode being forgotten. */
 	CHECK(!mount(NULL, MNT, NULL, MS_REMOUNT, NULL));
 	write_text("/proc/sys/vm/drop_caches", "2");

@@ -22,6 +22,11 @@ usage() {
 }
 
 [ $# -ge 2 ] || usage
+for program in busybox qemu-system-x86_64 cc; do
+	command -v $program >/dev/null && continue
+	echo "$0: $program is missing (Debian: busybox-static, qemu-system-x86, gcc)" >&2
+	exit 2
+done
 image=$1
 work=$2
 shift 2

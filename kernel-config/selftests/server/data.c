@@ -133,6 +133,36 @@ static int do_fallocate(struct zufs_ioc_IO *io)
 	return 0;
 }
 
+/* Whole blocks, each to a new one in place of what was there. */
+static int do_copy(struct zufs_ioc_clone *ioc)
+{
+	struct mount *m = mount_of(ioc->src_zus_ii);
+	unsigned int src = number_of(ioc->src_zus_ii);
+	unsigned int dst = number_of(ioc->dst_zus_ii);
+	struct zus_inode *zi = zi_of(m, dst);
+	uint64_t i, from = ioc->pos_in / BLOCK, to = ioc->pos_out / BLOCK;
+	uint32_t block, copy;
+	bool fresh;
+
+	if ((ioc->pos_in | ioc->pos_out | ioc->len) % BLOCK)
+		return -EOPNOTSUPP;
+	for (i = 0; i < ioc->len / BLOCK; i++) {
+		block = get_block(m, src, from + i, false, &fresh);
+		/* Before the old one goes, so that it is another. */
+		copy = alloc_block(m);
+		if (!copy)
+			return -ENOSPC;
+		drop_blocks(m, dst, to + i, to + i + 1);
+		if (block)
+			memcpy(m->t1 + copy * BLOCK, m->t1 + block * BLOCK,
+			       BLOCK);
+		set_block(m, dst, to + i, copy);
+	}
+	if (zi->i_size < ioc->pos_out + ioc->len)
+		zi->i_size = ioc->pos_out + ioc->len;
+	return 0;
+}
+
 static int do_seek(struct zufs_ioc_seek *ioc)
 {
 	struct mount *m = mount_of(ioc->zus_ii);
@@ -195,6 +225,8 @@ int serve_data(struct zufs_ioc_hdr *hdr, char *window)
 		return do_get_multy(ioc);
 	case ZUFS_OP_FALLOCATE:
 		return do_fallocate(ioc);
+	case ZUFS_OP_COPY:
+		return do_copy(ioc);
 	case ZUFS_OP_LLSEEK:
 		return do_seek(ioc);
 	case ZUFS_OP_FIEMAP:

@@ -39,14 +39,13 @@ static int add_device(struct md_dev_table *mdt, const char *device, int index)
 	return 0;
 }
 
-static int write_table(struct md_dev_table *mdt, const char *device, int index)
+static int write_table(struct md_dev_table *mdt, const char *device)
 {
 	int fd = open(device, O_RDWR);
 	bool ok;
 
 	if (fd < 0)
 		return -1;
-	mdt->s_dev_list.id_index = index;
 	mdt->s_sum = crc16((unsigned char *)mdt + 2,
 			   offsetof(struct md_dev_table, s_mtime) - 2);
 	ok = pwrite(fd, mdt, sizeof(*mdt), 0) == sizeof(*mdt) && !fsync(fd);
@@ -63,6 +62,22 @@ static int write_table(struct md_dev_table *mdt, const char *device, int index)
  */
 int server_mkfs(const char *const *devices, int count)
 {
+	return server_mkfs_spoilt(devices, count, NULL);
+}
+
+/**
+ * server_mkfs_spoilt - the same, but for what a function changes
+ * @devices: their paths, in the order of T1
+ * @count: how many
+ * @spoil: changes the table that goes to a device, or NULL; the checksum is
+ *	right again afterwards
+ *
+ * Return: 0, or -1 with errno set.
+ */
+int server_mkfs_spoilt(const char *const *devices, int count,
+		       void (*spoil)(struct md_dev_table *mdt, int index))
+{
+	struct md_dev_table changed;
 	struct md_dev_table mdt = { .s_magic = SERVER_MAGIC,
 				    .s_version = 1 * MD_MINORS_PER_MAJOR };
 	int i;
@@ -72,8 +87,13 @@ int server_mkfs(const char *const *devices, int count)
 		if (add_device(&mdt, devices[i], i))
 			return -1;
 	mdt.s_dev_list.t1_count = count;
-	for (i = 0; i < count; i++)
-		if (write_table(&mdt, devices[i], i))
+	for (i = 0; i < count; i++) {
+		changed = mdt;
+		changed.s_dev_list.id_index = i;
+		if (spoil)
+			spoil(&changed, i);
+		if (write_table(&changed, devices[i]))
 			return -1;
+	}
 	return 0;
 }

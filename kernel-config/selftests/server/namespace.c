@@ -123,6 +123,9 @@ static int do_lookup(struct zufs_ioc_lookup *ioc)
 	unsigned int dir = number_of(ioc->dir_ii), found;
 	struct name *name;
 
+	/* By a file handle, it may be long gone. */
+	if (!m->nodes[dir].used)
+		return -ENOENT;
 	if (ioc->str.len == 1 && ioc->str.name[0] == '.') {
 		found = dir;
 	} else if (ioc->str.len == 2 && !memcmp(ioc->str.name, "..", 2)) {

@@ -29,6 +29,24 @@ static int do_show_options(struct zufs_ioc_mount_options *ioc)
 	return 0;
 }
 
+/* Attributes beyond those of the inode, where the test wants them. */
+static int do_ioctl(struct zufs_ioc_ioctl *ioc)
+{
+	struct node *node = &mount_of(ioc->zus_ii)->nodes[number_of(ioc->zus_ii)];
+
+	if (!control->knows_fsx)
+		return -ENOTTY;
+	switch (ioc->cmd) {
+	case FS_IOC_FSGETXATTR:
+		memcpy(ioc->arg, &node->fsx, sizeof(node->fsx));
+		return 0;
+	case FS_IOC_FSSETXATTR:
+		memcpy(&node->fsx, ioc->arg, sizeof(node->fsx));
+		return 0;
+	}
+	return -ENOTTY;
+}
+
 /* The cookie of the inode or directory that an operation is about. */
 static uint64_t cookie_of(struct zufs_ioc_hdr *hdr)
 {
@@ -71,6 +89,7 @@ int serve(struct zufs_ioc_hdr *hdr, char *window)
 	case ZUFS_OP_WRITE:
 	case ZUFS_OP_GET_MULTY:
 	case ZUFS_OP_FALLOCATE:
+	case ZUFS_OP_COPY:
 	case ZUFS_OP_LLSEEK:
 	case ZUFS_OP_FIEMAP:
 		return serve_data(hdr, window);
@@ -86,7 +105,7 @@ int serve(struct zufs_ioc_hdr *hdr, char *window)
 	case ZUFS_OP_PRE_READ:
 		return 0;
 	case ZUFS_OP_IOCTL:
-		return -ENOTTY;
+		return do_ioctl((void *)hdr);
 	default:
 		return -EOPNOTSUPP;
 	}

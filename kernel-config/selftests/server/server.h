@@ -16,13 +16,18 @@
 
 #define SERVER_FSNAME		"ctestfs"	/* on pmem */
 #define SERVER_MEMNAME		"ctestmem"	/* on memory */
+#define SECOND_MEMNAME		"ctestmem2"	/* of the server on SECOND_ROOT */
 #define SERVER_MAGIC		0x43544653
 #define ZUF_ROOT		"/sys/fs/zuf"
+#define SECOND_ROOT		"/mnt/zuf2"
+/* control.lie_operation of an umount, which is no operation of a ZT. */
+#define UMOUNT			0xfffe
 
 /* How the server breaks the rules, one at a time. See lies.c. */
 enum lie {
 	HONEST,
 	HANG,			/* does not come back */
+	HANG_UNTIL_INTR,	/* before it hears of a signal: EINTR */
 	BAD_ERROR_POSITIVE,	/* hdr.err above 0 */
 	BAD_ERROR_INTERNAL,	/* an errno that is the kernel's own */
 	BAD_OUT_LEN,		/* more output than there is room for */
@@ -79,7 +84,11 @@ enum lie {
  * @served: operations so far
  * @served_of: the same by ZUFS_OP_*
  * @hung: operations that the server sits on
+ * @granted: GET_MULTY that succeeded
+ * @rode: PUT_MULTY that came behind another operation
  * @features: ZUFS_FEATURE_* to announce, set before the server starts
+ * @knows_fsx: it keeps the attributes of FS_IOC_FSSETXATTR
+ * @node_of_device: nodes of the devices of the last mount
  */
 struct control {
 	volatile int lie;
@@ -90,7 +99,11 @@ struct control {
 	volatile uint64_t served;
 	volatile uint64_t served_of[ZUFS_OP_NOOP + 1];
 	volatile int hung;
+	volatile uint64_t granted;
+	volatile uint64_t rode;
 	volatile uint32_t features;
+	volatile int knows_fsx;
+	volatile int node_of_device[MD_DEV_MAX];
 };
 
 /**
@@ -122,9 +135,13 @@ struct hooks {
 
 extern struct control *control;
 extern struct hooks server_hooks;
+extern const char *server_root;
 
 int server_mkfs(const char *const *devices, int count);
+int server_mkfs_spoilt(const char *const *devices, int count,
+		       void (*spoil)(struct md_dev_table *mdt, int index));
 int server_run(int channels);
+int server_run_second(void);
 int zuf_open(void);
 int zt_open(struct zt *zt);
 

@@ -164,6 +164,24 @@ uint32_t get_block(struct mount *m, unsigned int inode, uint64_t index,
 }
 
 /**
+ * set_block - give a file a block where it has none
+ * @m: the mount
+ * @inode: the file
+ * @index: which of its blocks
+ * @block: its number
+ */
+void set_block(struct mount *m, unsigned int inode, uint64_t index,
+	       uint32_t block)
+{
+	struct node *node = &m->nodes[inode];
+
+	if (!node->map)
+		node->map = calloc(MAX_FILE_BLOCKS, sizeof(*node->map));
+	node->map[index] = block;
+	zi_of(m, inode)->i_blocks++;
+}
+
+/**
  * drop_blocks - make part of a file a hole
  * @m: the mount
  * @inode: the file

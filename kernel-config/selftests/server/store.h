@@ -6,6 +6,7 @@
 #ifndef SELFTESTS_STORE_H
 #define SELFTESTS_STORE_H
 
+#include <linux/fs.h>
 #include "server.h"
 
 #define BLOCK		4096UL
@@ -38,6 +39,7 @@ struct node {
 	struct name *names;
 	unsigned int parent;
 	uint32_t *map;
+	struct fsxattr fsx;
 	struct xattr xattrs[XATTR_MAX];
 };
 
@@ -89,6 +91,8 @@ unsigned int alloc_node(struct mount *m);
 uint32_t alloc_block(struct mount *m);
 uint32_t get_block(struct mount *m, unsigned int inode, uint64_t index,
 		   bool alloc, bool *fresh);
+void set_block(struct mount *m, unsigned int inode, uint64_t index,
+	       uint32_t block);
 void drop_blocks(struct mount *m, unsigned int inode, uint64_t from,
 		 uint64_t to);
 void zero_bytes(struct mount *m, unsigned int inode, uint64_t from,

@@ -21,6 +21,7 @@
 
 struct control *control;
 struct hooks server_hooks;
+const char *server_root = ZUF_ROOT;
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 
 /**
@@ -28,7 +29,7 @@ static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
  */
 int zuf_open(void)
 {
-	return open(ZUF_ROOT, O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600);
+	return open(server_root, O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600);
 }
 
 static bool bind_to(int cpu)
@@ -92,6 +93,18 @@ static void hang(void)
 	__sync_fetch_and_sub(&control->hung, 1);
 }
 
+static bool hang_until_interrupted(const volatile struct zufs_ioc_hdr *hdr)
+{
+	bool interrupted;
+
+	__sync_fetch_and_add(&control->hung, 1);
+	while (!(interrupted = hdr->flags & ZUFS_H_INTR) &&
+	       control->lie == HANG_UNTIL_INTR)
+		usleep(1000);
+	__sync_fetch_and_sub(&control->hung, 1);
+	return interrupted;
+}
+
 static int lie_about(const struct zufs_ioc_hdr *hdr)
 {
 	if (control->lie_operation && control->lie_operation != hdr->operation)
@@ -118,14 +131,30 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 
 	if (how == HANG)
 		hang();
+	if (how == HANG_UNTIL_INTR && hang_until_interrupted(hdr)) {
+		hdr->err = -EINTR;
+		return;
+	}
 	if (is_shared(hdr))
 		pthread_rwlock_rdlock(&lock);
 	else
 		pthread_rwlock_wrlock(&lock);
 	hdr->err = serve(hdr, zt->window);
-	if (how != HONEST && how != HANG)
+	if (how != HONEST && how != HANG && how != HANG_UNTIL_INTR)
 		tell_lie(hdr, zt->window, how);
 	pthread_rwlock_unlock(&lock);
+}
+
+/* Blocks that may move again, behind an operation on the same file. */
+static void see_riding_put(struct zufs_ioc_hdr *hdr)
+{
+	struct zufs_ioc_hdr *put = (void *)((char *)hdr + hdr->in_len);
+
+	if (!(hdr->flags & ZUFS_H_HAS_PIGY_PUT) ||
+	    put->operation != ZUFS_OP_PUT_MULTY)
+		return;
+	__sync_fetch_and_add(&control->rode, 1);
+	__sync_fetch_and_add(&control->served_of[ZUFS_OP_PUT_MULTY], 1);
 }
 
 static void account(unsigned int operation)
@@ -158,8 +187,11 @@ static void serve_channel(struct zt *zt)
 		if (server_hooks.before)
 			server_hooks.before(zt, hdr);
 		operation = hdr->operation;
+		see_riding_put(hdr);
 		answer(zt, hdr);
 		account(operation);
+		if (operation == ZUFS_OP_GET_MULTY && !hdr->err)
+			__sync_fetch_and_add(&control->granted, 1);
 		if (server_hooks.after && server_hooks.after(zt, hdr))
 			return;
 	}
@@ -216,7 +248,7 @@ static void start_threads(int channels)
 static int grab(uint64_t sb_id, char **t1, uint64_t *blocks)
 {
 	static struct zufs_ioc_pmem pmem;
-	int fd = zuf_open();
+	int fd = zuf_open(), i;
 
 	if (fd < 0)
 		return -errno;
@@ -226,6 +258,10 @@ static int grab(uint64_t sb_id, char **t1, uint64_t *blocks)
 		return -errno;
 	}
 	*blocks = pmem.mdt.s_t1_blocks;
+	for (i = 0; i < pmem.mdt.s_dev_list.t1_count; i++)
+		control->node_of_device[i] =
+			pmem.mdt.s_dev_list.dev_ids[i].blocks >>
+			MD_DEV_NUMA_SHIFT;
 	*t1 = mmap(NULL, *blocks * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   fd, 0);
 	close(fd);
@@ -304,6 +340,8 @@ static bool do_request(struct zufs_ioc_mount *zim, int channels)
 		zim->hdr.err = do_mount(zim);
 		break;
 	case ZUFS_M_UMOUNT:
+		if (control->lie == HANG && control->lie_operation == UMOUNT)
+			hang();
 		zim->hdr.err = do_umount(zim);
 		break;
 	default:
@@ -312,27 +350,11 @@ static bool do_request(struct zufs_ioc_mount *zim, int channels)
 	return false;
 }
 
-/**
- * server_run - be the server, until BREAK_ALL
- * @channels: ZTs on each CPU
- *
- * Return: exit code.
- */
-int server_run(int channels)
+static int serve_mounts(int fd, int channels)
 {
 	static char page[4096] __attribute__((aligned(4096)));
 	struct zufs_ioc_mount *zim = (void *)page;
-	int fd = zuf_open();
 
-	if (fd < 0) {
-		perror(ZUF_ROOT);
-		return 1;
-	}
-	if (register_type(fd, SERVER_FSNAME, 0) ||
-	    register_type(fd, SERVER_MEMNAME, ~0ULL)) {
-		perror("REGISTER_FS");
-		return 1;
-	}
 	control->ready = 1;
 	for (;;) {
 		if (!ioctl(fd, ZU_IOC_MOUNT, zim)) {
@@ -343,4 +365,44 @@ int server_run(int channels)
 			return 1;
 		}
 	}
+}
+
+/**
+ * server_run - be the server, until BREAK_ALL
+ * @channels: ZTs on each CPU
+ *
+ * Return: exit code.
+ */
+int server_run(int channels)
+{
+	int fd = zuf_open();
+
+	if (fd < 0) {
+		perror(server_root);
+		return 1;
+	}
+	if (register_type(fd, SERVER_FSNAME, 0) ||
+	    register_type(fd, SERVER_MEMNAME, ~0ULL)) {
+		perror("REGISTER_FS");
+		return 1;
+	}
+	return serve_mounts(fd, channels);
+}
+
+/**
+ * server_run_second - be one with types of its own, on SECOND_ROOT
+ *
+ * Return: exit code.
+ */
+int server_run_second(void)
+{
+	int fd;
+
+	server_root = SECOND_ROOT;
+	fd = zuf_open();
+	if (fd < 0 || register_type(fd, SECOND_MEMNAME, ~0ULL)) {
+		perror(server_root);
+		return 1;
+	}
+	return serve_mounts(fd, 1);
 }

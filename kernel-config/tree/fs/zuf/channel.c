@@ -7,18 +7,15 @@
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/file.h>
-#include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include "channel.h"
 #include "trace.h"
 
-/* How often somebody looks whether all ZTs still exist. */
+/* How often somebody looks whether all ZTs still exist, and answer. */
 #define ZUF_LIVENESS_PERIOD	(2 * HZ)
 
 static unsigned int channels = ZUFS_MAX_ZT_CHANNELS;
@@ -31,6 +28,29 @@ static LIST_HEAD(roots);
 
 /* ---- end of a channel ---- */
 
+static void set_busy(struct zuf_channel *ch, bool busy)
+{
+	if (ch->busy != busy)
+		ch->cpu->nr_busy += busy ? 1 : -1;
+	ch->busy = busy;
+}
+
+/* Its CPU is locked. True when that was the last one there. */
+static bool set_broken(struct zuf_channel *ch)
+{
+	struct zuf_cpu *zc = ch->cpu;
+
+	ch->idle = false;
+	if (ch->broken)
+		return false;
+	ch->broken = true;
+	set_busy(ch, false);
+	zc->nr_live--;
+	/* One that was kept free need not be any more. */
+	zuf_wake_one(zc);
+	return !zc->nr_live;
+}
+
 /*
  * Nothing more for this channel. @unmap: the window may have pages that have
  * to be taken away before the task that waits for them goes on.
@@ -42,13 +62,9 @@ static void break_channel(struct zuf_channel *ch, bool unmap)
 	bool last = false;
 
 	spin_lock(&zc->lock);
-	if (!ch->broken) {
-		ch->broken = true;
-		last = !--zc->nr_live;
-	}
+	last = set_broken(ch);
 	op = ch->op;
 	ch->op = NULL;
-	ch->idle = false;
 	wake_up_process(ch->zt);
 	spin_unlock(&zc->lock);
 
@@ -78,13 +94,10 @@ static void break_cpu(struct zuf_root *root, struct zuf_cpu *zc)
 	bool last = false;
 
 	spin_lock(&zc->lock);
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
-		ch = zc->channels[i];
-		if (!ch || ch->broken)
+	for_each_channel(ch, i, zc) {
+		if (ch->broken)
 			continue;
-		ch->broken = true;
-		ch->idle = false;
-		last = !--zc->nr_live;
+		last = set_broken(ch);
 		wake_up_process(ch->zt);
 	}
 	spin_unlock(&zc->lock);
@@ -141,6 +154,7 @@ static void check_liveness(struct work_struct *work)
 				fput(file);
 			}
 		}
+		zuf_unpin_waiting(zc);
 	}
 	if (any)
 		queue_delayed_work(system_unbound_wq, &root->liveness,
@@ -148,12 +162,6 @@ static void check_liveness(struct work_struct *work)
 }
 
 /* ---- WAIT_OPT ---- */
-
-/* 0, -errno that may be shown to applications, or EZUFS_RETRY. */
-static bool reply_err_ok(s32 err)
-{
-	return !err || (err < 0 && err > -512) || err == -EZUFS_RETRY;
-}
 
 /*
  * Copy the reply out of the shared buffer. What is checked was read before,
@@ -167,21 +175,16 @@ static int copy_reply(struct zuf_channel *ch, struct zuf_op *op)
 	u16 out_len = READ_ONCE(shared->out_len);
 	u32 len = READ_ONCE(shared->len);
 
-	if (!reply_err_ok(err)) {
-		zuf_bad_reply(op->sbi, "error code");
-		return -EIO;
-	}
-	if (len > hdr->len) {
-		zuf_bad_reply(op->sbi, "length in window");
-		return -EIO;
-	}
+	/* 0, -errno that may be shown to applications, or EZUFS_RETRY. */
+	if ((err > 0 || err <= -512) && err != -EZUFS_RETRY)
+		return zuf_bad_reply(op->sbi, "error code");
+	if (len > hdr->len)
+		return zuf_bad_reply(op->sbi, "length in window");
 	if (hdr->out_max) {
 		if (out_len > hdr->out_max ||
 		    hdr->out_start + out_len > op->room ||
-		    hdr->out_start + out_len > ch->max_command) {
-			zuf_bad_reply(op->sbi, "length of output");
-			return -EIO;
-		}
+		    hdr->out_start + out_len > ch->max_command)
+			return zuf_bad_reply(op->sbi, "length of output");
 		memcpy((void *)hdr + hdr->out_start,
 		       ch->buffer + hdr->out_start, out_len);
 		hdr->out_len = out_len;
@@ -213,7 +216,7 @@ static struct zuf_op *take_back(struct zuf_channel *ch)
 	op->at[ZUF_AT_REPLIED] = local_clock();
 	take_pages_out(ch, op);
 	op->err = copy_reply(ch, op);
-	trace_zuf_reply(ch->cpu->nr, ch->no, op, op->err);
+	trace_zuf_reply(ch->cpu->nr, ch->no, op);
 	return op;
 }
 
@@ -241,12 +244,13 @@ static bool look_for_op(struct zuf_channel *ch, struct zuf_op *back,
 	spin_lock(&zc->lock);
 	if (back)
 		zuf_finish_op(zc, back, back->err);
+	set_busy(ch, ch->zapping && !ch->broken);
 	if (!ch->broken && !ch->zapping)
-		*op = list_first_entry_or_null(&zc->queue, struct zuf_op,
-					       queue);
+		*op = zuf_next_op(zc);
 	if (*op) {
 		list_del_init(&(*op)->queue);
 		(*op)->channel = ch;
+		set_busy(ch, true);
 	}
 	stop = *op || ch->broken;
 	if (!stop && signal_pending(current)) {
@@ -309,7 +313,7 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 		memcpy(ch->buffer, op->hdr, op->hdr->in_len);
 		if (op->put)
 			add_put(ch, op);
-		trace_zuf_start(zc->nr, ch->no, op, 0);
+		trace_zuf_start(zc->nr, ch->no, op);
 	}
 
 	spin_lock(&zc->lock);
@@ -332,12 +336,6 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 	return -EIO;
 }
 
-static bool on_own_cpu(struct zuf_channel *ch)
-{
-	return current->nr_cpus_allowed == 1 &&
-	       cpumask_test_cpu(ch->cpu->nr, current->cpus_ptr);
-}
-
 /**
  * zuf_channel_wait - WAIT_OPT
  * @ch: the channel
@@ -358,7 +356,8 @@ int zuf_channel_wait(struct zuf_channel *ch)
 	if (!zuf_window_ready(&ch->window) && !READ_ONCE(ch->broken))
 		return -ENXIO;
 	back = take_back(ch);
-	if (!on_own_cpu(ch))
+	if (current->nr_cpus_allowed != 1 ||
+	    !cpumask_test_cpu(ch->cpu->nr, current->cpus_ptr))
 		break_channel(ch, true);
 	do {
 		op = take_op(ch, back, &err);
@@ -509,9 +508,8 @@ void zuf_channel_flush(struct zuf_channel *ch, fl_owner_t id)
 void zuf_channel_release(struct zuf_channel *ch)
 {
 	break_channel(ch, false);
-	spin_lock(&ch->cpu->lock);
-	ch->cpu->channels[ch->no] = NULL;
-	spin_unlock(&ch->cpu->lock);
+	scoped_guard(spinlock, &ch->cpu->lock)
+		ch->cpu->channels[ch->no] = NULL;
 	put_task_struct(ch->zt);
 	free_channel(ch);
 }
@@ -526,12 +524,13 @@ bool zuf_current_is_zt(struct zuf_root *root)
 {
 	struct zuf_cpu *zc = per_cpu_ptr(root->cpus,
 					 cpumask_first(current->cpus_ptr));
+	struct zuf_channel *ch;
 	bool found = false;
 	unsigned int i;
 
 	spin_lock(&zc->lock);
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
-		if (zc->channels[i] && zc->channels[i]->zt == current)
+	for_each_channel(ch, i, zc)
+		if (ch->zt == current)
 			found = true;
 	spin_unlock(&zc->lock);
 	return found;
@@ -557,13 +556,13 @@ int zuf_channels_open(struct zuf_root *root)
 		zc = per_cpu_ptr(root->cpus, cpu);
 		spin_lock_init(&zc->lock);
 		INIT_LIST_HEAD(&zc->queue);
+		INIT_LIST_HEAD(&zc->urgent);
 		zc->nr = cpu;
 	}
 	root->command_size = ZUF_MAX_COMMAND;
 	INIT_DELAYED_WORK(&root->liveness, check_liveness);
-	mutex_lock(&roots_mutex);
-	list_add(&root->list, &roots);
-	mutex_unlock(&roots_mutex);
+	scoped_guard(mutex, &roots_mutex)
+		list_add(&root->list, &roots);
 	return 0;
 }
 
@@ -573,9 +572,8 @@ int zuf_channels_open(struct zuf_root *root)
  */
 void zuf_channels_close(struct zuf_root *root)
 {
-	mutex_lock(&roots_mutex);
-	list_del(&root->list);
-	mutex_unlock(&roots_mutex);
+	scoped_guard(mutex, &roots_mutex)
+		list_del(&root->list);
 	cancel_delayed_work_sync(&root->liveness);
 }
 
@@ -589,18 +587,14 @@ static int cpu_down_prepare(unsigned int cpu)
 	return 0;
 }
 
-static enum cpuhp_state zuf_hotplug_state;
+static int zuf_hotplug_state;
 
 int __init zuf_channels_start(void)
 {
-	int state;
-
-	state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "fs/zuf:online",
-					  NULL, cpu_down_prepare);
-	if (state < 0)
-		return state;
-	zuf_hotplug_state = state;
-	return 0;
+	zuf_hotplug_state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN,
+						      "fs/zuf:online", NULL,
+						      cpu_down_prepare);
+	return min(zuf_hotplug_state, 0);
 }
 
 void zuf_channels_stop(void)

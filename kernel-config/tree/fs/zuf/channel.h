@@ -16,8 +16,9 @@
  * then the ZT. zuf_channel.op says that it is with the server; whoever sets
  * that back to NULL, under the lock of the CPU, has to finish it.
  *
- * No operation waits for another inside the server, and the queue is first
- * come, first served, so that there is no need to keep a channel in reserve.
+ * An operation may have to wait, inside the server, for what another task has
+ * to tell it: so the last free channel of three or more is kept for what the
+ * server has to know (zuf_op.must_run), which has a queue of its own.
  */
 #ifndef _FS_ZUF_CHANNEL_H
 #define _FS_ZUF_CHANNEL_H
@@ -29,15 +30,19 @@
  * @lock: for all of this, and for zuf_op and zuf_channel as far as they are on it
  * @nr: number of the CPU
  * @queue: operations that no ZT has taken yet
+ * @urgent: those that others may wait for
  * @channels: NULL where there is none
  * @nr_live: channels that are not broken
+ * @nr_busy: of them with an operation
  */
 struct zuf_cpu {
 	spinlock_t lock;	/* see above */
 	int nr;
 	struct list_head queue;
+	struct list_head urgent;
 	struct zuf_channel *channels[ZUFS_MAX_ZT_CHANNELS];
 	unsigned int nr_live;
+	unsigned int nr_busy;
 };
 
 /**
@@ -52,6 +57,7 @@ struct zuf_cpu {
  * @buffer: command buffer
  * @max_command: size of @buffer
  * @idle: the ZT sleeps and was not yet woken for an operation
+ * @busy: the ZT has an operation, from when it took it until it is back
  * @broken: never again an operation
  * @zapping: a killed task is taking its pages out of the window
  * @op: the operation that the server has
@@ -69,6 +75,7 @@ struct zuf_channel {
 	void *buffer;
 	u32 max_command;
 	bool idle;
+	bool busy;
 	bool broken;
 	bool zapping;
 	struct zuf_op *op;
@@ -76,9 +83,16 @@ struct zuf_channel {
 	unsigned int stale;
 };
 
+#define for_each_channel(ch, i, zc)					\
+	for ((i) = 0; (i) < ZUFS_MAX_ZT_CHANNELS; (i)++)		\
+		if (((ch) = (zc)->channels[i]))
+
+struct zuf_op *zuf_next_op(struct zuf_cpu *zc);
+bool zuf_wake_one(struct zuf_cpu *zc);
 void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err);
 void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
 		 int err);
 void zuf_requeue_all(struct zuf_root *root, struct zuf_cpu *zc);
+void zuf_unpin_waiting(struct zuf_cpu *zc);
 
 #endif /* _FS_ZUF_CHANNEL_H */

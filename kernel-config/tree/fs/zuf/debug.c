@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What operations cost, in debugfs, to be cleared by writing to the file:
- * zuf/operations has counts and mean times for each operation, zuf/latency a
- * histogram for each CPU and each part of the way. zuf/pages has the pages of
+ * What operations cost, in debugfs: zuf/operations has counts and mean times for
+ * each operation, zuf/latency a histogram for each CPU and each part of the way;
+ * writing to the former clears both. zuf/pages has the pages of
  * applications that are in use now, zuf/noop does nothing, in the server.
  */
 
@@ -12,7 +12,6 @@
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
-#include <linux/slab.h>
 #include "zuf.h"
 #include "trace.h"
 
@@ -50,14 +49,12 @@ static const char * const phase_names[ZUF_PHASES] = {
 };
 
 static struct cpu_stats __percpu *stats;
+static struct dentry *debug_dir;
 
 DEFINE_PER_CPU(long [ZUF_PAGES_NR], zuf_page_counts);
 
 /* Clocks of two CPUs may differ by a little. */
-static u64 between(u64 from, u64 to)
-{
-	return to > from ? to - from : 0;
-}
+#define between(from, to)	max_t(s64, (to) - (from), 0)
 
 /**
  * zuf_account - an operation has ended
@@ -154,18 +151,8 @@ static int latency_show(struct seq_file *seq, void *unused)
 	return 0;
 }
 
-static int operations_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, operations_show, NULL);
-}
-
-static int latency_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, latency_show, NULL);
-}
-
-static ssize_t clear_write(struct file *file, const char __user *text,
-			   size_t len, loff_t *pos)
+static ssize_t operations_write(struct file *file, const char __user *text,
+				size_t len, loff_t *pos)
 {
 	int cpu;
 
@@ -174,21 +161,8 @@ static ssize_t clear_write(struct file *file, const char __user *text,
 	return len;
 }
 
-static const struct file_operations operations_fops = {
-	.open		= operations_open,
-	.read		= seq_read,
-	.write		= clear_write,
-	.llseek		= seq_lseek,
-	.release	= single_release,
-};
-
-static const struct file_operations latency_fops = {
-	.open		= latency_open,
-	.read		= seq_read,
-	.write		= clear_write,
-	.llseek		= seq_lseek,
-	.release	= single_release,
-};
+DEFINE_SHOW_STORE_ATTRIBUTE(operations);
+DEFINE_SHOW_ATTRIBUTE(latency);
 
 static int pages_show(struct seq_file *seq, void *unused)
 {
@@ -204,7 +178,7 @@ static int pages_show(struct seq_file *seq, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(pages);
 
-static int send_noops(struct zuf_sb_info *sbi, unsigned long count)
+static int send_noops(struct zuf_sb_info *sbi, u64 count)
 {
 	struct zufs_ioc_hdr hdr = {};
 	int err = 0;
@@ -219,40 +193,35 @@ static int send_noops(struct zuf_sb_info *sbi, unsigned long count)
 }
 
 /* The number that is written: how many NOOPs to send to the last mount. */
-static ssize_t noop_write(struct file *file, const char __user *text,
-			  size_t len, loff_t *pos)
+static int noop_set(void *unused, u64 count)
 {
-	struct zuf_sb_info *sbi;
-	unsigned long count;
+	struct zuf_sb_info *sbi = zuf_last_mount();
 	int err;
 
-	err = kstrtoul_from_user(text, len, 0, &count);
-	if (err)
-		return err;
-	sbi = zuf_last_mount();
 	if (!sbi)
 		return -EIO;
 	err = send_noops(sbi, count);
 	deactivate_super(sbi->sb);
-	return err ?: len;
+	return err;
 }
-
-static const struct file_operations noop_fops = {
-	.open		= simple_open,
-	.write		= noop_write,
-	.llseek		= noop_llseek,
-};
+DEFINE_SIMPLE_ATTRIBUTE(noop_fops, NULL, noop_set, "%llu\n");
 
 /* Without memory there are no figures; nothing else depends on them. */
 void __init zuf_debug_start(void)
 {
-	struct dentry *dir = debugfs_create_dir("zuf", NULL);
-
-	debugfs_create_file("pages", 0400, dir, NULL, &pages_fops);
-	debugfs_create_file("noop", 0200, dir, NULL, &noop_fops);
+	debug_dir = debugfs_create_dir("zuf", NULL);
+	debugfs_create_file("pages", 0400, debug_dir, NULL, &pages_fops);
+	debugfs_create_file("noop", 0200, debug_dir, NULL, &noop_fops);
 	stats = alloc_percpu(struct cpu_stats);
 	if (!stats)
 		return;
-	debugfs_create_file("operations", 0600, dir, NULL, &operations_fops);
-	debugfs_create_file("latency", 0600, dir, NULL, &latency_fops);
+	debugfs_create_file("operations", 0600, debug_dir, NULL,
+			    &operations_fops);
+	debugfs_create_file("latency", 0400, debug_dir, NULL, &latency_fops);
+}
+
+void zuf_debug_stop(void)
+{
+	debugfs_remove(debug_dir);
+	free_percpu(stats);
 }

@@ -3,9 +3,6 @@
  * Directories: reading them.
  */
 
-#include <linux/fs.h>
-#include <linux/mm.h>
-#include <linux/slab.h>
 #include "zuf.h"
 
 #define ZUF_READDIR_ORDER	2

@@ -5,7 +5,6 @@
  */
 
 #include <linux/file.h>
-#include <linux/mm.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -17,6 +16,8 @@
 
 /* What a killed task grants the server to come back with its pages. */
 #define ZUF_KILL_GRACE		(5 * HZ)
+/* How long a task may keep its CPU from going offline, in nanoseconds. */
+#define ZUF_PINNED_MAX		NSEC_PER_SEC
 
 /* ---- queue ---- */
 
@@ -41,15 +42,38 @@ static struct zuf_cpu *serving_cpu(struct zuf_root *root, int cpu)
 	return NULL;
 }
 
-/* Returns whether there is a ZT that waited for something to do. */
-static bool wake_one_zt(struct zuf_cpu *zc)
+/**
+ * zuf_next_op - what a free channel would get
+ * @zc: its CPU, locked
+ *
+ * Return: the operation, still queued; NULL when there is nothing, or nothing
+ * that the last free channel is for.
+ */
+struct zuf_op *zuf_next_op(struct zuf_cpu *zc)
+{
+	struct zuf_op *op;
+
+	op = list_first_entry_or_null(&zc->urgent, struct zuf_op, queue);
+	if (op || (zc->nr_live > 2 && zc->nr_busy + 1 >= zc->nr_live))
+		return op;
+	return list_first_entry_or_null(&zc->queue, struct zuf_op, queue);
+}
+
+/**
+ * zuf_wake_one - wake a ZT that waits for something to do, if there is
+ * @zc: its CPU, locked
+ *
+ * Return: whether there is such a ZT.
+ */
+bool zuf_wake_one(struct zuf_cpu *zc)
 {
 	struct zuf_channel *ch;
 	unsigned int i;
 
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
-		ch = zc->channels[i];
-		if (ch && ch->idle && !ch->broken) {
+	if (!zuf_next_op(zc))
+		return false;
+	for_each_channel(ch, i, zc) {
+		if (ch->idle && !ch->broken) {
 			ch->idle = false;
 			wake_up_process(ch->zt);
 			return true;
@@ -66,8 +90,9 @@ static bool try_enqueue(struct zuf_cpu *zc, struct zuf_op *op)
 	live = zc->nr_live;
 	if (live) {
 		WRITE_ONCE(op->cpu, zc);
-		list_add_tail(&op->queue, &zc->queue);
-		op->at_once = wake_one_zt(zc);
+		list_add_tail(&op->queue,
+			      op->must_run ? &zc->urgent : &zc->queue);
+		op->at_once = zuf_wake_one(zc);
 	}
 	spin_unlock(&zc->lock);
 	return live;
@@ -121,20 +146,6 @@ void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
 	spin_unlock(&zc->lock);
 }
 
-/* The first in the queue of a CPU that has no ZT, marked as taken. */
-static struct zuf_op *take_stranded(struct zuf_cpu *zc)
-{
-	struct zuf_op *op = NULL;
-
-	spin_lock(&zc->lock);
-	if (!zc->nr_live)
-		op = list_first_entry_or_null(&zc->queue, struct zuf_op, queue);
-	if (op)
-		list_del_init(&op->queue);
-	spin_unlock(&zc->lock);
-	return op;
-}
-
 /**
  * zuf_requeue_all - a CPU has no ZT any more: others take over what is queued
  * @root: the zuf-root
@@ -144,11 +155,73 @@ void zuf_requeue_all(struct zuf_root *root, struct zuf_cpu *zc)
 {
 	struct zuf_op *op;
 
-	while ((op = take_stranded(zc)))
-		zuf_pass_on(root, zc, op, 0);
+	do {
+		spin_lock(&zc->lock);
+		op = zc->nr_live ? NULL : zuf_next_op(zc);
+		if (op)
+			list_del_init(&op->queue);
+		spin_unlock(&zc->lock);
+		if (op)
+			zuf_pass_on(root, zc, op, 0);
+	} while (op);
+}
+
+/* A CPU can not go offline as long as a task is kept on it. */
+static void unpin(struct zuf_op *op, u64 now)
+{
+	if (op->pinned && now - op->at[ZUF_AT_QUEUED] > ZUF_PINNED_MAX) {
+		WRITE_ONCE(op->pinned, false);
+		wake_up_process(op->task);
+	}
+}
+
+/**
+ * zuf_unpin_waiting - tasks that have waited for long may leave their CPU
+ * @zc: the CPU that serves them
+ */
+void zuf_unpin_waiting(struct zuf_cpu *zc)
+{
+	u64 now = cpu_clock(zc->nr);
+	struct zuf_channel *ch;
+	struct zuf_op *op;
+	unsigned int i;
+
+	spin_lock(&zc->lock);
+	list_for_each_entry(op, &zc->urgent, queue)
+		unpin(op, now);
+	list_for_each_entry(op, &zc->queue, queue)
+		unpin(op, now);
+	for_each_channel(ch, i, zc)
+		if (ch->op)
+			unpin(ch->op, now);
+	spin_unlock(&zc->lock);
 }
 
 /* ---- giving up ---- */
+
+/**
+ * zuf_dying - is the current task about to end
+ *
+ * A kill is no signal any more to a task that exits: it waits as
+ * uninterruptibly as if it had none.
+ */
+bool zuf_dying(void)
+{
+	return fatal_signal_pending(current) || (current->flags & PF_EXITING);
+}
+
+/**
+ * zuf_in_a_hurry - must not the current task wait for the server
+ * @sbi: the mount
+ *
+ * It is about to end, and the server was slow to answer others like it.
+ */
+bool zuf_in_a_hurry(const struct zuf_sb_info *sbi)
+{
+	return zuf_dying() &&
+	       (atomic_read(&sbi->nr_notices) ||
+		time_before(jiffies, READ_ONCE(sbi->gave_up) + ZUF_SULK));
+}
 
 static void set_interrupted(struct zuf_op *op)
 {
@@ -174,6 +247,7 @@ static bool withdraw_queued(struct zuf_op *op)
 	mine = op->cpu == zc && !op->done && !list_empty(&op->queue);
 	if (mine) {
 		list_del_init(&op->queue);
+		op->withdrawn = true;
 		op->done = true;
 		op->err = -EINTR;
 	}
@@ -217,38 +291,71 @@ static void withdraw_running(struct zuf_op *op)
 	op->err = -EINTR;
 }
 
+static void give_up(struct zuf_op *op)
+{
+	WRITE_ONCE(op->sbi->gave_up, jiffies);
+	if (!withdraw_queued(op))
+		withdraw_running(op);
+}
+
+/* Returns in which state to go on waiting. */
+static unsigned int on_signal(struct zuf_op *op)
+{
+	/* Work that others have for the task is none of the server's business. */
+	if (task_sigpending(current))
+		set_interrupted(op);
+	if (!fatal_signal_pending(current))
+		return TASK_KILLABLE;
+	if (!op->must_run)
+		withdraw_queued(op);
+	return TASK_UNINTERRUPTIBLE;
+}
+
+static unsigned int initial_state(const struct zuf_op *op)
+{
+	if (op->patient)
+		return TASK_IDLE;
+	if (zuf_dying())
+		return TASK_UNINTERRUPTIBLE;
+	return op->must_run ? TASK_KILLABLE : TASK_INTERRUPTIBLE;
+}
+
 /*
  * Sleep until the operation is done. A signal is told to the server, which
  * may cut the operation short. A kill ends the wait: at once as long as no ZT
  * has taken the operation (unless the server has to know of it), else when the
- * server does not answer for a while.
+ * server does not answer for a while. Whoever is patient waits until the mount
+ * is given up.
  */
 static void wait_for_op(struct zuf_op *op)
 {
-	unsigned int state = op->must_run ? TASK_KILLABLE : TASK_INTERRUPTIBLE;
+	unsigned int state = initial_state(op);
+	bool pinned = true;
 
 	for (;;) {
 		set_current_state(state);
 		if (READ_ONCE(op->done))
 			break;
-		if (state == TASK_UNINTERRUPTIBLE) {
+		if (pinned && !READ_ONCE(op->pinned)) {
+			__set_current_state(TASK_RUNNING);
+			pinned = false;
+			migrate_enable();
+		} else if (state == TASK_UNINTERRUPTIBLE) {
 			if (!schedule_timeout(ZUF_KILL_GRACE))
-				withdraw_running(op);
+				give_up(op);
+		} else if (state == TASK_IDLE) {
+			if (!schedule_timeout(HZ) && READ_ONCE(op->sbi->dead))
+				give_up(op);
 		} else if (!signal_pending_state(state, current)) {
 			schedule();
-		} else if (!fatal_signal_pending(current)) {
-			__set_current_state(TASK_RUNNING);
-			set_interrupted(op);
-			state = TASK_KILLABLE;
 		} else {
 			__set_current_state(TASK_RUNNING);
-			set_interrupted(op);
-			if (!op->must_run)
-				withdraw_queued(op);
-			state = TASK_UNINTERRUPTIBLE;
+			state = on_signal(op);
 		}
 	}
 	__set_current_state(TASK_RUNNING);
+	if (pinned)
+		migrate_enable();
 	/* Whoever finished it has left it alone once the lock is free. */
 	spin_lock(&op->cpu->lock);
 	spin_unlock(&op->cpu->lock);
@@ -257,15 +364,10 @@ static void wait_for_op(struct zuf_op *op)
 /* What goes on after a shutdown: letting go, and what is not of the files. */
 static bool after_shut_down(const struct zuf_op *op)
 {
-	switch (op->hdr->operation) {
-	case ZUFS_OP_EVICT_INODE:
-	case ZUFS_OP_PUT_MULTY:
-	case ZUFS_OP_MMAP_CLOSE:
-	case ZUFS_OP_STATFS:
-	case ZUFS_OP_SHOW_OPTIONS:
-		return true;
-	}
-	return false;
+	return BIT(op->hdr->operation) &
+	       (BIT(ZUFS_OP_EVICT_INODE) | BIT(ZUFS_OP_PUT_MULTY) |
+		BIT(ZUFS_OP_MMAP_CLOSE) | BIT(ZUFS_OP_STATFS) |
+		BIT(ZUFS_OP_SHOW_OPTIONS));
 }
 
 static int check_op(struct zuf_sb_info *sbi, struct zuf_op *op)
@@ -275,22 +377,14 @@ static int check_op(struct zuf_sb_info *sbi, struct zuf_op *op)
 	if (WARN_ON_ONCE(op->hdr->in_len > zuf_max_command(sbi->root) ||
 			 op->nr_pages > ZUF_WINDOW_PAGES))
 		return -EIO;
-	if (!op->must_run && fatal_signal_pending(current))
+	if (!op->must_run &&
+	    (fatal_signal_pending(current) || zuf_in_a_hurry(sbi)))
 		return -EINTR;
 	/* It would wait for itself. All ZTs have that flag, and few others. */
 	if ((current->flags & PF_MEMALLOC_NOFS) &&
 	    zuf_current_is_zt(sbi->root))
 		return -EDEADLK;
 	return 0;
-}
-
-/* What should have gone along with the operation and did not. */
-static void end_put(struct zuf_sb_info *sbi, struct zuf_op *op)
-{
-	if (op->put_sent)
-		kfree(op->put);
-	else
-		zuf_send_put(sbi, op->put);
 }
 
 /**
@@ -316,17 +410,22 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 	op->at[ZUF_AT_QUEUED] = local_clock();
 
 	migrate_disable();
+	op->pinned = true;
 	trace_zuf_dispatch(op->hdr);
 	err = enqueue_op(sbi->root, op, smp_processor_id());
 	if (!err) {
 		wait_for_op(op);
 		err = op->err;
+	} else {
+		migrate_enable();
 	}
 	zuf_account(op, err);
-	migrate_enable();
 out:
-	if (op->put)
-		end_put(sbi, op);
+	/* What should have gone along and did not. */
+	if (op->put && !op->put_sent)
+		zuf_send_put(sbi, op->put);
+	else
+		kfree(op->put);
 	return err;
 }
 
@@ -346,23 +445,5 @@ int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
 	struct zuf_op op = {};
 
 	zuf_op_init(&op, operation, hdr, size, out);
-	return zuf_dispatch(sbi, &op);
-}
-
-/**
- * zuf_call_must - like zuf_call(), for what the server has to know
- * @sbi: the mount
- * @operation: ZUFS_OP_*
- * @hdr: start of the command
- * @size: of the command
- *
- * Return: 0, the error of the server, or that of the transport.
- */
-int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
-		  struct zufs_ioc_hdr *hdr, size_t size)
-{
-	struct zuf_op op = { .must_run = true };
-
-	zuf_op_init(&op, operation, hdr, size, 0);
 	return zuf_dispatch(sbi, &op);
 }

@@ -9,7 +9,6 @@
  */
 
 #include <linux/exportfs.h>
-#include <linux/fs.h>
 #include "zuf.h"
 
 /* Cookies of a mount begin at a multiple of this. */
@@ -65,8 +64,17 @@ static struct dentry *zuf_get_parent(struct dentry *child)
 					       &dotdot_name));
 }
 
+/* Handles have 32 bits for the number of an inode. */
+static int zuf_encode_fh(struct inode *inode, u32 *fh, int *len,
+			 struct inode *parent)
+{
+	if (inode->i_ino > U32_MAX || (parent && parent->i_ino > U32_MAX))
+		return FILEID_INVALID;
+	return generic_encode_ino32_fh(inode, fh, len, parent);
+}
+
 const struct export_operations zuf_export_operations = {
-	.encode_fh	= generic_encode_ino32_fh,
+	.encode_fh	= zuf_encode_fh,
 	.fh_to_dentry	= zuf_fh_to_dentry,
 	.fh_to_parent	= zuf_fh_to_parent,
 	.get_parent	= zuf_get_parent,

@@ -13,14 +13,7 @@
  * as invalidate_lock is held.
  */
 
-#include <linux/dax.h>
-#include <linux/fs.h>
-#include <linux/mm.h>
-#include <linux/pagemap.h>
-#include <linux/rbtree.h>
 #include <linux/shrinker.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/uio.h>
 #include "zuf.h"
 
@@ -81,19 +74,9 @@ static struct zuf_extent *extent_from(const struct zuf_extents *es, u64 block)
 
 static struct zuf_extent *extent_at(const struct zuf_extents *es, u64 block)
 {
-	struct rb_node *node = es->tree.rb_node;
-	struct zuf_extent *e;
+	struct zuf_extent *e = extent_from(es, block);
 
-	while (node) {
-		e = rb_entry(node, struct zuf_extent, node);
-		if (block < e->first)
-			node = node->rb_left;
-		else if (block >= e->end)
-			node = node->rb_right;
-		else
-			return e;
-	}
-	return NULL;
+	return e && e->first <= block ? e : NULL;
 }
 
 static void remove_extent(struct zuf_extents *es, struct zuf_extent *e)

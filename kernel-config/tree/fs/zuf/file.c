@@ -3,12 +3,9 @@
  * Files: what is neither reading, writing nor mapping.
  */
 
-#include <linux/dax.h>
+#include <linux/fs.h>
 #include <linux/fadvise.h>
 #include <linux/falloc.h>
-#include <linux/fs.h>
-#include <linux/mm.h>
-#include <linux/pagemap.h>
 #include <linux/writeback.h>
 #include "zuf.h"
 
@@ -25,10 +22,11 @@ static void wait_unlocked(struct inode *inode)
  * zuf_break_layouts - wait until nobody does I/O on mapped blocks of a file
  * @inode: the file, i_rwsem and invalidate_lock held for write; the latter is
  *	dropped while waiting
+ * @state: to wait in
  *
- * Return: 0 or -ERESTARTSYS.
+ * Return: 0 or, depending on @state, -ERESTARTSYS.
  */
-int zuf_break_layouts(struct inode *inode)
+int zuf_break_layouts(struct inode *inode, unsigned int state)
 {
 	struct page *page;
 	int err = 0;
@@ -39,8 +37,7 @@ int zuf_break_layouts(struct inode *inode)
 			break;
 		err = ___wait_var_event(&page->_refcount,
 					atomic_read(&page->_refcount) == 1,
-					TASK_INTERRUPTIBLE, 0, 0,
-					wait_unlocked(inode));
+					state, 0, 0, wait_unlocked(inode));
 	}
 	return err;
 }
@@ -53,16 +50,12 @@ static int send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
 		.rw = mode,
 		.last_pos = to,
 	};
-	struct zuf_op op = { .put = zuf_take_put(inode) };
 	int err;
 
-	zuf_op_init(&op, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
-		    offsetof(struct zufs_ioc_IO, ret_flags));
-	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
-	if (!err && !zuf_ret_flags_ok(ioc.ret_flags)) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "answer to fallocate");
-		err = -EIO;
-	}
+	err = zuf_call_on(inode, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
+			  offsetof(struct zufs_ioc_IO, ret_flags));
+	if (!err && !zuf_ret_flags_ok(ioc.ret_flags))
+		err = zuf_bad_reply(ZUF_SB(inode->i_sb), "answer to fallocate");
 	return err;
 }
 
@@ -71,6 +64,7 @@ static void drop_range(struct inode *inode, u64 mode, loff_t from, loff_t to)
 {
 	loff_t end = round_up(to, PAGE_SIZE) - 1;
 
+	guard(mutex)(&ZUF_SB(inode->i_sb)->sharing);
 	/* Behind the end not even private copies stay. */
 	if (mode & ZUFS_FL_TRUNCATE)
 		unmap_mapping_range(inode->i_mapping, round_up(to, PAGE_SIZE),
@@ -100,7 +94,7 @@ int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
 	int err;
 
 	filemap_invalidate_lock(mapping);
-	err = zuf_break_layouts(inode);
+	err = zuf_break_layouts(inode, TASK_INTERRUPTIBLE);
 	if (err)
 		goto out;
 	/* Stores through mappings go to the old blocks: stop them first. */
@@ -175,9 +169,7 @@ long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 	if (!err)
 		err = zuf_change_blocks(inode, mode, offset, offset + len);
 	inode_unlock(inode);
-	if (!err && ((file->f_flags & O_DSYNC) || IS_SYNC(inode)))
-		err = vfs_fsync_range(file, offset, offset + len - 1, 0);
-	return err;
+	return err ?: zuf_sync_changed(file, offset, len);
 }
 
 /* ---- making it persistent ---- */
@@ -204,6 +196,21 @@ int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 	err = zuf_sync(inode, start, end, datasync ? ZUFS_SF_DATASYNC : 0);
 	err2 = file_check_and_advance_wb_err(file);
 	return err ? err : err2;
+}
+
+/**
+ * zuf_sync_changed - make a change persistent if the file was opened for that
+ * @file: the file
+ * @offset: first byte
+ * @len: bytes
+ *
+ * Return: 0 or -errno.
+ */
+int zuf_sync_changed(struct file *file, loff_t offset, loff_t len)
+{
+	if (!(file->f_flags & O_DSYNC) && !IS_SYNC(file_inode(file)))
+		return 0;
+	return vfs_fsync_range(file, offset, offset + len - 1, 0);
 }
 
 static int zuf_writepages(struct address_space *mapping,
@@ -274,13 +281,7 @@ const struct file_operations zuf_file_operations = {
 };
 
 const struct inode_operations zuf_file_inode_operations = {
-	.setattr	= zuf_setattr,
-	.getattr	= zuf_getattr,
-	.update_time	= zuf_update_time,
-	.listxattr	= zuf_listxattr,
-	.get_inode_acl	= zuf_get_acl,
-	.set_acl	= zuf_set_acl,
-	.fileattr_get	= zuf_fileattr_get,
-	.fileattr_set	= zuf_fileattr_set,
+	ZUF_INODE_OPERATIONS,
+	ZUF_ACL_AND_FLAGS,
 	.fiemap		= zuf_fiemap,
 };

@@ -7,10 +7,7 @@
  * memory.
  */
 
-#include <linux/mm.h>
-#include <linux/pagemap.h>
 #include <linux/pfn_t.h>
-#include <linux/uaccess.h>
 #include "zuf.h"
 
 static int attach_grab(struct zuf_file *zf, u64 sb_id, struct md_dev_table *mdt)

@@ -5,11 +5,8 @@
  * that may have changed it.
  */
 
-#include <linux/dax.h>
-#include <linux/pagemap.h>
+#include <linux/fs.h>
 #include <linux/posix_acl.h>
-#include <linux/slab.h>
-#include <linux/workqueue.h>
 #include "zuf.h"
 
 /* Asks the server when an inode was made: nanoseconds since the epoch. */
@@ -21,22 +18,6 @@ static struct kmem_cache *zuf_inode_cache;
 #define ZUF_SHARED_S_FLAGS	(S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | \
 				 S_DIRSYNC)
 
-/**
- * struct zuf_farewell - what the server has to be told of an inode that went
- * @work: if it can not be told at once
- * @sbi: the mount
- * @zus_ii: cookie
- * @put: of its last GET_MULTY, or NULL
- * @operation: ZUFS_OP_EVICT_INODE or ZUFS_OP_FREE_INODE
- */
-struct zuf_farewell {
-	struct work_struct work;
-	struct zuf_sb_info *sbi;
-	u64 zus_ii;
-	struct zufs_ioc_IO *put;
-	unsigned int operation;
-};
-
 struct inode *zuf_alloc_inode(struct super_block *sb)
 {
 	struct zuf_inode_info *zii;
@@ -45,20 +26,14 @@ struct inode *zuf_alloc_inode(struct super_block *sb)
 	if (!zii)
 		return NULL;
 	/* Allocated now, since an inode goes when there is no memory. */
-	zii->farewell = kmalloc(sizeof(*zii->farewell), GFP_KERNEL_ACCOUNT);
+	zii->farewell = kzalloc(sizeof(*zii->farewell), GFP_KERNEL_ACCOUNT);
 	if (!zii->farewell) {
 		kmem_cache_free(zuf_inode_cache, zii);
 		return NULL;
 	}
-	zii->zus_ii = 0;
-	zii->zi = NULL;
-	zii->has_ii = false;
-	zii->knows_birth = false;
-	zii->put = NULL;
-	zii->fault = NULL;
+	memset(zii, 0, offsetof(struct zuf_inode_info, farewell));
 	zii->extents.moving = 0;
 	zii->extents.holdoff = 0;
-	atomic_set(&zii->mappings, 0);
 	return &zii->vfs_inode;
 }
 
@@ -113,10 +88,8 @@ int zuf_inode_refresh(struct inode *inode)
 	u32 nlink = le32_to_cpu(READ_ONCE(zi->i_nlink));
 
 	if (size > inode->i_sb->s_maxbytes || blocks > (U64_MAX >> 12) ||
-	    nlink > ZUFS_LINK_MAX + 2) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "inode");
-		return -EIO;
-	}
+	    nlink > ZUFS_LINK_MAX + 2)
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "inode");
 	if (i_size_read(inode) != size)
 		i_size_write(inode, size);
 	inode->i_blocks = blocks << (ZUF_BLOCK_SHIFT - SECTOR_SHIFT);
@@ -126,15 +99,6 @@ int zuf_inode_refresh(struct inode *inode)
 	inode_set_ctime_to_ts(inode, ns_to_timespec64(le64_to_cpu(zi->i_ctime)));
 	inode_set_atime_to_ts(inode, ns_to_timespec64(le64_to_cpu(zi->i_atime)));
 	return 0;
-}
-
-static unsigned int flags_from_zi(const struct zus_inode *zi)
-{
-	unsigned int flags = le16_to_cpu(zi->i_flags) & ZUF_SHARED_S_FLAGS;
-
-	if (le16_to_cpu(zi->i_flags) & ZUFS_S_IMMUTABLE)
-		flags |= S_IMMUTABLE;
-	return flags;
 }
 
 /* Copy the target of a symlink, so that it is looked at once. */
@@ -149,10 +113,8 @@ static int read_link(struct inode *inode)
 	else if (len > sizeof(zi->i_symlink))
 		text = zuf_t1_addr(ZUF_SB(inode->i_sb)->t1,
 				   le64_to_cpu(READ_ONCE(zi->i_sym_dpp)), len);
-	if (!text) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "target of a symlink");
-		return -EIO;
-	}
+	if (!text)
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "target of a symlink");
 	inode->i_link = kmemdup_nul(text, len, GFP_KERNEL);
 	return inode->i_link ? 0 : -ENOMEM;
 }
@@ -199,28 +161,11 @@ int zuf_inode_attach(struct inode *inode, u64 zus_ii, zu_dpp_t dpp)
 	zii->zus_ii = zus_ii;
 	zii->has_ii = true;
 	zii->zi = zuf_t1_addr(sbi->t1, dpp, sizeof(*zii->zi));
-	if (!zii->zi || !zii->zi->i_ino) {
-		zuf_bad_reply(sbi, "address of an inode");
-		return -EIO;
-	}
+	if (!zii->zi || !zii->zi->i_ino)
+		return zuf_bad_reply(sbi, "address of an inode");
 	inode->i_ino = le64_to_cpu(zii->zi->i_ino);
 	inode->i_generation = le64_to_cpu(zii->zi->i_generation);
 	return zuf_inode_refresh(inode);
-}
-
-static bool mode_ok(umode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-	case S_IFDIR:
-	case S_IFLNK:
-	case S_IFCHR:
-	case S_IFBLK:
-	case S_IFIFO:
-	case S_IFSOCK:
-		return true;
-	}
-	return false;
 }
 
 static int read_inode(struct inode *inode, u64 zus_ii, zu_dpp_t dpp)
@@ -233,13 +178,13 @@ static int read_inode(struct inode *inode, u64 zus_ii, zu_dpp_t dpp)
 		return err;
 	zi = ZUF_I(inode)->zi;
 	inode->i_mode = le16_to_cpu(READ_ONCE(zi->i_mode));
-	if (!mode_ok(inode->i_mode)) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "mode of an inode");
-		return -EIO;
-	}
+	if (fs_umode_to_ftype(inode->i_mode) == FT_UNKNOWN)
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "mode of an inode");
 	i_uid_write(inode, le32_to_cpu(zi->i_uid));
 	i_gid_write(inode, le32_to_cpu(zi->i_gid));
-	inode->i_flags |= flags_from_zi(zi);
+	inode->i_flags |= le16_to_cpu(zi->i_flags) & ZUF_SHARED_S_FLAGS;
+	if (le16_to_cpu(zi->i_flags) & ZUFS_S_IMMUTABLE)
+		inode->i_flags |= S_IMMUTABLE;
 	if (S_ISCHR(inode->i_mode) || S_ISBLK(inode->i_mode))
 		inode->i_rdev = new_decode_dev(le32_to_cpu(zi->i_rdev));
 	zuf_inode_set_ops(inode);
@@ -248,12 +193,12 @@ static int read_inode(struct inode *inode, u64 zus_ii, zu_dpp_t dpp)
 
 static void forget_duplicate(struct zuf_sb_info *sbi, u64 zus_ii)
 {
-	struct zufs_ioc_evict_inode ioc = {
-		.zus_ii = zus_ii,
-		.flags = ZI_LOOKUP_RACE,
-	};
+	struct zuf_notice *notice = zuf_new_notice(sbi, ZUFS_OP_EVICT_INODE,
+						   sizeof(notice->evict));
 
-	zuf_call_must(sbi, ZUFS_OP_EVICT_INODE, &ioc.hdr, sizeof(ioc));
+	notice->evict.zus_ii = zus_ii;
+	notice->evict.flags = ZI_LOOKUP_RACE;
+	zuf_tell(notice);
 }
 
 /**
@@ -262,7 +207,8 @@ static void forget_duplicate(struct zuf_sb_info *sbi, u64 zus_ii)
  * @zus_ii: cookie
  * @dpp: of the zus_inode
  *
- * Return: the inode, -EIO when the server returned nonsense, -ENOMEM.
+ * Return: the inode, still locked as new one if it was not in memory; -EIO when
+ * the server returned nonsense, -ENOMEM.
  */
 struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp)
 {
@@ -273,10 +219,8 @@ struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp)
 	int err;
 
 	ino = zi ? le64_to_cpu(READ_ONCE(zi->i_ino)) : 0;
-	if (!ino) {
-		zuf_bad_reply(sbi, "address of an inode");
-		return ERR_PTR(-EIO);
-	}
+	if (!ino)
+		return ERR_PTR(zuf_bad_reply(sbi, "address of an inode"));
 	inode = iget_locked(sb, ino);
 	if (!inode)
 		return ERR_PTR(-ENOMEM);
@@ -295,35 +239,10 @@ struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp)
 		iget_failed(inode);
 		return ERR_PTR(err);
 	}
-	unlock_new_inode(inode);
 	return inode;
 }
 
 /* ---- the end of an inode ---- */
-
-static void send_farewell(struct zuf_farewell *farewell)
-{
-	struct zufs_ioc_evict_inode ioc = { .zus_ii = farewell->zus_ii };
-	struct zuf_op op = { .must_run = true, .put = farewell->put };
-
-	zuf_op_init(&op, farewell->operation, &ioc.hdr, sizeof(ioc), 0);
-	zuf_dispatch(farewell->sbi, &op);
-	kfree(farewell);
-}
-
-static void farewell_work(struct work_struct *work)
-{
-	send_farewell(container_of(work, struct zuf_farewell, work));
-}
-
-/*
- * Reclaim must not wait for the server: the server may be what waits for
- * memory, in a ZT or in a thread that a ZT waits for. All ZTs have NOFS set.
- */
-static bool must_defer(void)
-{
-	return current->flags & (PF_MEMALLOC | PF_MEMALLOC_NOFS);
-}
 
 /**
  * zuf_evict_inode - the VFS forgets an inode
@@ -333,16 +252,17 @@ void zuf_evict_inode(struct inode *inode)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
 	struct zuf_inode_info *zii = ZUF_I(inode);
-	struct zuf_farewell *farewell = zii->farewell;
+	struct zuf_notice *farewell = zii->farewell;
 	bool last = !inode->i_nlink && !is_bad_inode(inode) &&
 		    !READ_ONCE(sbi->shut_down);
 
 	if (last && IS_DAX(inode)) {
 		filemap_invalidate_lock(inode->i_mapping);
-		zuf_break_layouts(inode);
+		zuf_break_layouts(inode, TASK_UNINTERRUPTIBLE);
 		filemap_invalidate_unlock(inode->i_mapping);
 	}
-	truncate_inode_pages_final(&inode->i_data);
+	scoped_guard(mutex, &sbi->sharing)
+		truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	zuf_extents_forget(inode);
 	zii->farewell = NULL;
@@ -351,19 +271,31 @@ void zuf_evict_inode(struct inode *inode)
 		return;
 	}
 	farewell->sbi = sbi;
-	farewell->zus_ii = zii->zus_ii;
 	farewell->put = zuf_take_put(inode);
-	farewell->operation = last ? ZUFS_OP_FREE_INODE : ZUFS_OP_EVICT_INODE;
-	atomic64_inc(&sbi->evictions);
-	if (must_defer()) {
-		INIT_WORK(&farewell->work, farewell_work);
-		queue_work(sbi->farewells, &farewell->work);
-	} else {
-		send_farewell(farewell);
-	}
+	farewell->hdr.operation = last ? ZUFS_OP_FREE_INODE :
+					 ZUFS_OP_EVICT_INODE;
+	farewell->hdr.in_len = sizeof(farewell->evict);
+	farewell->evict.zus_ii = zii->zus_ii;
+	zuf_tell_leaving(farewell);
 }
 
 /* ---- inode to zus_inode ---- */
+
+/* Not those that the server may be changing meanwhile. */
+static void store_times(struct inode *inode, int which)
+{
+	struct zus_inode *zi = ZUF_I(inode)->zi;
+
+	if (which & S_MTIME)
+		WRITE_ONCE(zi->i_mtime,
+			   cpu_to_le64(zuf_time(inode_get_mtime(inode))));
+	if (which & S_CTIME)
+		WRITE_ONCE(zi->i_ctime,
+			   cpu_to_le64(zuf_time(inode_get_ctime(inode))));
+	if (which & S_ATIME)
+		WRITE_ONCE(zi->i_atime,
+			   cpu_to_le64(zuf_time(inode_get_atime(inode))));
+}
 
 /**
  * zuf_store_attrs - write owner, mode, flags and times to the zus_inode
@@ -382,9 +314,7 @@ void zuf_store_attrs(struct inode *inode)
 	WRITE_ONCE(zi->i_mode, cpu_to_le16(inode->i_mode));
 	WRITE_ONCE(zi->i_uid, cpu_to_le32(i_uid_read(inode)));
 	WRITE_ONCE(zi->i_gid, cpu_to_le32(i_gid_read(inode)));
-	WRITE_ONCE(zi->i_mtime, cpu_to_le64(zuf_time(inode_get_mtime(inode))));
-	WRITE_ONCE(zi->i_ctime, cpu_to_le64(zuf_time(inode_get_ctime(inode))));
-	WRITE_ONCE(zi->i_atime, cpu_to_le64(zuf_time(inode_get_atime(inode))));
+	store_times(inode, S_MTIME | S_CTIME | S_ATIME);
 }
 
 /**
@@ -407,21 +337,12 @@ int zuf_send_setattr(struct inode *inode, u32 mask)
 
 static u32 setattr_mask(unsigned int valid)
 {
-	u32 mask = 0;
-
-	if (valid & ATTR_MODE)
-		mask |= STATX_MODE;
-	if (valid & ATTR_UID)
-		mask |= STATX_UID;
-	if (valid & ATTR_GID)
-		mask |= STATX_GID;
-	if (valid & ATTR_ATIME)
-		mask |= STATX_ATIME;
-	if (valid & ATTR_MTIME)
-		mask |= STATX_MTIME;
-	if (valid & ATTR_CTIME)
-		mask |= STATX_CTIME;
-	return mask;
+	return (valid & ATTR_MODE ? STATX_MODE : 0) |
+	       (valid & ATTR_UID ? STATX_UID : 0) |
+	       (valid & ATTR_GID ? STATX_GID : 0) |
+	       (valid & ATTR_ATIME ? STATX_ATIME : 0) |
+	       (valid & ATTR_MTIME ? STATX_MTIME : 0) |
+	       (valid & ATTR_CTIME ? STATX_CTIME : 0);
 }
 
 static int set_size(struct inode *inode, struct iattr *attr)
@@ -491,11 +412,7 @@ int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
 
 	if (READ_ONCE(ZUF_SB(inode->i_sb)->dead))
 		return -EIO;
-	if (inode->i_flags & S_APPEND)
-		stat->attributes |= STATX_ATTR_APPEND;
-	if (inode->i_flags & S_IMMUTABLE)
-		stat->attributes |= STATX_ATTR_IMMUTABLE;
-	stat->attributes_mask |= STATX_ATTR_APPEND | STATX_ATTR_IMMUTABLE;
+	generic_fill_statx_attr(inode, stat);
 	generic_fillattr(idmap, request_mask, inode, stat);
 	stat->blksize = ZUF_BLOCK_SIZE;
 	if ((request_mask & STATX_BTIME) && find_birth(inode)) {
@@ -516,20 +433,12 @@ int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
  */
 int zuf_update_time(struct inode *inode, int flags)
 {
-	struct zus_inode *zi = ZUF_I(inode)->zi;
-
 	if (READ_ONCE(ZUF_SB(inode->i_sb)->dead))
 		return -EIO;
 	inode_update_timestamps(inode, flags);
-	if (flags & S_MTIME)
-		WRITE_ONCE(zi->i_mtime,
-			   cpu_to_le64(zuf_time(inode_get_mtime(inode))));
-	if (flags & S_CTIME)
-		WRITE_ONCE(zi->i_ctime,
-			   cpu_to_le64(zuf_time(inode_get_ctime(inode))));
+	store_times(inode, flags);
 	if (!(flags & S_ATIME))
 		return 0;
-	WRITE_ONCE(zi->i_atime, cpu_to_le64(zuf_time(inode_get_atime(inode))));
 	return zuf_send_setattr(inode, STATX_ATIME);
 }
 
@@ -551,7 +460,6 @@ int zuf_sync(struct inode *inode, loff_t start, loff_t end, u64 flags)
 		.flags = flags,
 	};
 
-	return zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_SYNC, &ioc.hdr,
-			sizeof(ioc), offsetof(struct zufs_ioc_sync,
-					      write_unmapped));
+	return zuf_call_on(inode, ZUFS_OP_SYNC, &ioc.hdr, sizeof(ioc),
+			   offsetof(struct zufs_ioc_sync, write_unmapped));
 }

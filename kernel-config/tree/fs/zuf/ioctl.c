@@ -7,10 +7,7 @@
 #include <linux/capability.h>
 #include <linux/compat.h>
 #include <linux/fileattr.h>
-#include <linux/fs.h>
 #include <linux/mount.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include "zuf.h"
 
 #define FS_IOC_SHUTDOWN		_IOR('X', 125, __u32)
@@ -21,37 +18,24 @@
 #define ZUF_FS_FLAGS	(FS_SYNC_FL | FS_NOATIME_FL | FS_APPEND_FL | \
 			 FS_IMMUTABLE_FL | FS_DIRSYNC_FL)
 
-static const struct {
-	u32 fs_flag;
-	u32 s_flag;
-} flag_map[] = {
-	{ FS_SYNC_FL, S_SYNC },
-	{ FS_NOATIME_FL, S_NOATIME },
-	{ FS_APPEND_FL, S_APPEND },
-	{ FS_IMMUTABLE_FL, S_IMMUTABLE },
-	{ FS_DIRSYNC_FL, S_DIRSYNC },
-};
-
 static u32 flags_of(const struct inode *inode)
 {
-	u32 flags = 0;
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(flag_map); i++)
-		if (inode->i_flags & flag_map[i].s_flag)
-			flags |= flag_map[i].fs_flag;
-	return flags;
+	return (inode->i_flags & S_SYNC ? FS_SYNC_FL : 0) |
+	       (inode->i_flags & S_NOATIME ? FS_NOATIME_FL : 0) |
+	       (inode->i_flags & S_APPEND ? FS_APPEND_FL : 0) |
+	       (inode->i_flags & S_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
+	       (inode->i_flags & S_DIRSYNC ? FS_DIRSYNC_FL : 0);
 }
 
 static void set_flags(struct inode *inode, u32 flags)
 {
-	unsigned int set = 0, i;
-
-	for (i = 0; i < ARRAY_SIZE(flag_map); i++)
-		if (flags & flag_map[i].fs_flag)
-			set |= flag_map[i].s_flag;
-	inode_set_flags(inode, set, S_SYNC | S_NOATIME | S_APPEND |
-				    S_IMMUTABLE | S_DIRSYNC);
+	inode_set_flags(inode, (flags & FS_SYNC_FL ? S_SYNC : 0) |
+			       (flags & FS_NOATIME_FL ? S_NOATIME : 0) |
+			       (flags & FS_APPEND_FL ? S_APPEND : 0) |
+			       (flags & FS_IMMUTABLE_FL ? S_IMMUTABLE : 0) |
+			       (flags & FS_DIRSYNC_FL ? S_DIRSYNC : 0),
+			S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE |
+			S_DIRSYNC);
 }
 
 /* Servers that know of nothing but the flags in the inode. */
@@ -142,6 +126,11 @@ static int shut_down(struct super_block *sb, u32 __user *arg)
 		thaw_super(sb, FREEZE_HOLDER_KERNEL);
 		break;
 	case FS_GOING_DOWN_METASYNC:
+		/* Not what is in mappings, but all that the server knows. */
+		err = zuf_sync(d_inode(sb->s_root), 0, LLONG_MAX, 0);
+		if (err)
+			return err;
+		fallthrough;
 	case FS_GOING_DOWN_NOSYNC:
 		WRITE_ONCE(sbi->shut_down, true);
 		break;
@@ -164,17 +153,14 @@ static size_t command_size(size_t arg)
 static int call_server(struct inode *inode, struct zufs_ioc_ioctl *ioc,
 		       unsigned int cmd, size_t size, bool admin)
 {
-	struct zuf_op op = {};
-
-	zuf_op_init(&op, ZUFS_OP_IOCTL, &ioc->hdr, command_size(size),
-		    offsetof(struct zufs_ioc_ioctl, arg));
 	ioc->zus_ii = ZUF_I(inode)->zus_ii;
 	ioc->time = zuf_time(current_time(inode));
 	ioc->cmd = cmd;
 	ioc->kflags = admin ? ZUFS_IOC_CAP_ADMIN : 0;
 	if (inode->i_sb->s_writers.frozen != SB_UNFROZEN)
 		ioc->kflags |= ZUFS_IOC_FSFROZEN;
-	return zuf_dispatch(ZUF_SB(inode->i_sb), &op);
+	return zuf_call_on(inode, ZUFS_OP_IOCTL, &ioc->hdr, command_size(size),
+			   offsetof(struct zufs_ioc_ioctl, arg));
 }
 
 /* The same for what somebody else made up: it may do anything to the blocks. */
@@ -235,10 +221,8 @@ static int retry_ioctl(struct inode *inode, struct zufs_ioc_ioctl **ioc,
 	int err;
 
 	if (!uflags || (uflags & ~(ZUFS_IOC_REALLOC | ZUFS_IOC_FREEZE_REQ)) ||
-	    ((uflags & ZUFS_IOC_REALLOC) && !fits(sb, new_size))) {
-		zuf_bad_reply(ZUF_SB(sb), "what an ioctl asks for");
-		return -EIO;
-	}
+	    ((uflags & ZUFS_IOC_REALLOC) && !fits(sb, new_size)))
+		return zuf_bad_reply(ZUF_SB(sb), "what an ioctl asks for");
 	if (uflags & ZUFS_IOC_REALLOC) {
 		kvfree(*ioc);
 		*size = new_size;

@@ -54,3 +54,18 @@ out_cache:
 	return err;
 }
 fs_initcall(zuf_init);
+
+static void __exit zuf_exit(void)
+{
+	zuf_debug_stop();
+	zuf_root_exit();
+	sysfs_remove_mount_point(fs_kobj, "zuf");
+	zuf_channels_stop();
+	zuf_extents_stop();
+	zuf_inode_cache_exit();
+}
+module_exit(zuf_exit);
+
+MODULE_DESCRIPTION("Zero-copy user-mode file systems");
+MODULE_ALIAS_FS("zuf");
+MODULE_LICENSE("GPL");

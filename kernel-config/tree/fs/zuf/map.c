@@ -4,10 +4,8 @@
  * makes of it. Between the two the server neither moves nor frees the blocks.
  */
 
-#include <linux/dax.h>
 #include <linux/iomap.h>
-#include <linux/mm.h>
-#include <linux/slab.h>
+#include <linux/sched/mm.h>
 #include "zuf.h"
 
 #define IOM_TYPE_SHIFT		56
@@ -67,7 +65,6 @@ struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
 	/* Room behind it for what may ride there. */
 	unsigned int room = (zuf_max_command(sbi->root) / 2 - io_size(0)) /
 			    sizeof(u64);
-	struct zuf_op op = {};
 	struct zufs_ioc_IO *io;
 	int err;
 
@@ -75,15 +72,13 @@ struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
 	io = kzalloc(io_size(blocks), GFP_NOFS);
 	if (!io)
 		return ERR_PTR(-ENOMEM);
-	op.put = zuf_take_put(inode);
-	zuf_op_init(&op, ZUFS_OP_GET_MULTY, &io->hdr, io_size(blocks),
-		    offsetof(struct zufs_ioc_IO, ret_flags));
 	io->hdr.len = blocks << ZUF_BLOCK_SHIFT;
 	io->zus_ii = ZUF_I(inode)->zus_ii;
 	io->filepos = round_down(pos, ZUF_BLOCK_SIZE);
 	io->rw = rw;
 	io->ziom.iom_max = blocks;
-	err = zuf_dispatch(sbi, &op);
+	err = zuf_call_on(inode, ZUFS_OP_GET_MULTY, &io->hdr, io_size(blocks),
+			  offsetof(struct zufs_ioc_IO, ret_flags));
 	if (err) {
 		kfree(io);
 		return ERR_PTR(err);
@@ -111,6 +106,25 @@ struct zufs_ioc_IO *zuf_take_put(struct inode *inode)
 }
 
 /**
+ * zuf_call_on - like zuf_call(), for what may have to do with blocks of a file
+ * @inode: the file
+ * @operation: ZUFS_OP_*
+ * @hdr: start of the command
+ * @size: of the command
+ * @out: first byte that the server may change, 0 for none
+ *
+ * Return: 0, the error of the server, or that of the transport.
+ */
+int zuf_call_on(struct inode *inode, unsigned int operation,
+		struct zufs_ioc_hdr *hdr, size_t size, size_t out)
+{
+	struct zuf_op op = { .put = zuf_take_put(inode) };
+
+	zuf_op_init(&op, operation, hdr, size, out);
+	return zuf_dispatch(ZUF_SB(inode->i_sb), &op);
+}
+
+/**
  * zuf_make_put - make the command that ends a GET_MULTY of its reply
  * @io: the reply
  */
@@ -132,9 +146,14 @@ void zuf_make_put(struct zufs_ioc_IO *io)
  */
 void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io)
 {
+	size_t size = io->hdr.in_len;
+	struct zuf_notice *notice;
+
 	zuf_make_put(io);
-	zuf_call_must(sbi, ZUFS_OP_PUT_MULTY, &io->hdr, io->hdr.in_len);
+	notice = zuf_new_notice(sbi, ZUFS_OP_PUT_MULTY, size);
+	memcpy(notice->command, io, size);
 	kfree(io);
+	zuf_tell(notice);
 }
 
 /**
@@ -259,22 +278,41 @@ static bool dirty_has_moved(struct inode *inode, pgoff_t index,
 	return false;
 }
 
+/*
+ * A block that another file may have as well becomes a page of this one, which
+ * lasts until the end of the iomap. Memory that is allocated meanwhile must not
+ * make inodes go: their pages are given back under the same lock.
+ */
+static void begin_sharing(struct zuf_sb_info *sbi, struct iomap *iomap)
+{
+	mutex_lock(&sbi->sharing);
+	sbi->sharing_nofs = memalloc_nofs_save();
+	iomap->flags |= IOMAP_F_PRIVATE;
+}
+
+static void end_sharing(struct zuf_sb_info *sbi, struct iomap *iomap)
+{
+	if (!(iomap->flags & IOMAP_F_PRIVATE))
+		return;
+	memalloc_nofs_restore(sbi->sharing_nofs);
+	mutex_unlock(&sbi->sharing);
+}
+
 static int fill_iomap(struct inode *inode, pgoff_t index,
 		      struct zuf_blocks *run, struct iomap *iomap, bool write)
 {
 	struct zuf_t1 *t1 = ZUF_SB(inode->i_sb)->t1;
 	struct zuf_t1_dev *dev = run->dev ?: &t1->devs[0];
 
-	if (!write && dirty_has_moved(inode, index, run)) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
-		return -EIO;
-	}
-	iomap->flags = 0;
+	if (!write && dirty_has_moved(inode, index, run))
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
+	/* With MAP_SYNC: who knows what is persistent before a sync. */
+	iomap->flags = write ? IOMAP_F_DIRTY : 0;
+	if (run->dev && !run->writable && !write && !t1->is_memory)
+		begin_sharing(ZUF_SB(inode->i_sb), iomap);
 	if (shared_run(inode, t1, index, run)) {
-		if (write) {
-			zuf_bad_reply(ZUF_SB(inode->i_sb), "block in use");
-			return -EIO;
-		}
+		if (write)
+			return zuf_bad_reply(ZUF_SB(inode->i_sb), "block in use");
 		iomap->flags |= IOMAP_F_SHARED;
 	}
 	iomap->private = NULL;
@@ -306,9 +344,8 @@ static int begin(struct inode *inode, struct zufs_ioc_IO *io,
 		return err;
 	}
 	iomap->private = io;
-	/* A fresh block: its metadata is persistent after a sync only. */
 	if (write && (io->ret_flags & ZUFS_RET_NEW))
-		iomap->flags |= IOMAP_F_NEW | IOMAP_F_DIRTY;
+		iomap->flags |= IOMAP_F_NEW;
 	return 0;
 }
 
@@ -333,6 +370,16 @@ static int zuf_read_begin(struct inode *inode, loff_t pos, loff_t length,
 		     iomap, false);
 }
 
+static int zuf_iomap_end(struct inode *inode, loff_t pos, loff_t length,
+			 ssize_t written, unsigned int flags,
+			 struct iomap *iomap)
+{
+	end_sharing(ZUF_SB(inode->i_sb), iomap);
+	if (iomap->private)
+		zuf_put_blocks(inode, iomap->private);
+	return 0;
+}
+
 /*
  * The same for comparing two files, both locked: nothing moves anyway, and
  * dax_dedupe_file_range_compare() does not end what it began last.
@@ -343,9 +390,8 @@ static int zuf_compare_begin(struct inode *inode, loff_t pos, loff_t length,
 {
 	int err = zuf_read_begin(inode, pos, length, flags, iomap, srcmap);
 
-	if (!err && iomap->private)
-		zuf_put_blocks(inode, iomap->private);
-	iomap->private = NULL;
+	if (!err)
+		zuf_iomap_end(inode, pos, length, 0, flags, iomap);
 	return err;
 }
 
@@ -368,15 +414,6 @@ static int zuf_write_begin(struct inode *inode, loff_t pos, loff_t length,
 	return begin(inode, zuf_get_blocks(inode, pos, count,
 					   ZUFS_RW_MMAP | ZUFS_RW_WRITE),
 		     iomap, true);
-}
-
-static int zuf_iomap_end(struct inode *inode, loff_t pos, loff_t length,
-			 ssize_t written, unsigned int flags,
-			 struct iomap *iomap)
-{
-	if (iomap->private)
-		zuf_put_blocks(inode, iomap->private);
-	return 0;
 }
 
 /* Faults on mappings that are only read: holes stay holes. */

@@ -3,11 +3,7 @@
  * Mapped files: pages of T1 itself, through fs/dax.
  */
 
-#include <linux/dax.h>
-#include <linux/fs.h>
 #include <linux/iomap.h>
-#include <linux/mm.h>
-#include <linux/pagemap.h>
 #include <linux/pfn_t.h>
 #include "zuf.h"
 
@@ -109,7 +105,9 @@ static bool is_dirty(struct address_space *mapping, pgoff_t index)
 static void drop_clean(struct address_space *mapping, pgoff_t first,
 		       unsigned int count, pgoff_t index)
 {
-	if (!mapping_empty(mapping) && (count > 1 || !is_dirty(mapping, index)))
+	if (mapping_empty(mapping) || (count == 1 && is_dirty(mapping, index)))
+		return;
+	scoped_guard(mutex, &ZUF_SB(mapping->host->i_sb)->sharing)
 		invalidate_inode_pages2_range(mapping, first,
 					      first + count - 1);
 }
@@ -122,8 +120,7 @@ static int check_dirty(struct inode *inode, const struct zuf_blocks *run,
 	    (index - first < run->count &&
 	     zuf_is_mapped_here(inode, run, index - first, index)))
 		return 0;
-	zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
-	return -EIO;
+	return zuf_bad_reply(ZUF_SB(inode->i_sb), "block that is mapped has moved");
 }
 
 /* Ask for the blocks of a write fault. */
@@ -216,14 +213,15 @@ static vm_fault_t zuf_fault(struct vm_fault *vmf)
 static void zuf_vma_close(struct vm_area_struct *vma)
 {
 	struct inode *inode = file_inode(vma->vm_file);
-	struct zufs_ioc_mmap_close ioc = {
-		.zus_ii = ZUF_I(inode)->zus_ii,
-		.rw = vma->vm_flags & VM_WRITE ? ZUFS_RW_WRITE : 0,
-	};
+	struct zuf_notice *notice;
 
-	if (atomic_dec_and_test(&ZUF_I(inode)->mappings))
-		zuf_call_must(ZUF_SB(inode->i_sb), ZUFS_OP_MMAP_CLOSE, &ioc.hdr,
-			      sizeof(ioc));
+	if (!atomic_dec_and_test(&ZUF_I(inode)->mappings))
+		return;
+	notice = zuf_new_notice(ZUF_SB(inode->i_sb), ZUFS_OP_MMAP_CLOSE,
+				sizeof(notice->mmap_close));
+	notice->mmap_close.zus_ii = ZUF_I(inode)->zus_ii;
+	notice->mmap_close.rw = vma->vm_flags & VM_WRITE ? ZUFS_RW_WRITE : 0;
+	zuf_tell(notice);
 }
 
 static void zuf_vma_open(struct vm_area_struct *vma)

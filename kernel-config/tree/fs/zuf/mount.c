@@ -5,15 +5,15 @@
  */
 
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include "zuf.h"
 
-/* What a killed mount(8) grants the server to answer. */
+/* What a killed mount(8), and umount(8), grants the server to answer. */
 #define ZUF_MOUNT_GRACE		(10 * HZ)
+#define ZUF_UMOUNT_GRACE	(30 * HZ)
 
 /**
  * struct zuf_mount_request - what is asked of the mount thread
+ * @list: in zuf_mount_thread.requests; the thread has at most the first
  * @zim: the command, room for the options included
  * @size: its size
  * @taken: the thread has it
@@ -21,6 +21,7 @@
  * @err: what
  */
 struct zuf_mount_request {
+	struct list_head list;
 	struct zufs_ioc_mount *zim;
 	size_t size;
 	bool taken;
@@ -30,30 +31,44 @@ struct zuf_mount_request {
 
 void zuf_mount_init(struct zuf_mount_thread *mt)
 {
-	mutex_init(&mt->request_mutex);
 	spin_lock_init(&mt->lock);
+	INIT_LIST_HEAD(&mt->requests);
 	init_waitqueue_head(&mt->thread_wait);
 	init_waitqueue_head(&mt->request_wait);
 }
 
-static void finish_request(struct zuf_mount_thread *mt, int err)
+static void finish_request(struct zuf_mount_thread *mt,
+			   struct zuf_mount_request *req, int err)
 {
 	lockdep_assert_held(&mt->lock);
-	if (!mt->request)
-		return;
-	mt->request->err = err;
-	mt->request->done = true;
-	mt->request = NULL;
+	list_del(&req->list);
+	req->err = err;
+	req->done = true;
 	wake_up_all(&mt->request_wait);
 }
 
+static void finish_all(struct zuf_mount_thread *mt)
+{
+	struct zuf_mount_request *req, *next;
+
+	list_for_each_entry_safe(req, next, &mt->requests, list)
+		finish_request(mt, req, -EIO);
+}
+
+static struct zuf_mount_request *first_request(struct zuf_mount_thread *mt)
+{
+	return list_first_entry_or_null(&mt->requests,
+					struct zuf_mount_request, list);
+}
+
 static void finish_answered(struct zuf_mount_thread *mt,
+			    struct zuf_mount_request *req,
 			    const struct zufs_ioc_mount *answer)
 {
-	struct zufs_mount_info *zmi = &mt->request->zim->zmi;
+	struct zufs_mount_info *zmi = &req->zim->zmi;
 
 	if (answer->hdr.err > 0 || answer->hdr.err <= -512) {
-		finish_request(mt, -EIO);
+		finish_request(mt, req, -EIO);
 		return;
 	}
 	/* Fields that a server may set, the rest stays as it was. */
@@ -62,20 +77,22 @@ static void finish_answered(struct zuf_mount_thread *mt,
 	zmi->_zi = answer->zmi._zi;
 	zmi->fs_caps = answer->zmi.fs_caps;
 	zmi->s_blocksize_bits = answer->zmi.s_blocksize_bits;
-	finish_request(mt, answer->hdr.err);
+	finish_request(mt, req, answer->hdr.err);
 }
 
 /* What the thread brings back, if it had something. */
 static int take_answer(struct zuf_mount_thread *mt,
 		       struct zufs_ioc_mount __user *arg)
 {
+	struct zuf_mount_request *req;
 	struct zufs_ioc_mount answer;
 
 	if (copy_from_user(&answer, arg, sizeof(answer)))
 		return -EFAULT;
 	spin_lock(&mt->lock);
-	if (mt->request && mt->request->taken)
-		finish_answered(mt, &answer);
+	req = first_request(mt);
+	if (req && req->taken)
+		finish_answered(mt, req, &answer);
 	spin_unlock(&mt->lock);
 	return 0;
 }
@@ -109,18 +126,20 @@ int zuf_mount_become_thread(struct zuf_root *root, struct file *file)
  */
 static bool next_command(struct zuf_mount_thread *mt, void *page, size_t *size)
 {
+	struct zuf_mount_request *req;
 	struct zufs_ioc_hdr *hdr = page;
 
 	spin_lock(&mt->lock);
+	req = first_request(mt);
 	if (mt->breaking) {
 		*size = sizeof(*hdr);
 		memset(hdr, 0, *size);
 		hdr->operation = ZUFS_OP_BREAK;
 		hdr->in_len = *size;
-	} else if (mt->request) {
-		*size = mt->request->size;
-		memcpy(page, mt->request->zim, *size);
-		mt->request->taken = true;
+	} else if (req) {
+		*size = req->size;
+		memcpy(page, req->zim, *size);
+		req->taken = true;
 	}
 	spin_unlock(&mt->lock);
 	return *size;
@@ -129,6 +148,7 @@ static bool next_command(struct zuf_mount_thread *mt, void *page, size_t *size)
 static int give_command(struct zuf_mount_thread *mt,
 			struct zufs_ioc_mount __user *arg, void *page)
 {
+	struct zuf_mount_request *req;
 	size_t size = 0;
 
 	if (wait_event_interruptible(mt->thread_wait,
@@ -137,7 +157,9 @@ static int give_command(struct zuf_mount_thread *mt,
 	if (!copy_to_user(arg, page, size))
 		return 0;
 	spin_lock(&mt->lock);
-	finish_request(mt, -EIO);
+	req = first_request(mt);
+	if (req && req->taken)
+		finish_request(mt, req, -EIO);
 	spin_unlock(&mt->lock);
 	return -EFAULT;
 }
@@ -178,7 +200,7 @@ static int post_request(struct zuf_mount_thread *mt, struct zuf_sb_info *sbi,
 
 	spin_lock(&mt->lock);
 	if (mt->file && !mt->breaking && !READ_ONCE(sbi->dead)) {
-		mt->request = req;
+		list_add_tail(&req->list, &mt->requests);
 		wake_up(&mt->thread_wait);
 		err = 0;
 	}
@@ -191,31 +213,28 @@ static bool withdraw_request(struct zuf_mount_thread *mt,
 			     struct zuf_mount_request *req, bool force)
 {
 	spin_lock(&mt->lock);
-	if (mt->request == req && (force || !req->taken))
-		finish_request(mt, -EINTR);
+	if (!req->done && (force || !req->taken))
+		finish_request(mt, req, -EINTR);
 	spin_unlock(&mt->lock);
 	return READ_ONCE(req->done);
 }
 
 /*
- * Only a mount can be given up. One that the server works at gets some time:
- * with it goes the memory that the server may have in hand.
+ * A killed task gives up. What the server works at gets some time, and so does
+ * an umount, which it should hear of: with it goes the memory that the server
+ * may have in hand.
  */
 static void wait_for_request(struct zuf_mount_thread *mt,
 			     struct zuf_mount_request *req)
 {
-	bool done = READ_ONCE(req->done);
+	bool umount = req->zim->hdr.operation == ZUFS_M_UMOUNT;
 
-	if (req->zim->hdr.operation == ZUFS_M_MOUNT &&
-	    wait_event_killable(mt->request_wait, READ_ONCE(req->done))) {
-		done = withdraw_request(mt, req, false) ||
-		       wait_event_timeout(mt->request_wait,
-					  READ_ONCE(req->done),
-					  ZUF_MOUNT_GRACE) ||
-		       withdraw_request(mt, req, true);
-	}
-	if (!done)
-		wait_event(mt->request_wait, READ_ONCE(req->done));
+	if ((zuf_dying() ||
+	     wait_event_killable(mt->request_wait, READ_ONCE(req->done))) &&
+	    (umount || !withdraw_request(mt, req, false)) &&
+	    !wait_event_timeout(mt->request_wait, READ_ONCE(req->done),
+				umount ? ZUF_UMOUNT_GRACE : ZUF_MOUNT_GRACE))
+		withdraw_request(mt, req, true);
 	/* Whoever finished it has left it alone once the lock is free. */
 	spin_lock(&mt->lock);
 	spin_unlock(&mt->lock);
@@ -229,7 +248,7 @@ static void wait_for_request(struct zuf_mount_thread *mt,
  * @size: its size, options included
  *
  * Return: the error of the server, 0 for none; -EIO when there is no server;
- * -EINTR when the task was killed while it waited for a mount.
+ * -EINTR when the task was killed.
  */
 int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
 		   struct zufs_ioc_mount *zim, size_t size)
@@ -241,14 +260,11 @@ int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
 	zim->hdr.operation = operation;
 	zim->hdr.in_len = size;
 
-	mutex_lock(&mt->request_mutex);
 	err = post_request(mt, sbi, &req);
-	if (!err) {
-		wait_for_request(mt, &req);
-		err = req.err;
-	}
-	mutex_unlock(&mt->request_mutex);
-	return err;
+	if (err)
+		return err;
+	wait_for_request(mt, &req);
+	return req.err;
 }
 
 /**
@@ -261,7 +277,7 @@ void zuf_mount_break(struct zuf_root *root)
 
 	spin_lock(&mt->lock);
 	mt->breaking = true;
-	finish_request(mt, -EIO);
+	finish_all(mt);
 	wake_up_all(&mt->thread_wait);
 	spin_unlock(&mt->lock);
 }
@@ -283,6 +299,6 @@ void zuf_mount_thread_gone(struct zuf_root *root, struct file *file)
 
 	spin_lock(&mt->lock);
 	mt->file = NULL;
-	finish_request(mt, -EIO);
+	finish_all(mt);
 	spin_unlock(&mt->lock);
 }

@@ -5,8 +5,6 @@
 
 #include <linux/fs.h>
 #include <linux/posix_acl.h>
-#include <linux/slab.h>
-#include <linux/workqueue.h>
 #include "zuf.h"
 
 static int send_lookup(struct inode *dir, u64 dir_ii, const struct qstr *name,
@@ -17,6 +15,22 @@ static int send_lookup(struct inode *dir, u64 dir_ii, const struct qstr *name,
 	zuf_str_set(&ioc->str, name);
 	return zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc->hdr,
 			sizeof(*ioc), offsetof(struct zufs_ioc_lookup, _zi));
+}
+
+static int look_again(struct inode *dir, u64 dir_ii, const struct qstr *name,
+		      struct inode *inode)
+{
+	struct zuf_t1 *t1 = ZUF_SB(dir->i_sb)->t1;
+	struct zufs_ioc_lookup ioc;
+	int err = send_lookup(dir, dir_ii, name, &ioc);
+
+	if (err)
+		return err;
+	if (zuf_t1_addr(t1, ioc._zi, sizeof(struct zus_inode)) !=
+	    ZUF_I(inode)->zi)
+		return -EIO;
+	ZUF_I(inode)->zus_ii = ioc.zus_ii;
+	return 0;
 }
 
 /**
@@ -31,7 +45,7 @@ struct inode *zuf_lookup_inode(struct inode *dir, u64 dir_ii,
 			       const struct qstr *name)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(dir->i_sb);
-	s64 evictions = atomic64_read(&sbi->evictions);
+	int left = atomic_read(&sbi->left);
 	struct zufs_ioc_lookup ioc;
 	struct inode *inode;
 	int err;
@@ -40,23 +54,20 @@ struct inode *zuf_lookup_inode(struct inode *dir, u64 dir_ii,
 	if (err)
 		return ERR_PTR(err);
 	inode = zuf_iget(dir->i_sb, ioc.zus_ii, ioc._zi);
-	if (IS_ERR(inode) || atomic64_read(&sbi->evictions) == evictions)
+	if (IS_ERR(inode) || !(inode->i_state & I_NEW))
 		return inode;
 	/*
-	 * Meanwhile an inode was forgotten: if it was this one, the server was
-	 * told of that after it gave us the cookie. Now that we hold the inode
-	 * it stays, so that a second answer counts.
+	 * Was the server told, after it gave us the cookie, that this inode has
+	 * gone? Now it stays, since we hold it: a second answer counts.
 	 */
-	flush_workqueue(sbi->farewells);
-	err = send_lookup(dir, dir_ii, name, &ioc);
-	if (!err && zuf_t1_addr(sbi->t1, ioc._zi, sizeof(struct zus_inode)) !=
-		    ZUF_I(inode)->zi)
-		err = -EIO;
+	err = zuf_wait_left(sbi, ioc.zus_ii);
+	if (!err && atomic_read(&sbi->left) != left)
+		err = look_again(dir, dir_ii, name, inode);
 	if (err) {
-		iput(inode);
+		iget_failed(inode);
 		return ERR_PTR(err);
 	}
-	ZUF_I(inode)->zus_ii = ioc.zus_ii;
+	unlock_new_inode(inode);
 	return inode;
 }
 
@@ -230,43 +241,43 @@ out:
 	return err ? ERR_PTR(err) : inode;
 }
 
-static int zuf_mknod(struct mnt_idmap *idmap, struct inode *dir,
-		     struct dentry *dentry, umode_t mode, dev_t rdev)
+static int add_new(struct mnt_idmap *idmap, struct inode *dir,
+		   struct dentry *dentry, umode_t mode, dev_t rdev,
+		   const char *link)
 {
 	struct inode *inode = new_inode_in(idmap, dir, &dentry->d_name, mode,
-					   rdev, NULL);
+					   rdev, link);
 
 	if (IS_ERR(inode))
 		return PTR_ERR(inode);
 	d_instantiate_new(dentry, inode);
 	return 0;
+}
+
+static int zuf_mknod(struct mnt_idmap *idmap, struct inode *dir,
+		     struct dentry *dentry, umode_t mode, dev_t rdev)
+{
+	return add_new(idmap, dir, dentry, mode, rdev, NULL);
 }
 
 static int zuf_create(struct mnt_idmap *idmap, struct inode *dir,
 		      struct dentry *dentry, umode_t mode, bool excl)
 {
-	return zuf_mknod(idmap, dir, dentry, mode | S_IFREG, 0);
+	return add_new(idmap, dir, dentry, mode | S_IFREG, 0, NULL);
 }
 
 static int zuf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 		     struct dentry *dentry, umode_t mode)
 {
-	return zuf_mknod(idmap, dir, dentry, mode | S_IFDIR, 0);
+	return add_new(idmap, dir, dentry, mode | S_IFDIR, 0, NULL);
 }
 
 static int zuf_symlink(struct mnt_idmap *idmap, struct inode *dir,
 		       struct dentry *dentry, const char *link)
 {
-	struct inode *inode;
-
 	if (strlen(link) >= ZUFS_MAX_SYMLINK)
 		return -ENAMETOOLONG;
-	inode = new_inode_in(idmap, dir, &dentry->d_name, S_IFLNK | 0777, 0,
-			     link);
-	if (IS_ERR(inode))
-		return PTR_ERR(inode);
-	d_instantiate_new(dentry, inode);
-	return 0;
+	return add_new(idmap, dir, dentry, S_IFLNK | 0777, 0, link);
 }
 
 static int zuf_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
@@ -348,31 +359,16 @@ const struct inode_operations zuf_dir_inode_operations = {
 	.mknod		= zuf_mknod,
 	.rename		= zuf_rename,
 	.tmpfile	= zuf_tmpfile,
-	.setattr	= zuf_setattr,
-	.getattr	= zuf_getattr,
-	.update_time	= zuf_update_time,
-	.listxattr	= zuf_listxattr,
-	.get_inode_acl	= zuf_get_acl,
-	.set_acl	= zuf_set_acl,
-	.fileattr_get	= zuf_fileattr_get,
-	.fileattr_set	= zuf_fileattr_set,
+	ZUF_INODE_OPERATIONS,
+	ZUF_ACL_AND_FLAGS,
 };
 
 const struct inode_operations zuf_symlink_inode_operations = {
 	.get_link	= simple_get_link,
-	.setattr	= zuf_setattr,
-	.getattr	= zuf_getattr,
-	.update_time	= zuf_update_time,
-	.listxattr	= zuf_listxattr,
+	ZUF_INODE_OPERATIONS,
 };
 
 const struct inode_operations zuf_special_inode_operations = {
-	.setattr	= zuf_setattr,
-	.getattr	= zuf_getattr,
-	.update_time	= zuf_update_time,
-	.listxattr	= zuf_listxattr,
-	.get_inode_acl	= zuf_get_acl,
-	.set_acl	= zuf_set_acl,
-	.fileattr_get	= zuf_fileattr_get,
-	.fileattr_set	= zuf_fileattr_set,
+	ZUF_INODE_OPERATIONS,
+	ZUF_ACL_AND_FLAGS,
 };

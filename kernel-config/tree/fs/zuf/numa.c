@@ -4,18 +4,19 @@
  */
 
 #include <linux/cpumask.h>
-#include <linux/slab.h>
 #include <linux/topology.h>
-#include <linux/uaccess.h>
 #include "zuf.h"
 
-static void fill_node(struct zufs_cpu_set *set, int node)
+/* Returns how many CPUs it has. */
+static unsigned int fill_node(struct zufs_cpu_set *set, int node)
 {
-	int cpu;
+	unsigned int bits = min_t(unsigned int, nr_cpu_ids,
+				  64 * ARRAY_SIZE(set->bits));
 
-	for_each_online_cpu(cpu)
-		if (cpu_to_node(cpu) == node && cpu < 64 * ARRAY_SIZE(set->bits))
-			set->bits[cpu / 64] |= 1ULL << (cpu % 64);
+	bitmap_and((unsigned long *)set->bits,
+		   cpumask_bits(cpumask_of_node(node)),
+		   cpumask_bits(cpu_online_mask), bits);
+	return bitmap_weight((unsigned long *)set->bits, bits);
 }
 
 static void fill_map(struct zufs_ioc_numa_map *map, unsigned int nodes)
@@ -27,10 +28,7 @@ static void fill_map(struct zufs_ioc_numa_map *map, unsigned int nodes)
 	map->online_nodes = num_online_nodes();
 	map->online_cpus = num_online_cpus();
 	for (node = 0; node < nodes; node++) {
-		fill_node(&map->cpu_set_per_node[node], node);
-		cpus = bitmap_weight((unsigned long *)
-				     map->cpu_set_per_node[node].bits,
-				     64 * ARRAY_SIZE(map->cpu_set_per_node->bits));
+		cpus = fill_node(&map->cpu_set_per_node[node], node);
 		map->max_cpu_per_node = max(map->max_cpu_per_node, cpus);
 		if (!node)
 			first = cpus;

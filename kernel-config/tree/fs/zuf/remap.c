@@ -3,10 +3,7 @@
  * Clone, dedupe and copy inside one file system.
  */
 
-#include <linux/dax.h>
 #include <linux/fs.h>
-#include <linux/mm.h>
-#include <linux/pagemap.h>
 #include <linux/splice.h>
 #include <linux/wait_bit.h>
 #include "zuf.h"
@@ -22,15 +19,26 @@ static int send_clone(struct inode *src, loff_t pos_in, struct inode *dst,
 		.len = len,
 		.len_up = round_up(len, ZUF_BLOCK_SIZE),
 	};
-
+	struct zufs_ioc_IO *put = zuf_take_put(src);
 	int err;
 
+	/* Only one can ride along. */
+	if (put)
+		zuf_send_put(ZUF_SB(src->i_sb), put);
 	zuf_extents_block(src, 0, LLONG_MAX, false);
 	zuf_extents_block(dst, 0, LLONG_MAX, false);
-	err = zuf_call(ZUF_SB(src->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+	err = zuf_call_on(dst, operation, &ioc.hdr, sizeof(ioc), 0);
 	zuf_extents_unblock(dst);
 	zuf_extents_unblock(src);
 	return err ?: zuf_inode_refresh(dst);
+}
+
+/* What is mapped of the blocks that the server is about to replace. */
+static void drop_pages(struct inode *inode, loff_t pos, loff_t len)
+{
+	guard(mutex)(&ZUF_SB(inode->i_sb)->sharing);
+	truncate_pagecache_range(inode, round_down(pos, PAGE_SIZE),
+				 round_up(pos + len, PAGE_SIZE) - 1);
 }
 
 /* Nobody may have I/O under way on mapped blocks of either file. */
@@ -86,9 +94,7 @@ static loff_t do_remap(struct file *in, loff_t pos_in, struct file *out,
 	if (err || !len)
 		return err;
 	/* What is mapped of the source became read-only as it was flushed. */
-	truncate_inode_pages_range(dst->i_mapping,
-				   round_down(pos_out, PAGE_SIZE),
-				   round_up(pos_out + len, PAGE_SIZE) - 1);
+	drop_pages(dst, pos_out, len);
 	unmap_mapping_range(src->i_mapping, pos_in, round_up(len, PAGE_SIZE), 0);
 	err = send_clone(src, pos_in, dst, pos_out, len, ZUFS_OP_CLONE);
 	return err ? err : len;
@@ -118,9 +124,7 @@ loff_t zuf_remap_file_range(struct file *in, loff_t pos_in, struct file *out,
 		return ret;
 	ret = do_remap(in, pos_in, out, pos_out, len, flags);
 	unlock_both(src, dst);
-	if (ret > 0 && ((out->f_flags & O_DSYNC) || IS_SYNC(dst)))
-		ret = vfs_fsync_range(out, pos_out, pos_out + ret - 1, 0) ?: ret;
-	return ret;
+	return ret > 0 ? zuf_sync_changed(out, pos_out, ret) ?: ret : ret;
 }
 
 /* Bytes that one operation copies, so that others have their turn. */
@@ -141,10 +145,7 @@ static ssize_t do_copy(struct file *in, loff_t pos_in, struct file *out,
 	err = file_modified(out);
 	while (!err && done < len && !fatal_signal_pending(current)) {
 		part = min_t(size_t, len - done, ZUF_COPY_AT_ONCE);
-		truncate_inode_pages_range(dst->i_mapping,
-					   round_down(pos_out + done, PAGE_SIZE),
-					   round_up(pos_out + done + part,
-						    PAGE_SIZE) - 1);
+		drop_pages(dst, pos_out + done, part);
 		err = send_clone(src, pos_in + done, dst, pos_out + done, part,
 				 ZUFS_OP_COPY);
 		if (!err)
@@ -185,7 +186,5 @@ ssize_t zuf_copy_file_range(struct file *in, loff_t pos_in, struct file *out,
 	unlock_both(src, dst);
 	if (ret == -EOPNOTSUPP)
 		return splice_copy_file_range(in, pos_in, out, pos_out, len);
-	if (ret > 0 && ((out->f_flags & O_DSYNC) || IS_SYNC(dst)))
-		ret = vfs_fsync_range(out, pos_out, pos_out + ret - 1, 0) ?: ret;
-	return ret;
+	return ret > 0 ? zuf_sync_changed(out, pos_out, ret) ?: ret : ret;
 }

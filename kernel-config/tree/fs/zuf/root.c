@@ -7,12 +7,8 @@
  */
 
 #include <linux/capability.h>
-#include <linux/fs_context.h>
 #include <linux/magic.h>
-#include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include "zuf.h"
 
 #define ZUF_ROOT_MAGIC	0x5a554652	/* "ZUFR" */
@@ -71,13 +67,6 @@ static int root_wait(struct zuf_file *zf)
 	return capable(CAP_SYS_ADMIN) ? -EINVAL : -EPERM;
 }
 
-static int root_break_all(struct zuf_root *root)
-{
-	zuf_channels_break_all(root);
-	zuf_mount_break(root);
-	return 0;
-}
-
 static long root_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct zuf_file *zf = file->private_data;
@@ -101,7 +90,9 @@ static long root_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case ZU_IOC_INIT_THREAD:
 		return zuf_channel_init_thread(zf, ptr);
 	case ZU_IOC_BREAK_ALL:
-		return root_break_all(zf->root);
+		zuf_channels_break_all(zf->root);
+		zuf_mount_break(zf->root);
+		return 0;
 	case ZU_IOC_PRIVATE_MOUNT:
 	case ZU_IOC_ALLOC_BUFFER:
 	case ZU_IOC_IOMAP_EXEC:
@@ -203,32 +194,20 @@ static const struct inode_operations root_dir_inode_operations = {
 	.tmpfile	= root_tmpfile,
 };
 
-static const struct super_operations root_super_operations = {
-	.statfs		= simple_statfs,
-	.drop_inode	= generic_delete_inode,
-};
-
-static int root_fill_super(struct super_block *sb, struct fs_context *fc)
+static int root_fill_super(struct super_block *sb)
 {
-	struct inode *inode;
+	static const struct tree_descr no_files[] = { { "" } };
+	struct inode *dir;
+	int err;
 
-	sb->s_magic = ZUF_ROOT_MAGIC;
-	sb->s_op = &root_super_operations;
-	sb->s_blocksize = PAGE_SIZE;
-	sb->s_blocksize_bits = PAGE_SHIFT;
+	err = simple_fill_super(sb, ZUF_ROOT_MAGIC, no_files);
+	if (err)
+		return err;
 	sb->s_maxbytes = MAX_LFS_FILESIZE;
-
-	inode = new_inode(sb);
-	if (!inode)
-		return -ENOMEM;
-	inode->i_ino = 1;
-	inode->i_mode = S_IFDIR | 0700;
-	set_nlink(inode, 2);
-	simple_inode_init_ts(inode);
-	inode->i_op = &root_dir_inode_operations;
-	inode->i_fop = &simple_dir_operations;
-	sb->s_root = d_make_root(inode);
-	return sb->s_root ? 0 : -ENOMEM;
+	dir = d_inode(sb->s_root);
+	dir->i_mode = S_IFDIR | 0700;
+	dir->i_op = &root_dir_inode_operations;
+	return 0;
 }
 
 /* ---- one for each name that is given as the device ---- */
@@ -287,7 +266,7 @@ static int root_get_tree(struct fs_context *fc)
 	if (IS_ERR(sb))
 		return PTR_ERR(sb);
 	if (!sb->s_root) {
-		err = root_fill_super(sb, fc);
+		err = root_fill_super(sb);
 		if (err) {
 			deactivate_locked_super(sb);
 			return err;

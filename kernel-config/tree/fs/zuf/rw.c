@@ -5,14 +5,11 @@
  * user space (splice, loop devices, core dumps) goes through pages of ours.
  */
 
-#include <linux/fs.h>
-#include <linux/mm.h>
-#include <linux/pagemap.h>
-#include <linux/slab.h>
 #include <linux/uio.h>
 #include "zuf.h"
 
 #define ZUF_BOUNCE_PAGES	64
+#define ZUF_FEW_PAGES		18
 
 /**
  * struct rw_piece - as much of a read or write as fits in the window
@@ -47,31 +44,22 @@ static int pin_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len)
 
 static void free_bounce(struct rw_piece *piece)
 {
-	unsigned int i;
-
-	for (i = 0; i < piece->nr_pages; i++)
-		__free_page(piece->pages[i]);
+	release_pages(piece->pages, piece->nr_pages);
 }
 
+/* Zeroed: the server must not see what was there before. */
 static int alloc_bounce(struct rw_piece *piece, size_t len)
 {
-	unsigned int count, i;
+	unsigned int count = min_t(size_t, DIV_ROUND_UP(len, PAGE_SIZE),
+				   ZUF_BOUNCE_PAGES);
 
-	piece->len = min_t(size_t, len, ZUF_BOUNCE_PAGES * PAGE_SIZE);
+	memset(piece->pages, 0, count * sizeof(*piece->pages));
+	piece->nr_pages = alloc_pages_bulk_array(GFP_KERNEL | __GFP_ZERO, count,
+						 piece->pages);
+	piece->len = min(len, piece->nr_pages * PAGE_SIZE);
 	piece->offset = 0;
 	piece->pinned = false;
-	piece->nr_pages = 0;
-	count = DIV_ROUND_UP(piece->len, PAGE_SIZE);
-	for (i = 0; i < count; i++) {
-		/* Zeroed: the server must not see what was there before. */
-		piece->pages[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		if (!piece->pages[i]) {
-			free_bounce(piece);
-			return -ENOMEM;
-		}
-		piece->nr_pages++;
-	}
-	return 0;
+	return piece->nr_pages ? 0 : -ENOMEM;
 }
 
 /* Copy between our pages and the iterator. Returns the bytes copied. */
@@ -117,21 +105,18 @@ static int get_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len,
 static ssize_t put_piece(struct rw_piece *piece, struct iov_iter *iter,
 			 size_t done, bool write)
 {
-	size_t copied;
+	size_t copied = done;
 
-	if (piece->pinned) {
+	if (piece->pinned || write)
 		iov_iter_revert(iter, piece->len - done);
+	if (piece->pinned) {
 		unpin_user_pages_dirty_lock(piece->pages, piece->nr_pages,
 					    !write);
 		zuf_count_pages(ZUF_PAGES_PINNED, -(long)piece->nr_pages);
 		return done;
 	}
-	if (write) {
-		iov_iter_revert(iter, piece->len - done);
-		copied = done;
-	} else {
+	if (!write)
 		copied = copy_bounce(piece, iter, done, false);
-	}
 	free_bounce(piece);
 	return copied < done && !copied ? -EFAULT : copied;
 }
@@ -159,7 +144,8 @@ static u64 rw_flags(struct kiocb *iocb, bool write)
 
 /*
  * Mappings of blocks that a write replaces, or of holes that it fills. They go
- * before: the server may give what it replaced to another file.
+ * before: the server may give what it replaced to another file. What it asks to
+ * unmap in its answer, all of it in the range that was written, has gone then.
  */
 static void drop_mappings(struct inode *inode, loff_t from, loff_t to)
 {
@@ -167,6 +153,7 @@ static void drop_mappings(struct inode *inode, loff_t from, loff_t to)
 
 	if (mapping_empty(mapping))
 		return;
+	guard(mutex)(&ZUF_SB(inode->i_sb)->sharing);
 	invalidate_inode_pages2_range(mapping, from >> PAGE_SHIFT,
 				      (to - 1) >> PAGE_SHIFT);
 }
@@ -200,10 +187,8 @@ static ssize_t send_piece(struct kiocb *iocb, struct rw_piece *piece,
 	if (err)
 		return err;
 	if (!zuf_ret_flags_ok(ioc.ret_flags) || ioc.last_pos < iocb->ki_pos ||
-	    ioc.last_pos - iocb->ki_pos > piece->len) {
-		zuf_bad_reply(sbi, "answer to a read or write");
-		return -EIO;
-	}
+	    ioc.last_pos - iocb->ki_pos > piece->len)
+		return zuf_bad_reply(sbi, "answer to a read or write");
 	return ioc.last_pos - iocb->ki_pos;
 }
 
@@ -255,17 +240,20 @@ static ssize_t rw_here(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 	return iocb->ki_flags & IOCB_NOWAIT ? -EAGAIN : 0;
 }
 
-static struct page **alloc_pages_of(size_t len)
+/* Room for the pages of a piece: on the stack if they are @few. */
+static struct page **room_for(size_t len, struct page **few)
 {
-	return kvmalloc_array(min_t(size_t, ZUF_WINDOW_PAGES,
-				    len / PAGE_SIZE + 2),
-			      sizeof(struct page *), GFP_KERNEL);
+	size_t count = min_t(size_t, ZUF_WINDOW_PAGES, len / PAGE_SIZE + 2);
+
+	return count <= ZUF_FEW_PAGES ? few :
+	       kvmalloc_array(count, sizeof(struct page *), GFP_KERNEL);
 }
 
 /* The whole, in pieces. @len is bounded by the size of the file for reads. */
 static ssize_t do_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 		     bool write, bool *sent)
 {
+	struct page *few[ZUF_FEW_PAGES];
 	struct rw_piece piece = {};
 	ssize_t total = 0, done = 0;
 
@@ -273,7 +261,7 @@ static ssize_t do_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 		done = rw_here(iocb, iter, len, write);
 		if (!done) {
 			if (!piece.pages)
-				piece.pages = alloc_pages_of(len);
+				piece.pages = room_for(len, few);
 			*sent = true;
 			done = piece.pages ? rw_in_server(iocb, iter, &piece,
 							  len, write) : -ENOMEM;
@@ -290,7 +278,8 @@ static ssize_t do_rw(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 			break;
 		cond_resched();
 	}
-	kvfree(piece.pages);
+	if (piece.pages != few)
+		kvfree(piece.pages);
 	return total ? total : done;
 }
 
@@ -320,7 +309,9 @@ ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 		ret = do_rw(iocb, iter, min_t(u64, len, size - iocb->ki_pos),
 			    false, &sent);
 	inode_unlock_shared(inode);
-	file_accessed(iocb->ki_filp);
+	/* A call to the server, if it is time for that. */
+	if (!(iocb->ki_flags & IOCB_NOWAIT))
+		file_accessed(iocb->ki_filp);
 	return ret;
 }
 

@@ -4,9 +4,6 @@
  */
 
 #include <linux/fiemap.h>
-#include <linux/fs.h>
-#include <linux/mm.h>
-#include <linux/slab.h>
 #include "zuf.h"
 
 static loff_t seek_data_hole(struct inode *inode, loff_t offset, int whence)
@@ -25,10 +22,8 @@ static loff_t seek_data_hole(struct inode *inode, loff_t offset, int whence)
 		       sizeof(ioc), offsetof(struct zufs_ioc_seek, offset_out));
 	if (err)
 		return err;
-	if (ioc.offset_out < offset || ioc.offset_out > size) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "position of data or hole");
-		return -EIO;
-	}
+	if (ioc.offset_out < offset || ioc.offset_out > size)
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "position of data or hole");
 	return ioc.offset_out;
 }
 
@@ -102,8 +97,7 @@ static int fiemap_some(struct inode *inode, struct fiemap_extent_info *info,
 	}
 	return i < FIEMAP_EXTENTS;
 bad:
-	zuf_bad_reply(ZUF_SB(inode->i_sb), "extents");
-	return -EIO;
+	return zuf_bad_reply(ZUF_SB(inode->i_sb), "extents");
 }
 
 /**

@@ -4,14 +4,11 @@
  */
 
 #include <linux/blkdev.h>
-#include <linux/fs_context.h>
 #include <linux/fs_parser.h>
 #include <linux/moduleparam.h>
 #include <linux/parser.h>
 #include <linux/seq_file.h>
-#include <linux/slab.h>
 #include <linux/statfs.h>
-#include <linux/workqueue.h>
 #include "zuf.h"
 
 #define ZUF_OPTIONS_MAX		(PAGE_SIZE - sizeof(struct zufs_ioc_mount) - 1)
@@ -82,8 +79,10 @@ struct zuf_sb_info *zuf_last_mount(void)
  * zuf_bad_reply - the server said something that can not be
  * @sbi: the mount
  * @what: what was wrong
+ *
+ * Return: -EIO, what becomes of the operation.
  */
-void zuf_bad_reply(struct zuf_sb_info *sbi, const char *what)
+int zuf_bad_reply(struct zuf_sb_info *sbi, const char *what)
 {
 	if (debug)
 		pr_warn("zuf: %s: server gave a bad reply: %s, to %s[%d]\n",
@@ -91,6 +90,7 @@ void zuf_bad_reply(struct zuf_sb_info *sbi, const char *what)
 	else
 		pr_warn_ratelimited("zuf: %s: server gave a bad reply: %s\n",
 				    sbi->sb->s_id, what);
+	return -EIO;
 }
 
 /* ---- options ---- */
@@ -217,8 +217,7 @@ static int zuf_show_options(struct seq_file *seq, struct dentry *root)
 	if (!zuf_dispatch(sbi, &op)) {
 		text = (char *)ioc + out;
 		text[ioc->hdr.out_len] = 0;
-		if (*text == ',')
-			text++;
+		text += *text == ',';
 		if (*text) {
 			seq_putc(seq, ',');
 			seq_escape(seq, text, " \t\n\\");
@@ -234,7 +233,15 @@ static int zuf_sync_fs(struct super_block *sb, int wait)
 	/* The root goes before the last sync of an umount, which is told. */
 	if (!wait || sb_rdonly(sb) || !sb->s_root)
 		return 0;
+	/* What was freed is free then. */
+	if (!zuf_wait_told(ZUF_SB(sb)))
+		return -EINTR;
 	return zuf_sync(d_inode(sb->s_root), 0, LLONG_MAX, 0);
+}
+
+static int zuf_freeze_fs(struct super_block *sb)
+{
+	return zuf_sync_fs(sb, true);
 }
 
 static void zuf_put_super(struct super_block *sb)
@@ -243,8 +250,11 @@ static void zuf_put_super(struct super_block *sb)
 	struct zufs_ioc_mount *zim;
 	size_t size;
 
-	if (sbi->farewells)
-		flush_workqueue(sbi->farewells);
+	/* A server that does not listen will not hear of the umount either. */
+	if (sbi->mounted && !zuf_wait_told(sbi))
+		WRITE_ONCE(sbi->dead, true);
+	if (sbi->notices)
+		flush_workqueue(sbi->notices);
 	if (sbi->mounted) {
 		zim = make_mount_command(sbi, NULL, &size);
 		if (zim)
@@ -262,6 +272,7 @@ static const struct super_operations zuf_super_operations = {
 	.drop_inode	= generic_drop_inode,
 	.put_super	= zuf_put_super,
 	.sync_fs	= zuf_sync_fs,
+	.freeze_fs	= zuf_freeze_fs,
 	.statfs		= zuf_statfs,
 	.show_options	= zuf_show_options,
 };
@@ -281,10 +292,30 @@ static int open_memory(struct zuf_sb_info *sbi, struct fs_context *fc)
 		return invalf(fc, "zuf: the server gives no memory for this type");
 	if (IS_ERR(t1))
 		return PTR_ERR(t1);
-	mutex_lock(&zuf_sbi_mutex);
-	sbi->t1 = t1;
-	mutex_unlock(&zuf_sbi_mutex);
+	scoped_guard(mutex, &zuf_sbi_mutex)
+		sbi->t1 = t1;
 	return 0;
+}
+
+static struct inode *root_inode(struct zuf_sb_info *sbi,
+				const struct zufs_mount_info *zmi)
+{
+	struct inode *root;
+
+	if (zmi->fs_caps & ~ZUF_KNOWN_CAPS)
+		return ERR_PTR(zuf_bad_reply(sbi, "capabilities"));
+	if (zmi->s_blocksize_bits != ZUF_BLOCK_SHIFT)
+		return ERR_PTR(zuf_bad_reply(sbi, "block size"));
+	if (zmi->fs_caps & ZUFS_FSC_ACL_ON)
+		sbi->sb->s_flags |= SB_POSIXACL;
+	root = zuf_iget(sbi->sb, zmi->zus_ii, zmi->_zi);
+	if (IS_ERR(root))
+		return root;
+	unlock_new_inode(root);
+	if (S_ISDIR(root->i_mode))
+		return root;
+	iput(root);
+	return ERR_PTR(zuf_bad_reply(sbi, "root is not a directory"));
 }
 
 /* Ask the server to mount; the root inode is what comes of it. */
@@ -307,23 +338,7 @@ static struct inode *mount_in_server(struct zuf_sb_info *sbi,
 	}
 	sbi->mounted = true;
 	sbi->zus_sbi = zim->zmi.zus_sbi;
-	root = ERR_PTR(-EIO);
-	if (zim->zmi.fs_caps & ~ZUF_KNOWN_CAPS) {
-		zuf_bad_reply(sbi, "capabilities");
-		goto out;
-	}
-	if (zim->zmi.s_blocksize_bits != ZUF_BLOCK_SHIFT) {
-		zuf_bad_reply(sbi, "block size");
-		goto out;
-	}
-	if (zim->zmi.fs_caps & ZUFS_FSC_ACL_ON)
-		sbi->sb->s_flags |= SB_POSIXACL;
-	root = zuf_iget(sbi->sb, zim->zmi.zus_ii, zim->zmi._zi);
-	if (!IS_ERR(root) && !S_ISDIR(root->i_mode)) {
-		zuf_bad_reply(sbi, "root is not a directory");
-		iput(root);
-		root = ERR_PTR(-EIO);
-	}
+	root = root_inode(sbi, &zim->zmi);
 out:
 	kfree(zim);
 	return root;
@@ -334,8 +349,8 @@ static void set_super(struct super_block *sb, struct zuf_sb_info *sbi)
 	sb->s_magic = sbi->type->rfi.FS_magic;
 	sb->s_maxbytes = sbi->type->rfi.s_maxbytes;
 	sb->s_time_gran = sbi->type->rfi.s_time_gran;
-	sb->s_time_min = div_s64(S64_MIN, NSEC_PER_SEC) + 1;
-	sb->s_time_max = div_s64(S64_MAX, NSEC_PER_SEC) - 1;
+	sb->s_time_min = div_s64(S64_MIN, NSEC_PER_SEC);
+	sb->s_time_max = div_s64(S64_MAX, NSEC_PER_SEC);
 	sb->s_max_links = ZUFS_LINK_MAX;
 	sb->s_blocksize = ZUF_BLOCK_SIZE;
 	sb->s_blocksize_bits = ZUF_BLOCK_SHIFT;
@@ -361,8 +376,9 @@ static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)
 	list_add(&sbi->list, &zuf_sbi_list);
 	mutex_unlock(&zuf_sbi_mutex);
 
-	sbi->farewells = alloc_workqueue("zuf/%s", WQ_MEM_RECLAIM, 0, sb->s_id);
-	if (!sbi->farewells)
+	sbi->notices = alloc_ordered_workqueue("zuf/%s", WQ_MEM_RECLAIM,
+					       sb->s_id);
+	if (!sbi->notices)
 		return -ENOMEM;
 	err = open_memory(sbi, fc);
 	if (err)
@@ -400,6 +416,9 @@ static int zuf_get_tree(struct fs_context *fc)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&sbi->list);
 	INIT_LIST_HEAD(&sbi->grabs);
+	mutex_init(&sbi->sharing);
+	spin_lock_init(&sbi->leaving_lock);
+	sbi->gave_up = jiffies - ZUF_SULK;
 	sbi->type = type;
 	sbi->root = zuf_type_root(type);
 	if (!sbi->root) {
@@ -475,11 +494,10 @@ void zuf_kill_sb(struct super_block *sb)
 	if (!sbi)
 		return;
 	zuf_grab_revoke(sbi);
-	mutex_lock(&zuf_sbi_mutex);
-	list_del(&sbi->list);
-	mutex_unlock(&zuf_sbi_mutex);
-	if (sbi->farewells)
-		destroy_workqueue(sbi->farewells);
+	scoped_guard(mutex, &zuf_sbi_mutex)
+		list_del(&sbi->list);
+	if (sbi->notices)
+		destroy_workqueue(sbi->notices);
 	zuf_t1_close(sbi->t1);
 	free_sbi(sbi);
 }

@@ -11,7 +11,6 @@
 #include <linux/blkdev.h>
 #include <linux/crc16.h>
 #include <linux/pfn_t.h>
-#include <linux/slab.h>
 #include <linux/uuid.h>
 #include <linux/vmalloc.h>
 #include "zuf.h"
@@ -86,12 +85,10 @@ void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len)
 
 /* ---- device table ---- */
 
-static bool mdt_summed_ok(const struct md_dev_table *mdt)
+static __le16 mdt_sum(const struct md_dev_table *mdt)
 {
-	u16 sum = crc16(0xffff, (const u8 *)mdt + MDT_SUMMED_FROM,
-			MDT_SUMMED_TO - MDT_SUMMED_FROM);
-
-	return sum == le16_to_cpu(mdt->s_sum);
+	return cpu_to_le16(crc16(0xffff, (const u8 *)mdt + MDT_SUMMED_FROM,
+				 MDT_SUMMED_TO - MDT_SUMMED_FROM));
 }
 
 /* What the table says must add up, whoever wrote it. */
@@ -104,8 +101,6 @@ static const char *mdt_list_error(const struct md_dev_table *mdt)
 
 	if (!count || count > MD_DEV_MAX)
 		return "bad number of devices";
-	if (le16_to_cpu(list->t2_count) || le64_to_cpu(mdt->s_t2_blocks))
-		return "needs block devices behind it (T2), which this kernel does not support";
 	if (le16_to_cpu(list->id_index) >= count)
 		return "bad place in its own table";
 	for (i = 0; i < count; i++) {
@@ -127,7 +122,7 @@ static const char *mdt_error(const struct md_dev_table *mdt,
 
 	if (le32_to_cpu(mdt->s_magic) != type->rfi.FS_magic)
 		return "not a file system of this type";
-	if (!mdt_summed_ok(mdt))
+	if (mdt->s_sum != mdt_sum(mdt))
 		return "device table fails its checksum";
 	if (major != type->rfi.FS_ver_major)
 		return "other major version";
@@ -157,28 +152,34 @@ static void close_dev(struct zuf_t1_dev *dev)
 	memset(dev, 0, sizeof(*dev));
 }
 
-/* Find where the kernel sees the device, all of it in one piece. */
-static int map_dev(struct zuf_t1_dev *dev, struct fs_context *fc)
+/* Find where the kernel sees so many pages of a device, from a byte on. */
+static long access_dev(struct zuf_t1_dev *dev, u64 from, long pages)
 {
-	long pages = usable_blocks(dev->bdev);
 	pfn_t pfn;
 	long got;
 	int id;
 
 	dev->dax_dev = fs_dax_get_by_bdev(dev->bdev, &dev->dax_start, NULL, NULL);
 	if (!dev->dax_dev)
-		return invalf(fc, "zuf: %pg: no DAX: a pmem namespace in fsdax mode is needed",
-			      dev->bdev);
-	if (!pages)
-		return invalf(fc, "zuf: %pg: too small", dev->bdev);
-
+		return -ENODEV;
 	id = dax_read_lock();
-	got = dax_direct_access(dev->dax_dev, PHYS_PFN(dev->dax_start), pages,
-				DAX_ACCESS, &dev->addr, &pfn);
+	got = dax_direct_access(dev->dax_dev, PHYS_PFN(dev->dax_start + from),
+				pages, DAX_ACCESS, &dev->addr, &pfn);
 	dax_read_unlock(id);
-	if (got < pages || !pfn_t_has_page(pfn))
-		return invalf(fc, "zuf: %pg: can not be accessed as memory",
-			      dev->bdev);
+	return got < pages || !pfn_t_has_page(pfn) ? -EIO : 0;
+}
+
+/* All of it in one piece. */
+static int map_dev(struct zuf_t1_dev *dev, struct fs_context *fc)
+{
+	long pages = usable_blocks(dev->bdev);
+	int err = pages ? access_dev(dev, 0, pages) : -ENOSPC;
+
+	if (err)
+		return invalf(fc, "zuf: %pg: %s", dev->bdev,
+			      err == -ENOSPC ? "too small" :
+			      err == -EIO ? "can not be accessed as memory" :
+			      "no DAX: a pmem namespace in fsdax mode is needed");
 	return 0;
 }
 
@@ -200,25 +201,14 @@ static bool is_device(struct block_device *bdev, const struct zuf_fs_type *type,
 	struct zuf_t1_dev dev = { .bdev = bdev };
 	const struct md_dev_table *other;
 	bool found = false;
-	void *addr;
-	long got;
-	int id;
 
-	dev.dax_dev = fs_dax_get_by_bdev(bdev, &dev.dax_start, NULL, NULL);
-	if (!dev.dax_dev)
-		return false;
-	id = dax_read_lock();
-	got = dax_direct_access(dev.dax_dev,
-				PHYS_PFN(dev.dax_start + type->rfi.dt_offset),
-				1, DAX_ACCESS, &addr, NULL);
-	if (got == 1) {
-		other = addr;
+	if (!access_dev(&dev, type->rfi.dt_offset, 1)) {
+		other = dev.addr;
 		found = !memcmp(other->s_uuid, mdt->s_uuid, 16) &&
 			le16_to_cpu(other->s_dev_list.id_index) == index &&
 			le32_to_cpu(other->s_magic) == type->rfi.FS_magic;
 	}
-	dax_read_unlock(id);
-	fs_put_dax(dev.dax_dev, NULL);
+	close_dev(&dev);
 	return found;
 }
 
@@ -286,6 +276,24 @@ static int check_dev(struct zuf_t1_dev *dev, const struct zuf_fs_type *type,
 	return error ? invalf(fc, "zuf: %pg: %s", dev->bdev, error) : 0;
 }
 
+/*
+ * What the server gets to see of the table says which node each device is on
+ * in this machine, whatever it was in that of mkfs.
+ */
+static void tell_nodes(struct zuf_t1 *t1)
+{
+	struct md_dev_id *ids = t1->mdt.s_dev_list.dev_ids;
+	unsigned int i;
+	u64 node;
+
+	for (i = 0; i < t1->nr_devs; i++) {
+		node = page_to_nid(virt_to_page(t1->devs[i].addr));
+		ids[i].blocks = cpu_to_le64(dev_id_blocks(&ids[i]) |
+					    node << MD_DEV_NUMA_SHIFT);
+	}
+	t1->mdt.s_sum = mdt_sum(&t1->mdt);
+}
+
 static int open_all(struct zuf_t1 *t1, struct zuf_t1_dev *named,
 		    unsigned int named_index, struct super_block *sb,
 		    struct zuf_fs_type *type, struct fs_context *fc)
@@ -311,6 +319,7 @@ static int open_all(struct zuf_t1 *t1, struct zuf_t1_dev *named,
 		dev->blocks = usable_blocks(dev->bdev);
 		t1->blocks += dev->blocks;
 	}
+	tell_nodes(t1);
 	return 0;
 }
 
@@ -329,27 +338,34 @@ struct zuf_t1 *zuf_t1_open(struct super_block *sb, struct zuf_fs_type *type,
 {
 	struct zuf_t1_dev named = { .bdev = sb->s_bdev };
 	const struct md_dev_table *mdt;
-	struct zuf_t1 *t1 = NULL;
-	const char *error;
+	const char *error = "too small";
+	struct zuf_t1 *t1;
 	int err;
 
+	t1 = kzalloc(struct_size(t1, devs, MD_DEV_MAX), GFP_KERNEL);
+	if (!t1)
+		return ERR_PTR(-ENOMEM);
 	err = map_dev(&named, fc);
 	if (err)
 		goto out;
 	mdt = dev_table(&named, type);
-	error = mdt ? mdt_error(mdt, type) : "too small";
+	if (mdt) {
+		/* What is looked at is what counts, whoever writes to it now. */
+		t1->mdt = *mdt;
+		error = mdt_error(&t1->mdt, type);
+	}
 	if (error) {
 		err = invalf(fc, "zuf: %pg: %s", named.bdev, error);
 		goto out;
 	}
-	t1 = kzalloc(struct_size(t1, devs, le16_to_cpu(mdt->s_dev_list.t1_count)),
-		     GFP_KERNEL);
-	err = -ENOMEM;
-	if (!t1)
+	err = -EOPNOTSUPP;
+	if (t1->mdt.s_dev_list.t2_count || t1->mdt.s_t2_blocks) {
+		errorf(fc, "zuf: %pg: needs block devices behind it (T2): not supported",
+		       named.bdev);
 		goto out;
-	t1->mdt = *mdt;
-	t1->nr_devs = le16_to_cpu(mdt->s_dev_list.t1_count);
-	err = open_all(t1, &named, le16_to_cpu(mdt->s_dev_list.id_index), sb,
+	}
+	t1->nr_devs = le16_to_cpu(t1->mdt.s_dev_list.t1_count);
+	err = open_all(t1, &named, le16_to_cpu(t1->mdt.s_dev_list.id_index), sb,
 		       type, fc);
 out:
 	close_dev(&named);
@@ -393,9 +409,7 @@ struct zuf_t1 *zuf_t1_alloc(u64 bytes, struct fs_context *fc)
 	t1->mdt.s_t1_blocks = cpu_to_le64(t1->blocks);
 	generate_random_uuid(t1->mdt.s_uuid);
 	generate_random_uuid(list->dev_ids[0].uuid);
-	t1->mdt.s_sum = cpu_to_le16(crc16(0xffff,
-					  (u8 *)&t1->mdt + MDT_SUMMED_FROM,
-					  MDT_SUMMED_TO - MDT_SUMMED_FROM));
+	t1->mdt.s_sum = mdt_sum(&t1->mdt);
 	return t1;
 }
 

@@ -28,9 +28,8 @@ TRACE_EVENT(zuf_dispatch,
 
 /* A thread of the server takes it, and brings it back. */
 DECLARE_EVENT_CLASS(zuf_served,
-	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op,
-		 int err),
-	TP_ARGS(cpu, channel, op, err),
+	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op),
+	TP_ARGS(cpu, channel, op),
 	TP_STRUCT__entry(
 		__field(int, cpu)
 		__field(unsigned int, channel)
@@ -45,7 +44,7 @@ DECLARE_EVENT_CLASS(zuf_served,
 		__entry->pid = op->task->pid;
 		__entry->operation = op->hdr->operation;
 		__entry->nr_pages = op->nr_pages;
-		__entry->err = err;
+		__entry->err = op->err;
 	),
 	TP_printk("cpu %d channel %u op %u of %d pages %u err %d", __entry->cpu,
 		  __entry->channel, __entry->operation, __entry->pid,
@@ -53,15 +52,13 @@ DECLARE_EVENT_CLASS(zuf_served,
 );
 
 DEFINE_EVENT(zuf_served, zuf_start,
-	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op,
-		 int err),
-	TP_ARGS(cpu, channel, op, err)
+	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op),
+	TP_ARGS(cpu, channel, op)
 );
 
 DEFINE_EVENT(zuf_served, zuf_reply,
-	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op,
-		 int err),
-	TP_ARGS(cpu, channel, op, err)
+	TP_PROTO(int cpu, unsigned int channel, const struct zuf_op *op),
+	TP_ARGS(cpu, channel, op)
 );
 
 /* The application goes on. */

@@ -17,15 +17,12 @@ static DEFINE_MUTEX(zuf_types_mutex);
 
 static bool name_ok(const char *name, size_t size)
 {
-	size_t len = strnlen(name, size);
-	size_t i;
+	size_t len = strnlen(name, size), i;
 
-	if (!len || len == size)
-		return false;
 	for (i = 0; i < len; i++)
 		if (!isalnum(name[i]) && name[i] != '_' && name[i] != '-')
 			return false;
-	return true;
+	return len && len < size;
 }
 
 static bool info_ok(const struct register_fs_info *rfi)

@@ -5,7 +5,6 @@
  * one, whose pages come with locks and go with interprocessor interrupts.
  */
 
-#include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include "zuf.h"

@@ -8,7 +8,6 @@
 #include <linux/fs.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
-#include <linux/slab.h>
 #include <linux/xattr.h>
 #include "zuf.h"
 
@@ -49,25 +48,29 @@ static struct zufs_ioc_xattr *new_command(struct inode *inode,
 	return ioc;
 }
 
-/* Send, and give what came back to the caller. Frees the command. */
-static ssize_t fetch(struct inode *inode, struct zufs_ioc_xattr *ioc,
-		     size_t total, void *buffer, size_t room)
+/* Have the server fill a buffer, or say how large it has to be. */
+static ssize_t fetch(struct inode *inode, unsigned int operation, int type,
+		     const char *name, void *buffer, size_t size)
 {
-	struct zuf_op op = { .hdr = &ioc->hdr, .room = total };
+	size_t room = min(size, xattr_room(inode));
+	struct zufs_ioc_xattr *ioc;
+	struct zuf_op op = {};
 	ssize_t ret;
 
+	ioc = new_command(inode, operation, type, name, 0, room, &op.room);
+	if (!ioc)
+		return -ENOMEM;
+	op.hdr = &ioc->hdr;
 	ioc->user_buf_size = room;
 	ret = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 	if (ret)
 		goto out;
 	ret = ioc->user_buf_size;
 	if (ret > (room ?: XATTR_SIZE_MAX) ||
-	    (room && ioc->hdr.out_len < XATTR_HEAD - XATTR_OUT + ret)) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "size of an attribute");
-		ret = -EIO;
-	} else if (room) {
+	    (room && ioc->hdr.out_len < XATTR_HEAD - XATTR_OUT + ret))
+		ret = zuf_bad_reply(ZUF_SB(inode->i_sb), "size of an attribute");
+	else if (room)
 		memcpy(buffer, ioc->buf, ret);
-	}
 out:
 	kvfree(ioc);
 	return ret;
@@ -76,27 +79,22 @@ out:
 static ssize_t get_xattr(struct inode *inode, int type, const char *name,
 			 void *buffer, size_t size)
 {
-	size_t room = min(size, xattr_room(inode)), total;
-	struct zufs_ioc_xattr *ioc;
-
-	ioc = new_command(inode, ZUFS_OP_XATTR_GET, type, name, 0, room, &total);
-	if (!ioc)
-		return -ENOMEM;
-	return fetch(inode, ioc, total, buffer, room);
+	return fetch(inode, ZUFS_OP_XATTR_GET, type, name, buffer, size);
 }
 
 /* No value: remove. */
 static int set_xattr(struct inode *inode, int type, const char *name,
 		     const void *value, size_t size, int flags)
 {
-	size_t name_len = strlen(name) + 1, total;
+	size_t name_len = strlen(name) + 1;
 	struct zufs_ioc_xattr *ioc;
 	struct zuf_op op = {};
 	int err;
 
 	if (name_len + size > xattr_room(inode))
 		return -E2BIG;
-	ioc = new_command(inode, ZUFS_OP_XATTR_SET, type, name, size, 0, &total);
+	ioc = new_command(inode, ZUFS_OP_XATTR_SET, type, name, size, 0,
+			  &op.room);
 	if (!ioc)
 		return -ENOMEM;
 	ioc->flags = flags;
@@ -106,7 +104,6 @@ static int set_xattr(struct inode *inode, int type, const char *name,
 	else if (value)
 		ioc->ioc_flags |= ZUFS_XATTR_SET_EMPTY;
 	op.hdr = &ioc->hdr;
-	op.room = total;
 	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 	kvfree(ioc);
 	return err;
@@ -123,18 +120,10 @@ static int set_xattr(struct inode *inode, int type, const char *name,
 ssize_t zuf_listxattr(struct dentry *dentry, char *buffer, size_t size)
 {
 	struct inode *inode = d_inode(dentry);
-	size_t room = min(size, xattr_room(inode)), total;
-	struct zufs_ioc_xattr *ioc;
-	ssize_t ret;
+	ssize_t ret = fetch(inode, ZUFS_OP_XATTR_LIST, 0, NULL, buffer, size);
 
-	ioc = new_command(inode, ZUFS_OP_XATTR_LIST, 0, NULL, 0, room, &total);
-	if (!ioc)
-		return -ENOMEM;
-	ret = fetch(inode, ioc, total, buffer, room);
-	if (ret > 0 && room && buffer[ret - 1]) {
-		zuf_bad_reply(ZUF_SB(inode->i_sb), "list of attributes");
-		return -EIO;
-	}
+	if (ret > 0 && size && buffer[ret - 1])
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "list of attributes");
 	return ret;
 }
 
@@ -165,27 +154,18 @@ static bool trusted_list(struct dentry *dentry)
 	return capable(CAP_SYS_ADMIN);
 }
 
-static const struct xattr_handler zuf_user_handler = {
-	.prefix	= XATTR_USER_PREFIX,
-	.flags	= X_F_USER,
-	.get	= handler_get,
-	.set	= handler_set,
-};
+#define HANDLER(name, of_prefix, type, may_list)			\
+static const struct xattr_handler zuf_##name##_handler = {		\
+	.prefix	= of_prefix,						\
+	.flags	= type,							\
+	.list	= may_list,						\
+	.get	= handler_get,						\
+	.set	= handler_set,						\
+}
 
-static const struct xattr_handler zuf_trusted_handler = {
-	.prefix	= XATTR_TRUSTED_PREFIX,
-	.flags	= X_F_TRUSTED,
-	.list	= trusted_list,
-	.get	= handler_get,
-	.set	= handler_set,
-};
-
-static const struct xattr_handler zuf_security_handler = {
-	.prefix	= XATTR_SECURITY_PREFIX,
-	.flags	= X_F_SECURITY,
-	.get	= handler_get,
-	.set	= handler_set,
-};
+HANDLER(user, XATTR_USER_PREFIX, X_F_USER, NULL);
+HANDLER(trusted, XATTR_TRUSTED_PREFIX, X_F_TRUSTED, trusted_list);
+HANDLER(security, XATTR_SECURITY_PREFIX, X_F_SECURITY, NULL);
 
 const struct xattr_handler * const zuf_xattr_handlers[] = {
 	&zuf_user_handler,
@@ -196,11 +176,8 @@ const struct xattr_handler * const zuf_xattr_handlers[] = {
 
 /* ---- ACLs ---- */
 
-static const char *acl_name(int type)
-{
-	return type == ACL_TYPE_ACCESS ? "posix_acl_access" :
-					 "posix_acl_default";
-}
+/* Behind "system.", which the type of the attribute says. */
+#define acl_name(type)	(posix_acl_xattr_name(type) + XATTR_SYSTEM_PREFIX_LEN)
 
 struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu)
 {

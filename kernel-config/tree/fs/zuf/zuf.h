@@ -9,10 +9,14 @@
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/pagemap.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/uaccess.h>
 #include <linux/vm_local_cpu.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -25,31 +29,32 @@
 #define ZUF_WINDOW_PAGES	ZUS_API_MAP_MAX_PAGES
 #define ZUF_MAX_COMMAND		65536
 #define ZUF_DPP_POOL_MASK	7ULL
+#define ZUF_LEAVING_BITS	6
+/* How long a server that was given up on gets no time from dying tasks. */
+#define ZUF_SULK		(30 * HZ)
 
 struct zuf_channel;
 struct zuf_cpu;
-struct zuf_mount_request;
+struct zuf_notice;
 struct zuf_sb_info;
 
 /* ---- root.c, mount.c: zuf-root, where one server talks to the kernel ---- */
 
 /**
  * struct zuf_mount_thread - the thread of the server that hears of mounts
- * @request_mutex: one request at a time
  * @lock: for all that follows
  * @thread_wait: where the thread sleeps
  * @request_wait: where sleeps who asked
  * @file: the thread's
- * @request: what is asked
+ * @requests: what is asked, one after the other
  * @breaking: the thread is to leave
  */
 struct zuf_mount_thread {
-	struct mutex request_mutex;	/* one request at a time */
 	spinlock_t lock;		/* for all that follows */
 	wait_queue_head_t thread_wait;
 	wait_queue_head_t request_wait;
 	struct file *file;
-	struct zuf_mount_request *request;
+	struct list_head requests;
 	bool breaking;
 };
 
@@ -174,8 +179,15 @@ void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len);
  * @mounted: the server knows it
  * @dead: the server is gone, all that comes is EIO
  * @shut_down: by ioctl
- * @evictions: counts inodes on their way out, see zuf_lookup()
- * @farewells: tells the server of them when reclaim can not
+ * @sharing: users of pages that several files may have come or go: fs/dax counts
+ *	them without a lock of its own
+ * @sharing_nofs: what to restore when a fault lets go of @sharing
+ * @gave_up: when a dying task last gave up to wait for the server, in jiffies
+ * @notices: tells the server what could not be told at once
+ * @nr_notices: how much that is
+ * @leaving_lock: for @leaving
+ * @leaving: inodes that the server is being told have gone, by cookie
+ * @left: how many have
  * @list: of all mounts
  * @grabs: open GRAB_PMEM files
  */
@@ -190,8 +202,14 @@ struct zuf_sb_info {
 	bool mounted;
 	bool dead;
 	bool shut_down;
-	atomic64_t evictions;
-	struct workqueue_struct *farewells;
+	struct mutex sharing;	/* see above */
+	unsigned int sharing_nofs;
+	unsigned long gave_up;
+	struct workqueue_struct *notices;
+	atomic_t nr_notices;
+	spinlock_t leaving_lock;	/* for @leaving */
+	struct hlist_head leaving[1 << ZUF_LEAVING_BITS];
+	atomic_t left;
 	struct list_head list;
 	struct list_head grabs;
 };
@@ -209,7 +227,7 @@ static inline bool zuf_is_dead(const struct zuf_sb_info *sbi)
 int zuf_init_fs_context(struct fs_context *fc);
 void zuf_kill_sb(struct super_block *sb);
 struct zuf_sb_info *zuf_find_sbi(u64 sb_id);
-void zuf_bad_reply(struct zuf_sb_info *sbi, const char *what);
+int zuf_bad_reply(struct zuf_sb_info *sbi, const char *what);
 void zuf_server_died(struct zuf_root *root);
 struct zuf_sb_info *zuf_last_mount(void);
 extern struct mutex zuf_sbi_mutex;
@@ -308,8 +326,10 @@ enum zuf_phase {
  * @pages: pages to map in the window, NULL for none
  * @nr_pages: how many
  * @writable: may the server change them
- * @must_run: do not give up for a signal: the server has to know
+ * @must_run: the server has to know, others may wait for it
+ * @patient: of a kernel thread that has nothing else to do
  * @put: a PUT_MULTY that rides behind it, freed; NULL for none
+ * @withdrawn: taken back before the server heard of it
  *
  * The rest is private to dispatch.c, channel.c and debug.c.
  */
@@ -320,9 +340,12 @@ struct zuf_op {
 	unsigned int nr_pages;
 	bool writable;
 	bool must_run;
+	bool patient;
 	struct zufs_ioc_IO *put;
+	bool withdrawn;
 
 	bool put_sent;
+	bool pinned;		/* its task is kept on its CPU */
 	bool at_once;		/* a ZT was waiting for it */
 	bool interrupted;
 	bool done;
@@ -359,8 +382,8 @@ static inline void zuf_op_init(struct zuf_op *op, unsigned int operation,
 int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op);
 int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
 	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
-int zuf_call_must(struct zuf_sb_info *sbi, unsigned int operation,
-		  struct zufs_ioc_hdr *hdr, size_t size);
+bool zuf_dying(void);
+bool zuf_in_a_hurry(const struct zuf_sb_info *sbi);
 int zuf_channel_init_thread(struct zuf_file *zf,
 			    struct zufs_ioc_init __user *arg);
 int zuf_channel_wait(struct zuf_channel *ch);
@@ -373,6 +396,39 @@ int zuf_channels_open(struct zuf_root *root);
 void zuf_channels_close(struct zuf_root *root);
 int zuf_channels_start(void);
 void zuf_channels_stop(void);
+
+/* ---- notice.c: what the server has to know ---- */
+
+/**
+ * struct zuf_notice - what the server is told, now or later
+ * @work: if later
+ * @sbi: the mount
+ * @leaving: in zuf_sb_info.leaving, of an inode that goes
+ * @put: of its last GET_MULTY, or NULL
+ * @hdr: the command, whatever it is
+ * @evict: that of an inode that goes
+ * @mmap_close: that of a mapping that goes
+ * @command: as bytes
+ */
+struct zuf_notice {
+	struct work_struct work;
+	struct zuf_sb_info *sbi;
+	struct hlist_node leaving;
+	struct zufs_ioc_IO *put;
+	union {
+		struct zufs_ioc_hdr hdr;
+		struct zufs_ioc_evict_inode evict;
+		struct zufs_ioc_mmap_close mmap_close;
+		DECLARE_FLEX_ARRAY(u8, command);
+	};
+};
+
+struct zuf_notice *zuf_new_notice(struct zuf_sb_info *sbi,
+				  unsigned int operation, size_t size);
+void zuf_tell(struct zuf_notice *notice);
+void zuf_tell_leaving(struct zuf_notice *notice);
+int zuf_wait_left(struct zuf_sb_info *sbi, u64 zus_ii);
+bool zuf_wait_told(struct zuf_sb_info *sbi);
 
 /* ---- debug.c ---- */
 
@@ -396,6 +452,7 @@ static inline void zuf_count_pages(enum zuf_pages which, long nr)
 
 void zuf_account(const struct zuf_op *op, int err);
 void zuf_debug_start(void);
+void zuf_debug_stop(void);
 
 /* ---- numa.c ---- */
 
@@ -432,10 +489,10 @@ struct zuf_extents {
  * @knows_birth: @birth is what the server says
  * @birth: when it was made, nanoseconds since the epoch, 0 for not known
  * @mappings: VMAs of it
- * @extents: where its blocks are
  * @put: PUT_MULTY that rides behind the next operation on it
  * @fault: GET_MULTY of the write fault that holds invalidate_lock
- * @farewell: for when it goes
+ * @farewell: for when it goes; all before it is zeroed for a new inode
+ * @extents: where its blocks are
  */
 struct zuf_inode_info {
 	u64 zus_ii;
@@ -444,10 +501,10 @@ struct zuf_inode_info {
 	bool knows_birth;
 	s64 birth;
 	atomic_t mappings;
-	struct zuf_extents extents;
 	struct zufs_ioc_IO *put;
 	struct zufs_ioc_IO *fault;
-	struct zuf_farewell *farewell;
+	struct zuf_notice *farewell;
+	struct zuf_extents extents;
 	struct inode vfs_inode;
 };
 
@@ -474,9 +531,10 @@ int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
 int zuf_update_time(struct inode *inode, int flags);
 int zuf_sync(struct inode *inode, loff_t start, loff_t end, u64 flags);
 
+/* timespec64_to_ns() takes the first and the last second for more than they are. */
 static inline s64 zuf_time(struct timespec64 ts)
 {
-	return timespec64_to_ns(&ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
 static inline void zuf_str_set(struct zufs_str *str, const struct qstr *name)
@@ -521,6 +579,8 @@ struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
 				   unsigned int blocks, u64 rw);
 void zuf_put_blocks(struct inode *inode, struct zufs_ioc_IO *io);
 struct zufs_ioc_IO *zuf_take_put(struct inode *inode);
+int zuf_call_on(struct inode *inode, unsigned int operation,
+		struct zufs_ioc_hdr *hdr, size_t size, size_t out);
 void zuf_make_put(struct zufs_ioc_IO *io);
 void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io);
 bool zuf_next_blocks(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
@@ -551,11 +611,26 @@ ssize_t zuf_read_iter(struct kiocb *iocb, struct iov_iter *iter);
 ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter);
 int zuf_file_mmap(struct file *file, struct vm_area_struct *vma);
 int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
-int zuf_break_layouts(struct inode *inode);
+int zuf_sync_changed(struct file *file, loff_t offset, loff_t len);
+int zuf_break_layouts(struct inode *inode, unsigned int state);
 int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to);
 long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
 
 /* ---- xattr.c ---- */
+
+/* What all inodes have. */
+#define ZUF_INODE_OPERATIONS			\
+	.setattr	= zuf_setattr,		\
+	.getattr	= zuf_getattr,		\
+	.update_time	= zuf_update_time,	\
+	.listxattr	= zuf_listxattr
+
+/* And all but symlinks. */
+#define ZUF_ACL_AND_FLAGS			\
+	.get_inode_acl	= zuf_get_acl,		\
+	.set_acl	= zuf_set_acl,		\
+	.fileattr_get	= zuf_fileattr_get,	\
+	.fileattr_set	= zuf_fileattr_set
 
 extern const struct xattr_handler * const zuf_xattr_handlers[];
 ssize_t zuf_listxattr(struct dentry *dentry, char *buffer, size_t size);
