@@ -70,13 +70,13 @@ zpmfs__fstyp_has_non_default_seek_data_hole()
 	return 0
 }
 
-# Times are 64-bit nanoseconds around 1970: from 1677-09-21 to 2262-04-11, the seconds that are whole (s_time_min, s_time_max).
+# Times are 64-bit nanoseconds around 1970: the seconds from 1677-09-21 to 2262-04-11 that have one (s_time_min, s_time_max).
 zpmfs__filesystem_timestamp_range()
 {
 	local type=${2:-$FSTYP}
 
 	if [ "$type" = zpmfs ]; then
-		echo "-9223372035 9223372035"
+		echo "-9223372036 9223372036"
 	else
 		zufs_lab_upstream__filesystem_timestamp_range "$@"
 	fi
