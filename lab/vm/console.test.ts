@@ -9,9 +9,12 @@ import { ConsoleLog, lastLines, panicLines, scanConsole } from './console.ts';
 const boot =
   'SeaBIOS\r\n\x1bc\x1b[?7l\x1b[2J[    0.000000] Linux version 6.12.117 (gcc)\r\n[    1.5] EXT4-fs (vda): mounted\r\n';
 
-test('a guest is ready only when init says so at the start of a line', () => {
+test('a guest is ready only when init says so, in a line of the kernel', () => {
   expect(scanConsole(boot)).toEqual({ readyAfter: undefined, panic: undefined, kernelStarted: true });
-  expect(scanConsole(`${boot}zufs-guest: ready after 3.21 s\r\n`).readyAfter).toBe(3.21);
+  const ready = '[    3.214000] zufs-guest: ready after 3.21 s\r\n';
+  expect(scanConsole(boot + ready).readyAfter).toBe(3.21);
+  // A program was at its own line just then.
+  expect(scanConsole(`${boot}root@zufs:~# ${ready}`).readyAfter).toBe(3.21);
   expect(scanConsole(`${boot}echo zufs-guest: ready after 3.21 s\r\n`).readyAfter).toBeUndefined();
 });
 

@@ -12,7 +12,15 @@ export interface ConsoleState {
   readonly kernelStarted: boolean;
 }
 
-const readyLine = /^zufs-guest: ready after (\d+(?:\.\d+)?) s\s*$/m;
+/**
+ * A line that the guest's init says. It goes through the kernel's log, whose lines come whole: what a program writes to the
+ * console itself may have a message of the kernel in its middle.
+ */
+export function lineOfInit(what: string): RegExp {
+  return new RegExp(`(?:^|\\] )zufs-guest: ${what}\\s*$`, 'm');
+}
+
+const readyLine = lineOfInit('ready after (\\d+(?:\\.\\d+)?) s');
 const panicLine = /Kernel panic - not syncing: (.*?)\s*$/m;
 /** Not tied to a line's start: the firmware leaves escape sequences before it. */
 const firstKernelLine = /\bLinux version \d/;

@@ -7,7 +7,7 @@ import type { LabContext } from '../context.ts';
 import { LabError } from '../errors.ts';
 import type { GuestImage } from '../image/build.ts';
 import { labelOfLab, labelOfRole } from '../runtime/labels.ts';
-import { ConsoleLog, lastLines } from './console.ts';
+import { ConsoleLog, lastLines, lineOfInit } from './console.ts';
 import { type Accelerator, qemuCommand } from './qemu.ts';
 import type { SshConnection } from './ssh.ts';
 import { type NumaNode, type Nvdimm, type PmemDevice, planTopology, type Topology } from './topology.ts';
@@ -15,7 +15,7 @@ import { type NumaNode, type Nvdimm, type PmemDevice, planTopology, type Topolog
 /** Raised when what is prepared changes in a way that sizes do not show. */
 const recipe = 'fsdax, map=mem, 1';
 
-const preparedLine = /^zufs-guest: pmem prepared: (\d+)\s*$/m;
+const preparedLine = lineOfInit('pmem prepared: (\\d+)');
 const mebibyte = 2 ** 20;
 
 /**

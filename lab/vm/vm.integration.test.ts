@@ -187,7 +187,7 @@ describe('a boot that fails', () => {
   });
 
   test('a guest whose SSH never comes up', async () => {
-    const noSshd = 'init=/bin/sh -- -c "echo zufs-guest: ready after 1 s; exec sleep 1000"';
+    const noSshd = 'init=/bin/sh -- -c "echo zufs-guest: ready after 1 s >/dev/kmsg; exec sleep 1000"';
     const { code, stderr } = await withKernel(noSshd, '--set', 'vm.bootTimeout=60');
     expect(code).toBe(2);
     expect(stderr).toMatch(/The guest is up, but its SSH on 127\.0\.0\.1:\d+ cannot be used/);
