@@ -179,16 +179,16 @@ describe('a boot that fails', () => {
   });
 
   test('a guest that never gets ready', async () => {
-    const { code, stderr } = await withKernel('init=/usr/bin/sleep -- 1000', '--set', 'vm.bootTimeout=30');
+    const { code, stderr } = await withKernel('init=/usr/bin/sleep -- 1000', '--set', 'vm.bootTimeout=10');
     expect(code).toBe(2);
-    expect(stderr).toMatch(/The guest was not ready within 30 s/);
+    expect(stderr).toMatch(/The guest was not ready within 10 s/);
     expect(stderr).toMatch(/raise vm\.bootTimeout/);
     expect(runningPrograms()).toEqual([]);
   });
 
   test('a guest whose SSH never comes up', async () => {
     const noSshd = 'init=/bin/sh -- -c "echo zufs-guest: ready after 1 s >/dev/kmsg; exec sleep 1000"';
-    const { code, stderr } = await withKernel(noSshd, '--set', 'vm.bootTimeout=60');
+    const { code, stderr } = await withKernel(noSshd, '--set', 'vm.bootTimeout=25');
     expect(code).toBe(2);
     expect(stderr).toMatch(/The guest is up, but its SSH on 127\.0\.0\.1:\d+ cannot be used/);
     expect(runningPrograms()).toEqual([]);
