@@ -139,6 +139,11 @@ describe('a lab that is up', () => {
     expect(await labs.must('exec', '--name', 'second', '--', 'hostname')).toBe('second\n');
     expect(await inGuest('hostname')).toBe('default\n');
     expect(runningPrograms()).toHaveLength(2);
+    expect(await labs.run('logs', '--name', 'second')).toMatchObject({
+      code: 2,
+      stderr:
+        "zufs-lab: No server has been started in the lab 'second', so it has no log. zufs-lab up starts it.\n",
+    });
     await labs.must('down', '--name', 'second');
     expect(runningPrograms()).toHaveLength(1);
     expect(await inGuest('hostname')).toBe('default\n');

@@ -7,6 +7,7 @@ import { collectedServerLog, guestServerLog } from '../../deploy/server.ts';
 import { ExitCode, LabError } from '../../errors.ts';
 import { findLab } from '../../vm/running.ts';
 import { vmPaths } from '../../vm/state.ts';
+import type { Vm } from '../../vm/vm.ts';
 import { runCommand } from '../run-command.ts';
 
 type Source = 'zus' | 'kernel' | 'console' | 'qemu';
@@ -36,6 +37,7 @@ async function showLog(context: LabContext, source: Source, follow: boolean): Pr
     const lab = await findLab(context);
     await using vm = lab?.vm;
     if (vm !== undefined && (await vm.health()).state === 'running') {
+      if (source === 'zus') await requireServerLog(context, vm);
       const { stdout, stderr } = process;
       return await vm.stream(inGuest[source], { signal: context.signal, stdout, stderr });
     }
@@ -49,10 +51,17 @@ async function showLog(context: LabContext, source: Source, follow: boolean): Pr
   };
   const text = await readFile(onHost[source], 'utf8').catch((error: unknown) => {
     throw new LabError(`The lab '${context.name}' has left no log of ${source}.`, {
-      hint: `It would be in ${onHost[source]}.`,
+      hint: 'zufs-lab down takes the logs with it, unless it is called with --keep-logs.',
       cause: error,
     });
   });
   process.stdout.write(text);
   return ExitCode.ok;
+}
+
+async function requireServerLog({ name, signal }: LabContext, vm: Vm): Promise<void> {
+  if ((await vm.exec(['test', '-e', guestServerLog], { signal })).exitCode === 0) return;
+  throw new LabError(`No server has been started in the lab '${name}', so it has no log.`, {
+    hint: 'zufs-lab up starts it.',
+  });
 }
