@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { MAP_MAX_HEIGHT, MAP_SHIFT } from './format.ts';
 import {
   CHUNK_BLOCKS,
   CHUNK_LARGE,
@@ -27,6 +28,9 @@ export interface Arena {
 
 /** Blocks of a window, which is one word of the bits. */
 export const WINDOW_BLOCKS = 32;
+
+/** What `Mapping.nodesFor` counts besides the nodes that are full, for the whole range and again for the last step of it. */
+const MAP_NODES_AT_EDGES = 4 * MAP_MAX_HEIGHT;
 
 /** What `search` looks for. */
 const PARTLY_FREE = 0;
@@ -65,6 +69,14 @@ export class Allocator {
   /** What `reserve` has to give to operations without privilege. */
   available(): number {
     return Math.max(0, this.free() - this.shared.header[H_RESERVE_BLOCKS]);
+  }
+
+  /** Blocks of one file that there is room for: the nodes that map them come out of what is available too. */
+  availableForData(): number {
+    const available = this.available();
+    let nodes = MAP_NODES_AT_EDGES;
+    for (let shift = MAP_SHIFT; shift < 32; shift += MAP_SHIFT) nodes += available >>> shift;
+    return Math.max(0, available - nodes);
   }
 
   /** Promise `count` blocks to this operation. The reserve is left to operations that make room (`privileged`). */

@@ -40,7 +40,6 @@ import {
   H_FSID,
   H_INODE_BLOCKS,
   H_OPTIONS_LENGTH,
-  H_RESERVE_BLOCKS,
   H_USABLE_BLOCKS,
 } from './shared.ts';
 import { releaseXattrChain } from './xattr.ts';
@@ -134,7 +133,7 @@ export class Lifecycle {
     core.setU64(op, out + statfs64.f_bsize, BLOCK_SIZE);
     core.setU64(op, out + statfs64.f_blocks, header[H_USABLE_BLOCKS]);
     core.setU64(op, out + statfs64.f_bfree, free);
-    core.setU64(op, out + statfs64.f_bavail, Math.max(0, free - header[H_RESERVE_BLOCKS]));
+    core.setU64(op, out + statfs64.f_bavail, core.allocator.availableForData());
     core.setU64(op, out + statfs64.f_files, inodes + more);
     core.setU64(op, out + statfs64.f_ffree, freeInodes + more);
     core.setU32(op, out + statfs64.f_fsid, header[H_FSID]);

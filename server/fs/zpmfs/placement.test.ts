@@ -77,3 +77,22 @@ describe('a file written in any order', () => {
     expect(checkMemory(volume)).toEqual([]);
   });
 });
+
+describe('what statfs says is available', () => {
+  it.each([8, 64, 200])('can be allocated in one file, of %i MiB', (mebibytes) => {
+    const volume = createVolume(mebibytes << 20);
+    const fs = volume.kernel.mount();
+    for (let n = 0; n < 20; n++) fs.writeFile(`/small${n}`, new Uint8Array(5000));
+    fs.create('/file');
+    const { bavail, bfree } = fs.statfs();
+    fs.fallocate('/file', 0, 0, bavail * BLOCK_SIZE);
+    expect(fs.inode('/file').stat().blocks).toBe(bavail);
+    // Only what maps the file went beside it, and there is next to nothing left.
+    expect(bfree - fs.statfs().bfree - bavail).toBeLessThanOrEqual(Math.ceil(bavail / 512) + 2);
+    expect(fs.statfs().bavail).toBeLessThan(24 + bavail / 10_000);
+    fs.unlink('/file');
+    expect(fs.statfs().bfree).toBe(bfree);
+    fs.unmount();
+    expect(checkMemory(volume)).toEqual([]);
+  });
+});
