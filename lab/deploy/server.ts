@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LabContext } from '../context.ts';
 import { vmPaths } from '../vm/state.ts';
@@ -11,7 +11,7 @@ import { mustRun } from './guest-command.ts';
 /** Where the server lies in the guest, and what it prints there. */
 export const guestServerDirectory = '/opt/zus';
 export const guestServerLog = '/var/log/zus.log';
-const keyFile = `${guestServerDirectory}/.key`;
+const keyName = '.key';
 
 export interface DeployedServer {
   /** Hash of the bundle. */
@@ -27,16 +27,15 @@ export interface DeployedServer {
 export async function deployServer(context: LabContext, vm: Vm): Promise<DeployedServer> {
   const { signal, progress } = context;
   progress.update('bundling the server');
-  // Loaded when needed: the bundler is large, and most commands bundle nothing.
-  const { bundleServer } = await import('../../server/bundle.ts');
   const directory = join(context.stateDir, 'zus');
-  await mkdir(directory, { recursive: true });
-  await bundleServer(directory);
-  const arguments_ = serverArguments(context);
-  const key = `${await context.cache.hashFiles([directory])} ${arguments_.join(' ')}`;
-
-  const deployed = await deployedServer(vm, signal);
-  const running = (await vm.exec(['zus-service', 'status'], { signal })).exitCode === 0;
+  // The guest, which takes a good part of a second for each, is asked while the host bundles.
+  const [bundleKey, deployed, { exitCode: status }] = await Promise.all([
+    bundle(context, directory),
+    deployedServer(vm, signal),
+    vm.exec(['zus-service', 'status'], { signal }),
+  ]);
+  const key = `${bundleKey} ${serverArguments(context).join(' ')}`;
+  const running = status === 0;
   if (running && deployed === key) return { key, started: false };
   if (running) {
     // Its file systems go with it.
@@ -45,16 +44,26 @@ export async function deployServer(context: LabContext, vm: Vm): Promise<Deploye
   }
   progress.update('copying the server to the guest');
   await mustRun(vm, 'The server could not be replaced', ['rm', '-rf', guestServerDirectory], { signal });
+  // Of a server that did not start it says nothing wrong: what does not run is replaced.
+  await writeFile(join(directory, keyName), `${key}\n`);
   await vm.upload(directory, guestServerDirectory, context);
   progress.update('starting zus');
   await startServer(context, vm);
-  await mustRun(vm, 'The server could not be marked', ['tee', keyFile], { signal, input: `${key}\n` });
   return { key, started: true };
+}
+
+/** Bundle the server in an empty directory; gives the hash of what is in it then. */
+async function bundle({ cache }: LabContext, directory: string): Promise<string> {
+  await mkdir(directory, { recursive: true });
+  // Loaded when needed: the bundler is large, and most commands bundle nothing.
+  const { bundleServer } = await import('../../server/bundle.ts');
+  await bundleServer(directory);
+  return cache.hashFiles([directory]);
 }
 
 /** Hash and arguments of the server that was brought to the guest last; '' when none was. */
 export async function deployedServer(vm: Vm, signal: AbortSignal): Promise<string> {
-  return (await vm.exec(['cat', keyFile], { signal })).stdout.trim();
+  return (await vm.exec(['cat', `${guestServerDirectory}/${keyName}`], { signal })).stdout.trim();
 }
 
 /** Start the deployed server with the settings' arguments; returns once it serves. Its log comes to the host when it does not. */
