@@ -64,6 +64,8 @@ export class Server {
   readonly #map: NumaMap;
   readonly #file: ZufFile;
   readonly #workers = new Set<Worker>();
+  /** Those of them that have not said yet that they are there. */
+  readonly #starting = new Set<Worker>();
   readonly #names = new WeakMap<Worker, string>();
   readonly #mounts = new Map<number, MountDescriptor>();
   /** Types of which something has been mounted, for their ticks. */
@@ -206,11 +208,13 @@ export class Server {
         : {}),
     });
     this.#workers.add(worker);
+    this.#starting.add(worker);
     this.#names.set(worker, name);
     const asked = performance.now();
     const started = Promise.withResolvers<void>();
     worker.on('message', (message: ThreadMessage) => {
       if (message.kind === 'loaded' || message.kind === 'registered') {
+        this.#starting.delete(worker);
         const milliseconds = Math.round(performance.now() - asked);
         this.#options.log('debug', 'thread is there', { thread: name, milliseconds });
         started.resolve();
@@ -250,6 +254,7 @@ export class Server {
   /** `inOrder`: it says that it has left; some time later it is gone. */
   #threadEnded(worker: Worker, name: string, data: ThreadData, inOrder: boolean): void {
     if (!this.#workers.delete(worker)) return;
+    this.#starting.delete(worker);
     if (this.#control.leaving) {
       if (this.#workers.size === 0) this.#finish();
       return;
@@ -309,6 +314,8 @@ export class Server {
       this.#finish();
       return;
     }
+    // Nobody waits for what is not in the kernel yet, and would leave as soon as it is loaded.
+    for (const worker of this.#starting) void worker.terminate();
     // Again and again, since a thread that was just about to wait for the first time has not heard it.
     this.#file.breakAll();
     const repeat = setInterval(() => this.#file.breakAll(), BREAK_MILLISECONDS);
