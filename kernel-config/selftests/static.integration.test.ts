@@ -1,30 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { artefactKey } from '../../lab/cache-directory.ts';
-import { buildKernel } from '../../lab/kernel/build.ts';
-import { stageChanges } from '../../lab/kernel/changes.ts';
+import { describe, expect, test } from 'vitest';
 import { exportSeries } from '../../lab/kernel/export.ts';
-import { kernelMake } from '../../lab/kernel/make.ts';
 import { obtainSource } from '../../lab/kernel/source.ts';
-import { syncWorktree } from '../../lab/kernel/worktree.ts';
-import { withLock } from '../../lab/lock.ts';
-import { defaultCacheRoot, packageRoot } from '../../lab/paths.ts';
-import { HostRuntime } from '../../lab/runtime/host.ts';
-import { type TestLabContext, testLabContext } from '../../lab/testing/lab-context.ts';
+import { packageRoot } from '../../lab/paths.ts';
 import { installForTests } from '../../lab/testing/packages.ts';
 import { scratchDirectory } from '../../lab/testing/scratch.ts';
-
-async function hostContext(): Promise<TestLabContext> {
-  const stateDir = join(await scratchDirectory(), 'state');
-  const runtime = new HostRuntime('test', stateDir);
-  onTestFinished(() => runtime[Symbol.asyncDispose]());
-  return await testLabContext({ runtime, cacheRoot: defaultCacheRoot(process.env), stateDir });
-}
+import { compileOurs, hostContext, inCompileTree } from './compile.ts';
 
 interface Remark {
   readonly severity: string;
@@ -70,44 +56,12 @@ test('checkpatch --strict finds no error in the series, and no warning that is n
 /** Ours to be compiled. */
 const targets = ['fs/zuf/', 'mm/vm_local_cpu.o'];
 
-/**
- * Compile what is ours once more, with more warnings, in an object directory of its own beside the lab's: objects that are
- * there already would not be warned of.
- */
-async function compileOurs(options: readonly string[]): Promise<string> {
-  const context = await hostContext();
-  const kernel = await buildKernel(context);
-  const source = await obtainSource(context);
-  await using changes = await stageChanges(source, context);
-  const work = join(context.cacheRoot, 'kernel-work', artefactKey('kernel-work', [source.identity]));
-  const [tree, objects] = [join(work, 'tree'), join(work, 'objects-check')];
-  return await withLock(`${work}.lock`, 'another kernel build', context, async () => {
-    await syncWorktree(tree, source, changes, context.runtime, context);
-    await rm(join(objects, 'fs/zuf'), { recursive: true, force: true });
-    await rm(join(objects, 'mm/vm_local_cpu.o'), { force: true });
-    await mkdir(objects, { recursive: true });
-    await copyFile(kernel.config, join(objects, '.config'));
-    const make = kernelMake({
-      ...context,
-      work,
-      tree,
-      objects,
-      ccache: join(context.cacheRoot, 'ccache'),
-      logFile: join(context.stateDir, 'check.log'),
-    });
-    await make.run(['olddefconfig']);
-    await make.run(['prepare']);
-    const { stdout, stderr } = await make.run([...options, ...targets]);
-    return `${stdout}\n${stderr}`;
-  });
-}
-
 describe('compiled with more warnings', () => {
   const warnings = (output: string) => output.split('\n').filter((line) => /\b(warning|error):/.test(line));
   const compiled = (output: string) => output.match(/^\s+CC\s+.*zuf/gm) ?? [];
 
   test('W=1 has nothing to say', async () => {
-    const output = await compileOurs(['W=1']);
+    const output = await inCompileTree('check', (tree) => compileOurs(tree, targets, ['W=1']));
     expect(compiled(output).length).toBeGreaterThan(20);
     expect(warnings(output)).toEqual([]);
   });
@@ -115,8 +69,68 @@ describe('compiled with more warnings', () => {
   test('sparse has nothing to say', async (context) => {
     const missing = await installForTests('sparse');
     if (missing !== undefined) context.skip(missing);
-    const output = await compileOurs(['C=2']);
+    const output = await inCompileTree('check', (tree) => compileOurs(tree, targets, ['C=2']));
     expect(output.match(/^\s+CHECK\s+.*zuf/gm)?.length).toBeGreaterThan(20);
     expect(warnings(output)).toEqual([]);
+  });
+});
+
+/** Lines that are neither blank nor comment, as sloccount and cloc count them. */
+function linesOfC(text: string): number {
+  const withoutComments = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, ''));
+  return withoutComments.split('\n').filter((line) => !/^\s*(\/\/.*)?$/.test(line)).length;
+}
+
+/** What the kernel of the lab exports to modules. */
+async function exportedSymbols(systemMap: string): Promise<Set<string>> {
+  const text = await readFile(systemMap, 'utf8');
+  return new Set([...text.matchAll(/ __ksymtab_(\w+)$/gm)].map(([, name]) => name ?? ''));
+}
+
+async function output(command: string, ...args: string[]): Promise<string> {
+  return (await promisify(execFile)(command, args, { maxBuffer: 2 ** 24 })).stdout;
+}
+
+describe('budgets', () => {
+  test('fs/zuf has at most 6,000 lines of C, and what it needs of mm 250', async () => {
+    expect(linesOfC('// one\n\n/* two\n * more */\nint a; /* three */\n  /* four */ int b;\n')).toBe(2);
+    const directory = join(packageRoot, 'kernel-config/tree/fs/zuf');
+    const names = (await readdir(directory)).filter((name) => /\.[ch]$/.test(name));
+    expect(names.length).toBeGreaterThan(20);
+    const counts = await Promise.all(
+      names.map(async (name) => linesOfC(await readFile(join(directory, name), 'utf8'))),
+    );
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    process.stdout.write(`fs/zuf: ${total} lines of C\n`);
+    expect(total).toBeLessThanOrEqual(6000);
+    const patch = await readFile(
+      join(packageRoot, 'kernel-config/patches/6.12/0001-mm-mappings-that-only-one-CPU-touches.patch'),
+      'utf8',
+    );
+    const added = patch
+      .split('\n')
+      .filter((line) => /^\+(?!\+\+)/.test(line))
+      .map((line) => line.slice(1));
+    expect(linesOfC(added.join('\n'))).toBeLessThanOrEqual(250);
+  });
+
+  test('zuf.ko has less than 200 KiB of text, and finds in the kernel all that it calls', async () => {
+    await inCompileTree('module', async (tree) => {
+      await appendFile(join(tree.objects, '.config'), 'CONFIG_ZUFS_FS=m\n');
+      // There is no vmlinux to look up what it calls: that is done here.
+      await compileOurs(tree, ['fs/zuf/zuf.ko'], ['KBUILD_MODPOST_WARN=1']);
+      const module = join(tree.objects, 'fs/zuf/zuf.ko');
+      const [, text] = /^\s*(\d+)/m.exec((await output('size', module)).split('\n')[1] ?? '') ?? [];
+      process.stdout.write(`zuf.ko: ${text} bytes of text\n`);
+      expect(Number(text)).toBeGreaterThan(10_000);
+      expect(Number(text)).toBeLessThan(200 * 1024);
+      const exported = await exportedSymbols(tree.kernel.systemMap);
+      expect(exported.size).toBeGreaterThan(1000);
+      const needed = [...(await output('nm', '--undefined-only', module)).matchAll(/ U (\w+)$/gm)].map(
+        ([, name]) => name ?? '',
+      );
+      expect(needed).toContain('vm_local_cpu_map');
+      expect(needed.filter((name) => !exported.has(name))).toEqual([]);
+    });
   });
 });

@@ -8,7 +8,7 @@ import { LabError } from '../errors.ts';
 import { exists, filesBelow, kernelConfigDirectory } from './changes.ts';
 import { git } from './git.ts';
 import { applyPatch, changedPaths, readPatches } from './patches.ts';
-import { arrangeSeries, grownMakefile, readSeriesPlan, type SeriesStep } from './series.ts';
+import { arrangeSeries, coverBody, grownMakefile, readSeriesPlan, type SeriesStep } from './series.ts';
 import { type KernelSource, obtainSource } from './source.ts';
 
 /** An exported series. */
@@ -37,7 +37,8 @@ export async function exportSeries(directory: string, context: LabContext): Prom
     const repository = await mkdtemp(join(tmpdir(), 'zufs-lab-series-'));
     try {
       const series = new SeriesRepository(repository, step);
-      await series.begin(source, patches.flatMap(changedPaths), plan.cover);
+      const cover = { subject: plan.cover.subject, body: await coverBody(plan) };
+      await series.begin(source, patches.flatMap(changedPaths), cover);
       for (const one of steps) await series.commit(one, ours.tree, plan.grows);
       await mkdir(target, { recursive: true });
       await series.format(target);

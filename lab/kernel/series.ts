@@ -8,7 +8,7 @@ import { packageRoot } from '../paths.ts';
 import { changedPaths, type Patch } from './patches.ts';
 
 const plan = z.strictObject({
-  cover: z.strictObject({ subject: z.string(), body: z.string() }),
+  cover: z.strictObject({ subject: z.string(), body: z.string(), figures: z.string() }),
   hooks: z.array(z.string()),
   grows: z.array(z.string()),
   groups: z.array(
@@ -28,6 +28,12 @@ export type SeriesPlan = z.infer<typeof plan>;
 
 export async function readSeriesPlan(): Promise<SeriesPlan> {
   return plan.parse(parse(await readFile(join(packageRoot, 'kernel-config', 'series.yaml'), 'utf8')));
+}
+
+/** The text of the cover letter, with the figures that a benchmark has left behind. */
+export async function coverBody(seriesPlan: SeriesPlan): Promise<string> {
+  const figures = await readFile(join(packageRoot, 'kernel-config', seriesPlan.cover.figures), 'utf8');
+  return `${seriesPlan.cover.body}\n${figures}`;
 }
 
 /** One step of the series: new files under a message, or a patch with its own. */

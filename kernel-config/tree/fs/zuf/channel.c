@@ -94,8 +94,9 @@ static void break_cpu(struct zuf_root *root, struct zuf_cpu *zc)
 	bool last = false;
 
 	spin_lock(&zc->lock);
-	for_each_channel(ch, i, zc) {
-		if (ch->broken)
+	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
+		ch = zc->channels[i];
+		if (!ch || ch->broken)
 			continue;
 		last = set_broken(ch);
 		wake_up_process(ch->zt);
@@ -524,13 +525,12 @@ bool zuf_current_is_zt(struct zuf_root *root)
 {
 	struct zuf_cpu *zc = per_cpu_ptr(root->cpus,
 					 cpumask_first(current->cpus_ptr));
-	struct zuf_channel *ch;
 	bool found = false;
 	unsigned int i;
 
 	spin_lock(&zc->lock);
-	for_each_channel(ch, i, zc)
-		if (ch->zt == current)
+	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
+		if (zc->channels[i] && zc->channels[i]->zt == current)
 			found = true;
 	spin_unlock(&zc->lock);
 	return found;

@@ -83,10 +83,6 @@ struct zuf_channel {
 	unsigned int stale;
 };
 
-#define for_each_channel(ch, i, zc)					\
-	for ((i) = 0; (i) < ZUFS_MAX_ZT_CHANNELS; (i)++)		\
-		if (((ch) = (zc)->channels[i]))
-
 struct zuf_op *zuf_next_op(struct zuf_cpu *zc);
 bool zuf_wake_one(struct zuf_cpu *zc);
 void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err);

@@ -72,8 +72,9 @@ bool zuf_wake_one(struct zuf_cpu *zc)
 
 	if (!zuf_next_op(zc))
 		return false;
-	for_each_channel(ch, i, zc) {
-		if (ch->idle && !ch->broken) {
+	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
+		ch = zc->channels[i];
+		if (ch && ch->idle && !ch->broken) {
 			ch->idle = false;
 			wake_up_process(ch->zt);
 			return true;
@@ -182,7 +183,6 @@ static void unpin(struct zuf_op *op, u64 now)
 void zuf_unpin_waiting(struct zuf_cpu *zc)
 {
 	u64 now = cpu_clock(zc->nr);
-	struct zuf_channel *ch;
 	struct zuf_op *op;
 	unsigned int i;
 
@@ -191,9 +191,9 @@ void zuf_unpin_waiting(struct zuf_cpu *zc)
 		unpin(op, now);
 	list_for_each_entry(op, &zc->queue, queue)
 		unpin(op, now);
-	for_each_channel(ch, i, zc)
-		if (ch->op)
-			unpin(ch->op, now);
+	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
+		if (zc->channels[i] && zc->channels[i]->op)
+			unpin(zc->channels[i]->op, now);
 	spin_unlock(&zc->lock);
 }
 
