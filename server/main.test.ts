@@ -62,7 +62,7 @@ describe.each(Object.entries(programs))('zus %s', (_, program) => {
 
 describe('the bundle', () => {
   it('has tools that run', () => {
-    const { status, stderr } = zus(join(bundle, 'mkfs.zpmfs.mjs'), '--no-such-option');
+    const { status, stderr } = zus(join(bundle, 'mkfs.zpmfs.cjs'), '--no-such-option');
     expect(status).not.toBe(0);
     expect(stderr).toContain('--no-such-option');
     expect(stderr).not.toContain('    at ');

@@ -2,12 +2,16 @@
 
 import type { Vm, VmHealth } from '../lab/vm/vm.ts';
 import { CheckOutput, type PrintedVerdict } from './check-output.ts';
+import { type Alarm, ConsoleAlarms } from './console-alarms.ts';
 import { GUEST_CONFIG, guestResults, guestScript } from './guest.ts';
 
-/** A test that the watchdog had to end, or in which the guest died. Such a verdict stands, whatever is printed after. */
+/**
+ * A test that the watchdog had to end, in which the guest or the server died, or after which no other can run. Such a verdict
+ * stands, whatever is printed before or after.
+ */
 export interface Casualty {
   readonly test: string;
-  readonly status: 'hung' | 'crashed';
+  readonly status: 'hung' | 'crashed' | 'failed';
   readonly reason: string;
   /** State of the guest as text, where it could still be asked. */
   readonly state: string;
@@ -18,8 +22,11 @@ export type AttemptEnd =
   | { readonly kind: 'complete'; readonly exitCode: number }
   /** By the user; what was printed before counts. */
   | { readonly kind: 'interrupted' }
-  /** The guest is gone, or its `check` does not move on: this VM is of no more use. */
-  | { readonly kind: 'vm-lost'; readonly reason: string };
+  /**
+   * The guest is gone, or its `check` does not move on: this VM is of no more use. `spared`: the test that it was in, when it was
+   * ended from outside and the test gets another chance.
+   */
+  | { readonly kind: 'vm-lost'; readonly reason: string; readonly spared?: string };
 
 export interface AttemptResult {
   readonly end: AttemptEnd;
@@ -27,6 +34,8 @@ export interface AttemptResult {
   /** Seconds each started test took, or had taken when it was ended. */
   readonly seconds: ReadonlyMap<string, number>;
   readonly casualties: readonly Casualty[];
+  /** What the console told that is no verdict, in sentences. */
+  readonly remarks: readonly string[];
   /** All that `check` printed. */
   readonly output: string;
 }
@@ -39,6 +48,8 @@ export interface AttemptOptions {
   readonly signal: AbortSignal;
   /** Seconds `test` may take. */
   limit(test: string): number;
+  /** Whether a VM that was killed from outside while `test` ran is no fault of the test. */
+  spares(test: string): boolean;
   onStarted(test: string): void;
   onFinished(test: string, verdict: PrintedVerdict | Casualty, seconds: number): void;
   readonly timing?: WatchdogTiming;
@@ -77,8 +88,11 @@ class Attempt {
   readonly #printed = new Map<string, PrintedVerdict>();
   readonly #seconds = new Map<string, number>();
   readonly #casualties: Casualty[] = [];
+  readonly #remarks: string[] = [];
   readonly #parser: CheckOutput;
   #output = '';
+  /** The test that ended last: what the console says before the next one is its doing. */
+  #last: string | undefined;
   #current: { readonly test: string; readonly since: number; ended: boolean } | undefined;
   /** When something last moved: a test started or finished. */
   #moved = performance.now();
@@ -94,6 +108,7 @@ class Attempt {
 
   async run(): Promise<AttemptResult> {
     const { vm, attempt, tests, signal } = this.#options;
+    const alarms = await ConsoleAlarms.from(vm.consoleLog);
     const abandon = new AbortController();
     const command = ['bash', guestScript('start-check.sh'), GUEST_CONFIG, guestResults(attempt), ...tests];
     const check = vm
@@ -108,20 +123,21 @@ class Attempt {
         (result): AttemptEnd => ({ kind: 'complete', exitCode: result.exitCode }),
         async (error: unknown): Promise<AttemptEnd> => {
           if (signal.aborted) return { kind: 'interrupted' };
-          return { kind: 'vm-lost', reason: await this.#whyLost(error) };
+          return await this.#lost(error);
         },
       );
     const stopWatching = new AbortController();
     try {
-      const end = await Promise.race([check, this.#watch(stopWatching.signal)]);
+      const end = await Promise.race([check, this.#watch(alarms, stopWatching.signal)]);
       this.#parser.end();
-      if (end.kind === 'vm-lost') this.#lose(end.reason);
+      if (end.kind === 'vm-lost') this.#lose(end);
       if (end.kind === 'interrupted') await this.#endCheck();
       return {
         end,
         printed: this.#printed,
         seconds: this.#seconds,
         casualties: this.#casualties,
+        remarks: this.#remarks,
         output: this.#output,
       };
     } finally {
@@ -146,6 +162,7 @@ class Attempt {
 
   #finished(test: string, verdict: PrintedVerdict): void {
     this.#noteTime();
+    this.#last = test;
     const ended = this.#casualties.some((casualty) => casualty.test === test);
     this.#current = undefined;
     this.#moved = performance.now();
@@ -160,17 +177,20 @@ class Attempt {
   }
 
   /** Resolves only when this VM has to be given up, or the user interrupted a question to it. */
-  async #watch(stop: AbortSignal): Promise<AttemptEnd> {
+  async #watch(alarms: ConsoleAlarms, stop: AbortSignal): Promise<AttemptEnd> {
     let lastHealth = performance.now();
     for (;;) {
       await pause(this.#timing.tick, stop);
+      for (const alarm of await alarms.look()) {
+        const lost = await this.#alarmed(alarm);
+        if (this.#options.signal.aborted) return { kind: 'interrupted' };
+        if (lost) return { kind: 'vm-lost', reason: alarm.line };
+      }
       const now = performance.now();
       if (now - lastHealth > this.#timing.health) {
         lastHealth = now;
         const health = await this.#options.vm.health();
-        if (health.state === 'panicked' || health.state === 'qemu-ended') {
-          return { kind: 'vm-lost', reason: describeHealth(health) };
-        }
+        if (health.state === 'panicked' || health.state === 'qemu-ended') return this.#lostIn(health);
       }
       const current = this.#current;
       if (current !== undefined && !current.ended) {
@@ -184,6 +204,19 @@ class Attempt {
         return { kind: 'vm-lost', reason: `check did not go on for ${this.#timing.idle / 1000} s` };
       }
     }
+  }
+
+  /** Whether the VM is to be given up for it. */
+  async #alarmed({ kind, line }: Alarm): Promise<boolean> {
+    const test = this.#current?.test ?? this.#last;
+    if (kind === 'stall') {
+      this.#remarks.push(`During ${test ?? 'the start of check'} the guest's kernel said: ${line}`);
+      return false;
+    }
+    // A panic follows where the kernel cannot go on; then nobody answers.
+    const state = (await this.#ask(['bash', guestScript('collect-state.sh')])) ?? '';
+    if (test !== undefined) this.#casualty(test, kind, line, state);
+    return true;
   }
 
   /** Returns why the VM is to be given up, if it is. */
@@ -222,14 +255,22 @@ class Attempt {
     this.#options.onFinished(test, casualty, this.#seconds.get(test) ?? 0);
   }
 
-  #lose(reason: string): void {
-    if (this.#current !== undefined) this.#casualty(this.#current.test, 'crashed', reason, '');
+  #lose({ reason, spared }: Extract<AttemptEnd, { kind: 'vm-lost' }>): void {
+    if (this.#current === undefined || spared !== undefined) return;
+    this.#casualty(this.#current.test, 'crashed', reason, '');
   }
 
-  async #whyLost(error: unknown): Promise<string> {
+  async #lost(error: unknown): Promise<AttemptEnd> {
     const health = await this.#options.vm.health().catch(() => undefined);
-    if (health !== undefined && health.state !== 'running') return describeHealth(health);
-    return error instanceof Error ? error.message : String(error);
+    if (health !== undefined && health.state !== 'running') return this.#lostIn(health);
+    return { kind: 'vm-lost', reason: error instanceof Error ? error.message : String(error) };
+  }
+
+  #lostIn(health: VmHealth): AttemptEnd {
+    const reason = describeHealth(health);
+    const test = this.#current?.test;
+    const spared = test !== undefined && killedFromOutside(health) && this.#options.spares(test);
+    return { kind: 'vm-lost', reason, ...(spared ? { spared: test } : {}) };
   }
 
   /** After an interruption: leave nothing running in a guest that lives on. */
@@ -237,6 +278,14 @@ class Attempt {
     const command = ['bash', guestScript('end-test.sh'), guestResults(this.#options.attempt), 'all'];
     await this.#options.vm.exec(command, { signal: AbortSignal.timeout(20_000) }).catch(() => undefined);
   }
+}
+
+/** Exit codes of a container whose program SIGKILL or SIGTERM ended. */
+const killedCodes: readonly number[] = [137, 143];
+
+/** A guest that ends QEMU itself does so with an exit code; one that nobody knows may have been either. */
+function killedFromOutside(health: VmHealth): boolean {
+  return health.state === 'qemu-ended' && (health.code === null || killedCodes.includes(health.code));
 }
 
 /** One sentence on what happened to the guest, with the line of its console that says so. */

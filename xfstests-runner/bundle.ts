@@ -18,13 +18,14 @@ const BUILD_ONLY = /(\.(c|h|o|lo|la|a|dep)|^Makefile|^\.dep|^\.libs)$/;
 /** Those of our shell files that upstream's scripts source, and where they lie in the bundle. */
 const SOURCED: ReadonlyMap<string, string> = new Map([
   ['zpmfs.sh', 'common/zufs-lab'],
+  ['after-test.sh', 'common/zufs-lab-after-test'],
   ['timing.sh', 'common/zufs-lab-timing'],
   ['report.sh', 'common/zufs-lab-report'],
 ]);
 
 /** Upstream's scripts that source ours as their last act, so that our functions come after theirs. */
 const HOOKED: ReadonlyMap<string, readonly string[]> = new Map([
-  ['common/rc', ['common/zufs-lab', 'common/zufs-lab-timing']],
+  ['common/rc', ['common/zufs-lab', 'common/zufs-lab-after-test', 'common/zufs-lab-timing']],
   ['common/attr', ['common/zufs-lab']],
   ['common/report', ['common/zufs-lab-report']],
 ]);
@@ -74,7 +75,7 @@ export async function makeBundle(
     const path = join(tree, part);
     if (await stat(path).catch(() => undefined)) present.push(path);
   }
-  const inputs = ['layout 2', await cache.hashFiles(present), await cache.hashFiles([own.shell, own.tests])];
+  const inputs = ['layout 3', await cache.hashFiles(present), await cache.hashFiles([own.shell, own.tests])];
   const artefact = await cache.obtain('xfstests-bundle', inputs, context, async (directory) => {
     context.progress.update('packing xfstests for the guest');
     await writeBundle(tree, packageRoot, join(directory, 'xfstests.tar.gz'));

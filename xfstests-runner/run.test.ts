@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { InterruptedError } from '../lab/errors.ts';
 import { packageRoot } from '../lab/paths.ts';
@@ -221,6 +222,133 @@ test('a guest lost in a test: another VM takes the rest, the crash stands', asyn
   expect(report.problems).toEqual([]);
   expect(report.events).toEqual(['The VM was lost (the connection broke); another took the rest.']);
   expect(exitCodeOf(report.verdict)).toBe(1);
+});
+
+const killed = { state: 'qemu-ended', code: null, consoleTail: '[   12.3] run fstests generic/002' } as const;
+
+test('a VM that is killed from outside: its test runs again in another, with the same verdict as without, and the event is told', async () => {
+  await using second = await FakeGuest.create(passAll);
+  const { report } = await play(
+    async (guest) => {
+      guest.pass('generic/001');
+      guest.start('generic/002');
+      guest.state = killed;
+      throw new Error('the connection broke');
+    },
+    { revive: async () => second },
+  );
+  expect(statuses(report)).toEqual({
+    'generic/001': 'passed',
+    'generic/002': 'passed',
+    'generic/003': 'passed',
+  });
+  expect(report.events.join()).toMatch(/QEMU ended.*another took the rest, and generic\/002 once more/);
+  expect(exitCodeOf(report.verdict)).toBe(0);
+});
+
+test('a test in which the VM goes twice has crashed it; so has one in which QEMU ended by itself', async () => {
+  const dying: PlayedCheck = async (guest, tests) => {
+    if (tests[0] !== 'generic/002') return passAll(guest, tests, new AbortController().signal);
+    guest.start('generic/002');
+    guest.state = killed;
+    throw new Error('the connection broke');
+  };
+  const twice = await play(dying, {
+    tests: ['generic/002', 'generic/003'],
+    revive: () => FakeGuest.create(dying),
+  });
+  expect(statuses(twice.report)).toEqual({ 'generic/002': 'crashed', 'generic/003': 'passed' });
+
+  const reset = await play(
+    async (guest) => {
+      guest.start('generic/001');
+      guest.state = { ...killed, code: 0 };
+      throw new Error('the connection broke');
+    },
+    { revive: () => FakeGuest.create(passAll) },
+  );
+  expect(statuses(reset.report)['generic/001']).toBe('crashed');
+});
+
+/** Plays a test that starts, and in which the console says `line`; the guest then does not go on. */
+const says =
+  (line: string, before: (guest: FakeGuest) => void = (guest) => guest.start('generic/001')): PlayedCheck =>
+  async (guest) => {
+    before(guest);
+    await appendFile(guest.consoleLog, `[   77.123456] ${line}\n`);
+    return forever;
+  };
+
+test.each([
+  ['BUG: kernel NULL pointer dereference, address: 0000000000000010', 'crashed'],
+  ['BUG: KASAN: slab-use-after-free in zuf_read+0x12/0x30', 'crashed'],
+  ['WARNING: possible circular locking dependency detected', 'crashed'],
+  ['Oops: general protection fault, probably for non-canonical address', 'crashed'],
+  ['zufs-lab: the server has ended', 'crashed'],
+  ["zufs-lab: the guest's root disk is full", 'failed'],
+])(
+  'the console says "%s": the test has %s, its state is kept, and another VM takes the rest',
+  async (line, status) => {
+    await using second = await FakeGuest.create(passAll);
+    const { report, directory } = await play(says(line), { revive: async () => second });
+    expect(report.tests[0]).toMatchObject({ name: 'generic/001', status, reason: line });
+    expect(statuses(report)).toMatchObject({ 'generic/002': 'passed', 'generic/003': 'passed' });
+    expect(report.events).toEqual([`The VM was lost (${line}); another took the rest.`]);
+    expect(await readFile(join(directory, 'generic/001.state'), 'utf8')).toContain('every process');
+    expect(exitCodeOf(report.verdict)).toBe(1);
+  },
+);
+
+test('what the console says right after a test is its doing, although it was seen to pass', async () => {
+  await using second = await FakeGuest.create(passAll);
+  const { report } = await play(
+    says('kernel BUG at mm/slub.c:448!', (guest) => guest.pass('generic/001')),
+    { revive: async () => second },
+  );
+  expect(statuses(report)).toEqual({
+    'generic/001': 'crashed',
+    'generic/002': 'passed',
+    'generic/003': 'passed',
+  });
+});
+
+test('a task that waits for long is told, and is no verdict: a busy host does that too', async () => {
+  const { report } = await play(async (guest) => {
+    guest.start('generic/001');
+    await appendFile(
+      guest.consoleLog,
+      '[  200.1] INFO: task fsstress:77 blocked for more than 122 seconds.\n',
+    );
+    await sleep(50);
+    guest.print(' 1s\n');
+    guest.record('generic/001');
+    guest.pass('generic/002');
+    guest.pass('generic/003');
+    guest.finish();
+    return 0;
+  });
+  expect(report.verdict).toBe('passed');
+  expect(report.events).toEqual([
+    "During generic/001 the guest's kernel said: INFO: task fsstress:77 blocked for more than 122 seconds.",
+  ]);
+});
+
+test('a program of a test that dies of a bad pointer of its own is no alarm', async () => {
+  const { report } = await play(async (guest) => {
+    guest.start('generic/001');
+    await appendFile(
+      guest.consoleLog,
+      '[  200.1] traps: fsx[77] general protection fault ip:40 sp:7f error:0\n',
+    );
+    await sleep(50);
+    guest.print(' 1s\n');
+    guest.record('generic/001');
+    guest.pass('generic/002');
+    guest.pass('generic/003');
+    guest.finish();
+    return 0;
+  });
+  expect([report.verdict, report.events]).toEqual(['passed', []]);
 });
 
 test('a guest that dies while its files are fetched does not hold the run up', async () => {

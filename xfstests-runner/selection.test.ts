@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { packageRoot } from '../lab/paths.ts';
-import { defaultList, selectTests } from './selection.ts';
+import { readTestList, selectTests } from './selection.ts';
 
 let tree: string;
 beforeAll(async () => {
@@ -59,7 +59,14 @@ test('a name or a group that does not exist is an error, not an empty run', asyn
 });
 
 test('the default list has enough tests, each once', async () => {
-  const tests = await defaultList(packageRoot);
+  const tests = await readTestList(packageRoot, 'lab');
   expect(tests.length).toBeGreaterThanOrEqual(25);
   expect(new Set(tests).size).toBe(tests.length);
+});
+
+test('the list of CI: at least 120 tests of upstream, each once', async () => {
+  const tests = await readTestList(packageRoot, 'ci');
+  expect(new Set(tests).size).toBe(tests.length);
+  expect(tests.length).toBeGreaterThanOrEqual(120);
+  for (const name of tests) expect(name).toMatch(/^generic\/\d{3}$/);
 });

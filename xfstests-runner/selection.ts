@@ -24,9 +24,14 @@ export const TEST_DIRECTORIES = ['generic', 'runner'] as const;
 
 const listSchema = z.strictObject({ tests: z.array(z.string()).min(1) });
 
-/** The tests of `lists/lab.yaml`: what runs when nothing was selected. */
-export async function defaultList(packageRoot: string): Promise<readonly string[]> {
-  const file = join(packageRoot, 'xfstests-runner', 'lists', 'lab.yaml');
+/** Lists of tests that the lab has: `lab` is what runs when nothing was selected, `ci` what CI runs at every change. */
+export const testLists = ['lab', 'ci'] as const;
+
+export async function readTestList(
+  packageRoot: string,
+  name: (typeof testLists)[number],
+): Promise<readonly string[]> {
+  const file = join(packageRoot, 'xfstests-runner', 'lists', `${name}.yaml`);
   return listSchema.parse(parse(await readFile(file, 'utf8'))).tests;
 }
 

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { defaultCacheRoot } from '../lab/paths.ts';
+import { defaultCacheRoot, packageRoot } from '../lab/paths.ts';
 import { HostRuntime } from '../lab/runtime/host.ts';
 import { testLabContext } from '../lab/testing/lab-context.ts';
 import { TestLabs } from '../lab/testing/test-lab.ts';
+import { readState, vmPaths } from '../lab/vm/state.ts';
 import { NoTreeError, obtainTree } from './source.ts';
 import type { RunReport } from './verdict.ts';
 
@@ -16,17 +21,29 @@ const onDax = ['xfstests', '--fs', 'ext4-dax'];
 let labs: TestLabs;
 let noTree: string | undefined;
 
-async function run(...tests: string[]): Promise<{ readonly exitCode: number; readonly report: RunReport }> {
+interface Ran {
+  readonly exitCode: number;
+  readonly report: RunReport;
+}
+
+async function runWith(options: readonly string[], tests: readonly string[]): Promise<Ran> {
   const { code, stdout, stderr } = await labs.run(
     '--json',
-    ...onDax,
+    'xfstests',
+    ...options,
     '--timeout',
-    '30',
+    '60',
     '--tests',
     tests.join(),
   );
   if (stdout.length === 0) throw new Error(`no report: ${stderr}`);
   return { exitCode: code ?? -1, report: JSON.parse(stdout.toString()) as RunReport };
+}
+
+const run = (...tests: string[]) => runWith(['--fs', 'ext4-dax'], tests);
+
+function reasonOf(report: RunReport, test: string): string | undefined {
+  return report.tests.find(({ name }) => name === test)?.reason;
 }
 
 /** Why there is no xfstests tree; undefined when there is one. One that is not built is built here. */
@@ -97,6 +114,78 @@ test('a test that panics the guest: marked crashed, the rest runs in a new VM, e
   expect(report.tests.find(({ name }) => name === 'runner/005')?.reason).toContain('panic');
   expect(exitCode).toBe(1);
 });
+
+test('a kernel that goes on after an oops, and a full disk: each ends with its test, the rest runs in new VMs', async () => {
+  const { exitCode, report } = await run('runner/001', 'runner/007', 'runner/009', 'runner/010');
+  expect(statuses(report)).toEqual({
+    'runner/001': 'passed',
+    'runner/007': 'crashed',
+    'runner/009': 'failed',
+    // Garbage on its output, in its files and in check's report.
+    'runner/010': 'failed',
+  });
+  expect(reasonOf(report, 'runner/007')).toContain('BUG: kernel NULL pointer dereference');
+  expect(reasonOf(report, 'runner/009')).toContain('root disk is full');
+  expect(report.events).toHaveLength(2);
+  expect(exitCode).toBe(1);
+});
+
+test('garbage in the report that check is writing: no verdict is made of it, exit 2', async () => {
+  const { exitCode, report } = await run('runner/001', 'runner/011');
+  expect(report.verdict).toBe('incomplete');
+  expect(report.counts.passed).toBe(0);
+  expect(report.problems.join()).toContain('result.xml');
+  expect(exitCode).toBe(2);
+});
+
+test('a test that kills the server: marked crashed, with what the server wrote, and the rest runs with a new one', async () => {
+  const { exitCode, report } = await runWith(['--fs', 'zpmfs'], ['runner/001', 'runner/008', 'runner/010']);
+  expect(statuses(report)).toEqual({
+    'runner/001': 'passed',
+    'runner/008': 'crashed',
+    'runner/010': 'failed',
+  });
+  expect(reasonOf(report, 'runner/008')).toContain('the server has ended');
+  const state = await readFile(
+    join(packageRoot, 'build', 'results', report.run, 'runner', '008.state'),
+    'utf8',
+  );
+  expect(state).toMatch(/== server log\n[\s\S]*zus: ready/);
+  expect(exitCode).toBe(1);
+});
+
+test('the VM of a shard that is killed in mid-run: the same verdicts as without, and the event is told', async () => {
+  const tests = ['runner/001', 'runner/002', 'runner/003', 'runner/006', 'runner/012'];
+  const running = runWith(['--fs', 'ext4-dax', '--shards', '2'], tests);
+  await killVmThatRuns('runner/012');
+  const { exitCode, report } = await running;
+  expect(statuses(report)).toEqual({
+    'runner/001': 'passed',
+    'runner/002': 'failed',
+    'runner/003': 'notrun',
+    'runner/006': 'failed',
+    'runner/012': 'passed',
+  });
+  expect(report.events.join()).toMatch(/VM was lost \(QEMU ended.*runner\/012 once more/);
+  expect([report.shards, report.problems, exitCode]).toEqual([2, [], 1]);
+});
+
+/** Wait until one of the two labs is in a test, and kill its QEMU as a user would. */
+async function killVmThatRuns(test: string): Promise<void> {
+  const directories = ['default', 'default-2'].map((lab) => join(labs.stateRoot, lab));
+  for (;;) {
+    for (const directory of directories) {
+      const console = await readFile(vmPaths(directory).consoleLog, 'utf8').catch(() => '');
+      if (!console.includes(`run fstests ${test} at`)) continue;
+      const state = await readState(directory);
+      if (state === undefined) continue;
+      if (state.runtime === 'host') process.kill(Number(state.id), 'SIGKILL');
+      else await execa('docker', ['kill', state.id]);
+      return;
+    }
+    await sleep(200);
+  }
+}
 
 /** Begin a test that never ends, and press Ctrl-C in it. */
 async function interrupted(...more: string[]): Promise<void> {

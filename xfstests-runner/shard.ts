@@ -85,6 +85,8 @@ class Shard {
   readonly #outcomes = new Map<string, TestOutcome>();
   readonly #problems: string[] = [];
   readonly #events: string[] = [];
+  /** Tests that run again, since their VM was killed from outside: once. */
+  readonly #again = new Set<string>();
   #vm: Vm;
   /** Fetching of a failed test's files, one after the other beside the next tests. */
   #fetching: Promise<void> = Promise.resolve();
@@ -113,6 +115,7 @@ class Shard {
       const result = await this.#attempt(attempt, left);
       await this.#settle(attempt, left, result);
       const { end } = result;
+      this.#events.push(...result.remarks);
       if (end.kind === 'complete') {
         this.#judgeExitCode(left, result);
         await this.#mountTestAgain();
@@ -121,13 +124,14 @@ class Shard {
       if (end.kind === 'interrupted') return;
       // What was started has its verdict; without progress a new VM would only be lost in the same way.
       left = left.filter((test) => !this.#outcomes.has(test));
-      const moved = result.seconds.size > 0;
+      const moved = result.seconds.size > 0 || end.spared !== undefined;
       if (left.length === 0) return;
       if (this.#options.revive === undefined || !moved) {
         this.#problems.push(`The VM was lost: ${end.reason}`);
         return;
       }
-      const event = `The VM was lost (${end.reason}); another took the rest.`;
+      const again = end.spared === undefined ? '' : `, and ${end.spared} once more`;
+      const event = `The VM was lost (${end.reason}); another took the rest${again}.`;
       this.#events.push(event);
       this.#context.progress.note(event);
       const { directory, label: shard, revive } = this.#options;
@@ -166,6 +170,7 @@ class Shard {
         tests,
         signal,
         limit: (test) => this.#options.limit(test),
+        spares: (test) => this.#spares(test),
         onStarted: (test) => this.#options.onStarted(test),
         onFinished: (test, verdict, seconds) => this.#testFinished(attempt, test, verdict, seconds),
         ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
@@ -173,6 +178,12 @@ class Shard {
     );
     await writeFile(join(this.#options.directory, `check-${this.#label(attempt)}.out`), result.output);
     return result;
+  }
+
+  #spares(test: string): boolean {
+    if (this.#again.has(test)) return false;
+    this.#again.add(test);
+    return true;
   }
 
   /** The verdict stands whether this works or not: a test may have left a file system behind that does not mount. */

@@ -11,7 +11,7 @@ import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './fi
 import { execChecked } from './guest.ts';
 import { readJournal } from './journal.ts';
 import { makeRunDirectory, runTests } from './run.ts';
-import { defaultList, type Selection, selectTests } from './selection.ts';
+import { readTestList, type Selection, selectTests } from './selection.ts';
 import type { ShardVm } from './shard.ts';
 import { obtainTree } from './source.ts';
 import { RecordedTimes } from './times.ts';
@@ -172,7 +172,7 @@ async function completeSelection(
   if (xfstests.tests.length > 0 || xfstests.group !== '') {
     return { ...base, tests: xfstests.tests, group: xfstests.group };
   }
-  return { ...base, tests: await defaultList(packageRoot), group: '' };
+  return { ...base, tests: await readTestList(packageRoot, 'lab'), group: '' };
 }
 
 function requireDevices(devices: RunDevices): void {

@@ -6,6 +6,7 @@
 # every task in it.
 
 # The log is read below; the slow serial line need not carry it as well.
+read -r level _ < /proc/sys/kernel/printk
 dmesg --console-level 1
 echo '== processes'
 ps -e -o pid,ppid,sid,stat,wchan:32,args
@@ -21,3 +22,10 @@ echo '== kernel log'
 echo t > /proc/sysrq-trigger
 echo w > /proc/sysrq-trigger
 dmesg
+dmesg --console-level "$level"
+if [ -s /var/log/zus.log ]; then
+	echo '== server log'
+	tail -n 300 /var/log/zus.log
+	echo '== core dumps'
+	ls -l /var/crash /root/core* 2>/dev/null
+fi

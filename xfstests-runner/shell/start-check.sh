@@ -22,4 +22,6 @@ echo $$ > "$results/check.pid"
 ulimit -c unlimited
 echo core > /proc/sys/kernel/core_pattern 2>/dev/null
 
+setsid bash "${0%/*}/watch-server.sh" $$ < /dev/null > /dev/null 2>&1 &
+
 exec ./check -R xunit-quiet --exact-order "$@"

@@ -5,18 +5,28 @@
 # line a call goes to $RESULT_BASE/time.log: kind, microseconds, the pid that was given out last (processes started: the
 # difference of two), and the test. Of calls within calls only the outermost counts.
 
+# zufs_lab_timed KIND FUNCTION...
 zufs_lab_timed()
 {
-	local kind=$1 name=$2 upstream
+	local kind=$1 name upstream
 
-	upstream=$(declare -f "$name") || return 0
+	shift
+	# One subshell for all: a fork takes milliseconds under emulation, and every test sources this.
+	upstream=$'\n'$(declare -f "$@")
 	case "$upstream" in
 	*zufs_lab_clock*)
 		return 0
 		;;
 	esac
-	eval "zufs_lab_untimed_$upstream"
-	eval "$name() { zufs_lab_clock $kind zufs_lab_untimed_$name \"\$@\"; }"
+	for name; do
+		upstream=${upstream/$'\n'"$name ()"/$'\n'"zufs_lab_untimed_$name ()"}
+	done
+	eval "$upstream"
+	for name; do
+		if declare -F "zufs_lab_untimed_$name" > /dev/null; then
+			eval "$name() { zufs_lab_clock $kind zufs_lab_untimed_$name \"\$@\"; }"
+		fi
+	done
 }
 
 # zufs_lab_clock KIND FUNCTION ARGUMENT...
@@ -38,17 +48,9 @@ zufs_lab_clock()
 	return $zufs_lab_status
 }
 
-for zufs_lab_name in _scratch_mkfs _try_scratch_mkfs_sized _scratch_mkfs_sized _scratch_mkfs_blocksized _scratch_mkfs_geom; do
-	zufs_lab_timed mkfs $zufs_lab_name
-done
-for zufs_lab_name in _check_test_fs _check_scratch_fs _check_filesystems; do
-	zufs_lab_timed fsck $zufs_lab_name
-done
-for zufs_lab_name in _mount _unmount _test_mount _test_unmount _test_cycle_mount \
-	_try_scratch_mount _scratch_mount _scratch_unmount _scratch_remount _scratch_cycle_mount; do
-	zufs_lab_timed mount $zufs_lab_name
-done
-zufs_lab_timed log _check_dmesg
-zufs_lab_timed log _check_kmemleak
-unset zufs_lab_name
+zufs_lab_timed mkfs _scratch_mkfs _try_scratch_mkfs_sized _scratch_mkfs_sized _scratch_mkfs_blocksized _scratch_mkfs_geom
+zufs_lab_timed fsck _check_test_fs _check_scratch_fs
+zufs_lab_timed mount _mount _unmount _test_mount _test_unmount _test_cycle_mount \
+	_try_scratch_mount _scratch_mount _scratch_unmount _scratch_remount _scratch_cycle_mount
+zufs_lab_timed log _check_dmesg _check_kmemleak
 true

@@ -5,26 +5,35 @@
 # aside and one of ours answers for zpmfs; every other type gets upstream's. Sourced more than once, since
 # upstream's files are.
 
-# zufs_lab_answer FUNCTION
-# Put FUNCTION's upstream definition aside and let `zpmfs FUNCTION`'s definition below (zpmfs_FUNCTION) answer for zpmfs.
+# zufs_lab_answer FUNCTION...
+# Put upstream's definition of FUNCTION aside and let the one below (zpmfs_FUNCTION) answer for zpmfs.
 zufs_lab_answer()
 {
-	local name=$1 upstream
+	local name upstream
 
-	upstream=$(declare -f "$name") || return 0
-	case "$upstream" in
-	*"zpmfs_$name"*)
-		return 0
-		;;
-	esac
-	eval "zufs_lab_upstream_$upstream"
-	eval "$name() {
-		if [ \"\$FSTYP\" = zpmfs ]; then
-			zpmfs_$name \"\$@\"
-		else
-			zufs_lab_upstream_$name \"\$@\"
-		fi
-	}"
+	# One subshell for all: a fork takes milliseconds under emulation, and every test sources this.
+	upstream=$'\n'$(declare -f "$@")
+	for name; do
+		case "$upstream" in
+		*$'\n'"$name ()"*": zufs_lab_answers_$name"*)
+			;;
+		*$'\n'"$name ()"*)
+			upstream=${upstream/$'\n'"$name ()"/$'\n'"zufs_lab_upstream_$name ()"}
+			;;
+		esac
+	done
+	eval "$upstream"
+	for name; do
+		declare -F "zufs_lab_upstream_$name" > /dev/null || continue
+		eval "$name() {
+			: zufs_lab_answers_$name
+			if [ \"\$FSTYP\" = zpmfs ]; then
+				zpmfs_$name \"\$@\"
+			else
+				zufs_lab_upstream_$name \"\$@\"
+			fi
+		}"
+	done
 }
 
 # _try_scratch_mkfs_sized BYTES [BLOCKSIZE [OPTION...]]
@@ -88,10 +97,13 @@ zpmfs__has_metadata_journaling()
 	return 0
 }
 
-for zufs_lab_name in $(compgen -A function zpmfs_); do
-	zufs_lab_answer "${zufs_lab_name#zpmfs_}"
-done
-unset zufs_lab_name
+zufs_lab_answer _try_scratch_mkfs_sized \
+	_scratch_mkfs_blocksized \
+	_scratch_mkfs_geom \
+	_require_names_are_bytes \
+	_fstyp_has_non_default_seek_data_hole \
+	_filesystem_timestamp_range \
+	_has_metadata_journaling
 
 # Upstream's files end with a success, and so does this one.
 true

@@ -6,16 +6,18 @@ import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
 import { mergeRepeats, repeatText } from '../../../xfstests-runner/repeat.ts';
 import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
-import type { Selection } from '../../../xfstests-runner/selection.ts';
+import { readTestList, type Selection, testLists } from '../../../xfstests-runner/selection.ts';
 import { findReport, findRunDirectory, saveBaseline } from '../../../xfstests-runner/stored-runs.ts';
 import { exitCodeOf, type RunReport } from '../../../xfstests-runner/verdict.ts';
 import type { LabContext } from '../../context.ts';
 import { LabError } from '../../errors.ts';
+import { commaList, duration } from '../option-values.ts';
 import { runCommand } from '../run-command.ts';
 
 interface Options {
   readonly tests?: readonly string[];
   readonly group?: string;
+  readonly list?: (typeof testLists)[number];
   readonly exclude?: readonly string[];
   readonly changed?: string;
   readonly part?: Selection['part'];
@@ -38,6 +40,9 @@ export function register(program: Command): void {
     .description('run xfstests in the lab, which is brought up if it is not')
     .option('--tests <list>', 'tests by name: generic/001,generic/013', commaList)
     .option('--group <group>', 'every generic test of a group, e.g. quick')
+    .addOption(
+      new Option('--list <name>', 'a list of the lab: its default, or what its CI runs').choices(testLists),
+    )
     .option('--exclude <list>', 'tests to leave out', commaList)
     .option('--part <i/n>', 'the i-th of n parts of the selection, for jobs on several machines', partOf)
     .option(
@@ -114,6 +119,7 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
   const selects =
     options.tests !== undefined ||
     options.group !== undefined ||
+    options.list !== undefined ||
     options.exclude !== undefined ||
     options.changed !== undefined;
   if (resume !== undefined && (selects || repeat > 1)) {
@@ -128,9 +134,23 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
     ...(soak === undefined ? {} : { soak }),
     ...(runExpunged === undefined ? {} : { runExpunged }),
     ...(resume === undefined
-      ? { selection: { ...selectionOf(options), ...(await changedSelection(options, context)) } }
+      ? {
+          selection: {
+            ...selectionOf(options),
+            ...(await listSelection(options, context)),
+            ...(await changedSelection(options, context)),
+          },
+        }
       : { resume: await findRunDirectory(context, resume === true ? 'latest' : resume) }),
   };
+}
+
+async function listSelection(
+  { list, tests = [] }: Options,
+  context: LabContext,
+): Promise<Partial<Selection>> {
+  if (list === undefined) return {};
+  return { tests: [...tests, ...(await readTestList(context.packageRoot, list))] };
 }
 
 async function changedSelection({ changed }: Options, context: LabContext): Promise<Partial<Selection>> {
@@ -150,10 +170,6 @@ function selectionOf({ tests, group, exclude, part }: Options): Partial<Selectio
   };
 }
 
-function commaList(value: string, previous: readonly string[] = []): string[] {
-  return [...previous, ...value.split(',').filter((word) => word !== '')];
-}
-
 function count(value: string): number {
   const number = Number(value);
   if (Number.isInteger(number) && number > 0) return number;
@@ -164,12 +180,4 @@ function partOf(value: string): { readonly number: number; readonly of: number }
   const [number, of] = value.split('/').map(Number);
   if (Number.isInteger(number) && Number.isInteger(of) && number >= 1 && number <= of) return { number, of };
   throw new InvalidArgumentError('A part such as 1/4.');
-}
-
-const secondsOf: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
-
-function duration(value: string): number {
-  const match = /^(\d+)([smh]?)$/.exec(value);
-  if (match === null) throw new InvalidArgumentError('A time such as 90s, 30m or 2h.');
-  return Number(match[1]) * secondsOf[match[2]];
 }
