@@ -313,6 +313,8 @@ function telling(consoleTail: string): string {
 /** Resolves after `ms`; never, once `stop` has aborted. */
 function pause(ms: number, stop: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
+    // Its event has been and gone: a watchdog that was busy at that moment would watch for ever.
+    if (stop.aborted) return;
     const timer = setTimeout(resolve, ms);
     stop.addEventListener('abort', () => clearTimeout(timer), { once: true });
   });

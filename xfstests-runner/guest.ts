@@ -2,7 +2,6 @@
 
 import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join, posix } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
@@ -163,7 +162,8 @@ export async function fetchResults(
     ['bash', guestScript('pack-results.sh'), base, packed, ...(test === undefined ? [] : [test])],
     { signal: context.signal },
   );
-  const scratch = await mkdtemp(join(tmpdir(), 'zufs-lab-results-'));
+  // There, so that it goes with the run when a dying guest keeps this from its end.
+  const scratch = await mkdtemp(join(hostDirectory, '.fetch-'));
   try {
     const file = join(scratch, 'results.tar.gz');
     await vm.download(packed, file, context);

@@ -333,6 +333,28 @@ test('a task that waits for long is told, and is no verdict: a busy host does th
   ]);
 });
 
+test('when check ends while the watchdog is asking for the VM, it asks no more', async () => {
+  let asked = 0;
+  await play(
+    async (guest, tests, signal) => {
+      const asking = Promise.withResolvers<void>();
+      guest.health = async () => {
+        asked += 1;
+        asking.resolve();
+        await sleep(50);
+        return { state: 'running' };
+      };
+      await asking.promise;
+      return passAll(guest, tests, signal);
+    },
+    { timing: { tick: 1, health: 1 } },
+  );
+  await sleep(100);
+  const asking = asked;
+  await sleep(100);
+  expect(asked).toBe(asking);
+});
+
 test('a program of a test that dies of a bad pointer of its own is no alarm', async () => {
   const { report } = await play(async (guest) => {
     guest.start('generic/001');

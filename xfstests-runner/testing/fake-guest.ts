@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { createWriteStream } from 'node:fs';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { pack } from 'tar-stream';
+import { scratchDirectory } from '../../lab/testing/scratch.ts';
 import type { GuestExecOptions, GuestResult, Vm, VmHealth } from '../../lab/vm/vm.ts';
 
 /** What a test plays as `check`: prints through the guest, leaves files in it, returns the exit code. */
@@ -49,7 +49,7 @@ export class FakeGuest implements Vm {
   }
 
   static async create(check: PlayedCheck): Promise<FakeGuest> {
-    const directory = await mkdtemp(join(tmpdir(), 'zufs-lab-fake-guest-'));
+    const directory = await scratchDirectory();
     const guest = new FakeGuest(directory, check);
     await writeFile(guest.consoleLog, 'Linux version 6.12\n');
     return guest;
