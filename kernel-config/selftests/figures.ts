@@ -48,5 +48,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (machine === undefined || files.length === 0)
     throw new Error('Usage: figures.ts "on which machine" WORKDIR/ktap... >kernel-config/figures.txt');
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
-  process.stdout.write(coverFigures(texts.flatMap(parseKtap), machine));
+  // The licence is for the file; the cover letter goes without (lab/kernel/series.ts).
+  process.stdout.write(
+    `# SPDX-License-Identifier: GPL-2.0-only\n\n${coverFigures(texts.flatMap(parseKtap), machine)}`,
+  );
 }

@@ -61,6 +61,7 @@ test('it is in the order of a review, with a cover letter, and keeps the authors
   const cover = await readFile(files[0], 'utf8');
   expect(cover).toContain('zero-copy file system in user space');
   expect(cover).toContain('Measured by');
+  expect(cover).not.toContain('SPDX');
   expect(cover).not.toContain('***');
   const first = await readFile(files[1], 'utf8');
   expect(first).toContain('From: A Developer <a@example.org>');

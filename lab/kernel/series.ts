@@ -33,7 +33,8 @@ export async function readSeriesPlan(): Promise<SeriesPlan> {
 /** The text of the cover letter, with the figures that a benchmark has left behind. */
 export async function coverBody(seriesPlan: SeriesPlan): Promise<string> {
   const figures = await readFile(join(packageRoot, 'kernel-config', seriesPlan.cover.figures), 'utf8');
-  return `${seriesPlan.cover.body}\n${figures}`;
+  // A mail says nothing of the licence of the file that its text comes from.
+  return `${seriesPlan.cover.body}\n${figures.replace(/^# SPDX-License-Identifier: .*\n\n?/, '')}`;
 }
 
 /** One step of the series: new files under a message, or a patch with its own. */
