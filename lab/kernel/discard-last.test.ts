@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdir, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { scratchDirectory } from '../testing/scratch.ts';
@@ -23,6 +23,15 @@ test('what was written just before the end goes, what is older stays', async () 
   }
   await discardLast(objects);
   expect((await filesBelow(objects)).sort()).toEqual(['mm/old.o', 'mm/older.o']);
+});
+
+test('the tree that objects link to keeps everything', async () => {
+  const [tree, objects] = [await scratchDirectory(), await scratchDirectory()];
+  await writeFile(join(tree, 'Makefile'), 'x');
+  await writeFile(join(objects, 'half.o'), 'x');
+  await symlink(tree, join(objects, 'source'));
+  await discardLast(objects);
+  expect(await filesBelow(tree)).toEqual(['Makefile']);
 });
 
 test('a build that had not begun leaves nothing to discard', async () => {

@@ -16,10 +16,15 @@ export async function discardLast(objects: string): Promise<void> {
   for (const { path, mtimeMs } of files) if (mtimeMs >= newest - marginMs) await rm(path, { force: true });
 }
 
+/** Not with `recursive` of readdir: Node follows links, and make's objects have one, `source`, to the tree they are made of. */
 async function filesWithTimes(
   directory: string,
 ): Promise<{ readonly path: string; readonly mtimeMs: number }[]> {
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(() => []);
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  return await Promise.all(files.map(async (path) => ({ path, mtimeMs: (await lstat(path)).mtimeMs })));
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const files = entries.map(async (entry) => {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) return await filesWithTimes(path);
+    return entry.isFile() ? [{ path, mtimeMs: (await lstat(path)).mtimeMs }] : [];
+  });
+  return (await Promise.all(files)).flat();
 }
