@@ -414,8 +414,12 @@ static int test_fsx(void)
 {
 	int fd = open(MNT "/f", O_RDWR | O_CREAT, 0600), flags;
 	struct fsxattr fsx;
+	struct statx stx;
 
 	control->knows_fsx = 1;
+	CHECK(!statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx));
+	CHECK(stx.stx_attributes_mask & STATX_ATTR_NODUMP);
+	CHECK(!(stx.stx_attributes & STATX_ATTR_NODUMP));
 	CHECK(!ioctl(fd, FS_IOC_FSGETXATTR, &fsx));
 	fsx.fsx_projid = 42;
 	fsx.fsx_extsize = 8192;
@@ -427,6 +431,9 @@ static int test_fsx(void)
 	CHECK(fsx.fsx_xflags ==
 	      (FS_XFLAG_NODUMP | FS_XFLAG_EXTSIZE | FS_XFLAG_APPEND));
 	/* The kernel goes by them as well. */
+	CHECK(!statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx));
+	CHECK(stx.stx_attributes & STATX_ATTR_NODUMP);
+	CHECK(stx.stx_attributes & STATX_ATTR_APPEND);
 	CHECK_ERR(open(MNT "/f", O_RDWR), EPERM);
 	control->knows_fsx = 0;
 	CHECK(!ioctl(fd, FS_IOC_GETFLAGS, &flags));

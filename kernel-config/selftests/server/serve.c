@@ -32,7 +32,9 @@ static int do_show_options(struct zufs_ioc_mount_options *ioc)
 /* Attributes beyond those of the inode, where the test wants them. */
 static int do_ioctl(struct zufs_ioc_ioctl *ioc)
 {
-	struct node *node = &mount_of(ioc->zus_ii)->nodes[number_of(ioc->zus_ii)];
+	struct mount *m = mount_of(ioc->zus_ii);
+	struct node *node = &m->nodes[number_of(ioc->zus_ii)];
+	struct zus_inode *zi = zi_of(m, number_of(ioc->zus_ii));
 
 	if (!control->knows_fsx)
 		return -ENOTTY;
@@ -42,6 +44,8 @@ static int do_ioctl(struct zufs_ioc_ioctl *ioc)
 		return 0;
 	case FS_IOC_FSSETXATTR:
 		memcpy(&node->fsx, ioc->arg, sizeof(node->fsx));
+		if (node->fsx.fsx_xflags & FS_XFLAG_NODUMP)
+			zi->i_flags |= ZUFS_S_NODUMP;
 		return 0;
 	}
 	return -ENOTTY;

@@ -33,21 +33,19 @@ const ZUFS_IOC_BIRTH_TIME = 0x80085a20;
 const FS_SYNC = 0x8;
 const FS_IMMUTABLE = 0x10;
 const FS_APPEND = 0x20;
-export const FS_NODUMP = 0x40;
+const FS_NODUMP = 0x40;
 const FS_NOATIME = 0x80;
 const FS_DIRSYNC = 0x10000;
 export const FS_PROJINHERIT = 0x20000000;
 const FS_KNOWN = FS_SYNC | FS_IMMUTABLE | FS_APPEND | FS_NODUMP | FS_NOATIME | FS_DIRSYNC | FS_PROJINHERIT;
-/** Kept in our extension; the others are bits of the kernel in zus_inode.i_flags. */
-const FS_OWN = FS_NODUMP | FS_PROJINHERIT;
-
 // The kernel's S_* bits in zus_inode.i_flags.
 const S_SYNC = 1;
 const S_NOATIME = 2;
 const S_APPEND = 4;
 const S_IMMUTABLE = 8;
 const S_DIRSYNC = 64;
-const S_KNOWN = S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | S_DIRSYNC | FLAG.ZUFS_S_IMMUTABLE;
+const S_KNOWN =
+  S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | S_DIRSYNC | FLAG.ZUFS_S_IMMUTABLE | FLAG.ZUFS_S_NODUMP;
 
 // Flags of struct fsxattr.
 const XFLAG_IMMUTABLE = 0x8;
@@ -121,12 +119,14 @@ export class Attributes {
   private flagsOf(ib: number, iw: number): number {
     const { pmem } = this.core;
     const bits = pmem.load(ib, iw + I_FLAGS_MODE) & 0xffff;
-    let flags = pmem.load(ib, iw + X_XFLAGS) & FS_OWN;
+    // Of no meaning to the kernel, so kept in our extension.
+    let flags = pmem.load(ib, iw + X_XFLAGS) & FS_PROJINHERIT;
     if (bits & S_SYNC) flags |= FS_SYNC;
     if (bits & S_NOATIME) flags |= FS_NOATIME;
     if (bits & S_APPEND) flags |= FS_APPEND;
     if (bits & (S_IMMUTABLE | FLAG.ZUFS_S_IMMUTABLE)) flags |= FS_IMMUTABLE;
     if (bits & S_DIRSYNC) flags |= FS_DIRSYNC;
+    if (bits & FLAG.ZUFS_S_NODUMP) flags |= FS_NODUMP;
     return flags >>> 0;
   }
 
@@ -164,8 +164,9 @@ export class Attributes {
     if (flags & FS_APPEND) bits |= S_APPEND;
     if (flags & FS_IMMUTABLE) bits |= S_IMMUTABLE | FLAG.ZUFS_S_IMMUTABLE;
     if (flags & FS_DIRSYNC) bits |= S_DIRSYNC;
+    if (flags & FS_NODUMP) bits |= FLAG.ZUFS_S_NODUMP;
     journal.set(ib, iw + I_FLAGS_MODE, ((word & 0xffff0000) | bits) >>> 0);
-    journal.set(ib, iw + X_XFLAGS, (flags & FS_OWN) >>> 0);
+    journal.set(ib, iw + X_XFLAGS, (flags & FS_PROJINHERIT) >>> 0);
     this.stampChange(op, ib, iw);
   }
 

@@ -11,7 +11,7 @@ import {
   zufs_ioc_rename,
 } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
-import { FS_NODUMP, FS_PROJINHERIT } from './attributes.ts';
+import { FS_PROJINHERIT } from './attributes.ts';
 import type { Core } from './core.ts';
 import {
   EEXIST,
@@ -215,8 +215,9 @@ export class Namespace {
     const type = mode & S_IFMT;
     const flags = pmem.load(db, dw + X_XFLAGS);
     if (type !== S_IFDIR && type !== S_IFREG) return;
-    const kept = type === S_IFDIR ? FS_NODUMP | FS_PROJINHERIT : FS_NODUMP;
-    journal.set(ib, iw + X_XFLAGS, flags & kept);
+    const noDump = pmem.load(db, dw + I_FLAGS_MODE) & FLAG.ZUFS_S_NODUMP;
+    journal.set(ib, iw + I_FLAGS_MODE, journal.get(ib, iw + I_FLAGS_MODE) | noDump);
+    journal.set(ib, iw + X_XFLAGS, type === S_IFDIR ? flags & FS_PROJINHERIT : 0);
     if ((flags & FS_PROJINHERIT) !== 0) journal.set(ib, iw + X_PROJECT, pmem.load(db, dw + X_PROJECT) | 0);
     journal.set(ib, iw + X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
   }

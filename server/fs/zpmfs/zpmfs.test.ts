@@ -466,11 +466,22 @@ describe('ioctls', () => {
     remount();
     expect(fs.stat('/f').size).toBe(0);
     expect(u32(fs.ioctl('/f', 0x80086601))).toBe(0xd0);
-    expect(fs.stat('/f').flags & (0x800 | 8 | 2)).toBe(0x800 | 8 | 2);
+    expect(fs.stat('/f').flags & (0x1000 | 0x800 | 8 | 2)).toBe(0x1000 | 0x800 | 8 | 2);
     expect(errnoOf(() => fs.ioctl('/f', 0x40086602, argument(0)))).toBe('EPERM');
     expect(errnoOf(() => fs.ioctl('/f', 0x40086602, argument(0x800000), 2))).toBe('ENOTSUP');
     expect(u32(fs.ioctl('/f', 0x801c581f, argument(0, 28)))).toBe(0x8 | 0x40 | 0x80);
     expect(errnoOf(() => fs.ioctl('/f', 0x12345678))).toBe('ENOTTY');
+  });
+
+  it('has new inodes inherit that they are not dumped', () => {
+    start();
+    fs.mkdir('/d');
+    fs.ioctl('/d', 0x40086602, argument(0x40), 2);
+    fs.create('/d/f');
+    fs.symlink('f', '/d/link');
+    expect(u32(fs.ioctl('/d/f', 0x80086601))).toBe(0x40);
+    expect(fs.stat('/d/f').flags & 0x1000).toBe(0x1000);
+    expect(fs.stat('/d/link').flags & 0x1000).toBe(0);
   });
 
   it('gives a new inode in an old slot another generation', () => {

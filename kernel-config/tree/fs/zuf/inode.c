@@ -414,6 +414,9 @@ int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		return -EIO;
 	generic_fill_statx_attr(inode, stat);
 	generic_fillattr(idmap, request_mask, inode, stat);
+	if (le16_to_cpu(ZUF_I(inode)->zi->i_flags) & ZUFS_S_NODUMP)
+		stat->attributes |= STATX_ATTR_NODUMP;
+	stat->attributes_mask |= STATX_ATTR_NODUMP;
 	stat->blksize = ZUF_BLOCK_SIZE;
 	if ((request_mask & STATX_BTIME) && find_birth(inode)) {
 		stat->btime = ns_to_timespec64(ZUF_I(inode)->birth);

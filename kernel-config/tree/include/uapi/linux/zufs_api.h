@@ -175,6 +175,7 @@ enum zufs_iom_type {
 
 /* zus_inode.i_flags above the seven low bits, which are S_* of the kernel */
 #define ZUFS_S_IMMUTABLE		0x800
+#define ZUFS_S_NODUMP			0x1000
 
 /* register_fs_info.notused announces, zufs_mount_info.__pad confirms */
 #define ZUFS_FEATURE_EXTENT_CACHE	0x1
