@@ -163,6 +163,24 @@ static int do_copy(struct zufs_ioc_clone *ioc)
 	return 0;
 }
 
+/* Blocks that both files have from now on, until one of them writes. */
+static int do_clone(struct zufs_ioc_clone *ioc)
+{
+	struct mount *m = mount_of(ioc->src_zus_ii);
+	unsigned int src = number_of(ioc->src_zus_ii);
+	unsigned int dst = number_of(ioc->dst_zus_ii);
+	struct zus_inode *zi = zi_of(m, dst);
+	uint64_t i, from = ioc->pos_in / BLOCK, to = ioc->pos_out / BLOCK;
+
+	if (!control->knows_clone)
+		return -EOPNOTSUPP;
+	for (i = 0; i < ioc->len_up / BLOCK; i++)
+		share_block(m, src, from + i, dst, to + i);
+	if (zi->i_size < ioc->pos_out + ioc->len)
+		zi->i_size = ioc->pos_out + ioc->len;
+	return 0;
+}
+
 static int do_seek(struct zufs_ioc_seek *ioc)
 {
 	struct mount *m = mount_of(ioc->zus_ii);
@@ -225,6 +243,8 @@ int serve_data(struct zufs_ioc_hdr *hdr, char *window)
 		return do_get_multy(ioc);
 	case ZUFS_OP_FALLOCATE:
 		return do_fallocate(ioc);
+	case ZUFS_OP_CLONE:
+		return do_clone(ioc);
 	case ZUFS_OP_COPY:
 		return do_copy(ioc);
 	case ZUFS_OP_LLSEEK:

@@ -93,6 +93,7 @@ int serve(struct zufs_ioc_hdr *hdr, char *window)
 	case ZUFS_OP_WRITE:
 	case ZUFS_OP_GET_MULTY:
 	case ZUFS_OP_FALLOCATE:
+	case ZUFS_OP_CLONE:
 	case ZUFS_OP_COPY:
 	case ZUFS_OP_LLSEEK:
 	case ZUFS_OP_FIEMAP:

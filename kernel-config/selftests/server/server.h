@@ -88,6 +88,7 @@ enum lie {
  * @rode: PUT_MULTY that came behind another operation
  * @features: ZUFS_FEATURE_* to announce, set before the server starts
  * @knows_fsx: it keeps the attributes of FS_IOC_FSSETXATTR
+ * @knows_clone: it has files share blocks
  * @node_of_device: nodes of the devices of the last mount
  */
 struct control {
@@ -103,6 +104,7 @@ struct control {
 	volatile uint64_t rode;
 	volatile uint32_t features;
 	volatile int knows_fsx;
+	volatile int knows_clone;
 	volatile int node_of_device[MD_DEV_MAX];
 };
 

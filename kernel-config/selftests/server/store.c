@@ -37,6 +37,7 @@ struct mount *mount_create(char *t1, uint64_t blocks)
 	m->next_block = INODE_BLOCK +
 			MAX_INODES * sizeof(struct zus_inode) / BLOCK;
 	m->free_blocks = calloc(MAX_BLOCKS, sizeof(uint32_t));
+	m->others = calloc(MAX_BLOCKS, sizeof(uint32_t));
 	m->next_pos = 2;
 	memset(t1 + INODE_BLOCK * BLOCK, 0,
 	       MAX_INODES * sizeof(struct zus_inode));
@@ -72,6 +73,7 @@ void mount_free(struct mount *m)
 	for (i = 0; i < m->nr_nodes; i++)
 		free_node(&m->nodes[i]);
 	free(m->free_blocks);
+	free(m->others);
 	free(m);
 }
 
@@ -122,20 +124,33 @@ uint32_t alloc_block(struct mount *m)
 	return block;
 }
 
-static void fill_slot(struct mount *m, unsigned int inode, uint64_t index,
-		      bool *fresh)
+static bool is_own(struct mount *m, const struct node *node, uint64_t index)
+{
+	return node->map && node->map[index] && !m->others[node->map[index]];
+}
+
+/* Allocate where there is none, and in place of one that others have as well. */
+static bool fill_slot(struct mount *m, unsigned int inode, uint64_t index)
 {
 	struct node *node = &m->nodes[inode];
+	uint32_t old, block;
 
 	if (!node->map)
 		node->map = calloc(MAX_FILE_BLOCKS, sizeof(*node->map));
-	if (node->map[index])
-		return;
-	node->map[index] = take_block(m);
-	if (node->map[index]) {
+	if (is_own(m, node, index))
+		return false;
+	old = node->map[index];
+	block = take_block(m);
+	if (!block)
+		return false;
+	if (old) {
+		memcpy(m->t1 + block * BLOCK, m->t1 + old * BLOCK, BLOCK);
+		m->others[old]--;
+	} else {
 		zi_of(m, inode)->i_blocks++;
-		*fresh = true;
 	}
+	node->map[index] = block;
+	return true;
 }
 
 /**
@@ -143,7 +158,7 @@ static void fill_slot(struct mount *m, unsigned int inode, uint64_t index,
  * @m: the mount
  * @inode: the file
  * @index: which of its blocks
- * @alloc: have one if there is none
+ * @alloc: to be written to: have one, of the file alone
  * @fresh: set to true when one was allocated, else left alone
  *
  * Return: its number, 0 for none.
@@ -155,10 +170,13 @@ uint32_t get_block(struct mount *m, unsigned int inode, uint64_t index,
 
 	if (index >= MAX_FILE_BLOCKS)
 		return 0;
-	if (alloc && (!node->map || !node->map[index])) {
+	if (alloc && !is_own(m, node, index)) {
 		pthread_mutex_lock(&alloc_lock);
-		fill_slot(m, inode, index, fresh);
+		if (fill_slot(m, inode, index))
+			*fresh = true;
 		pthread_mutex_unlock(&alloc_lock);
+		if (!is_own(m, node, index))
+			return 0;
 	}
 	return node->map ? node->map[index] : 0;
 }
@@ -182,6 +200,28 @@ void set_block(struct mount *m, unsigned int inode, uint64_t index,
 }
 
 /**
+ * share_block - give a file the block of another, or its hole
+ * @m: the mount
+ * @src: the other file
+ * @from: which of its blocks
+ * @dst: the file
+ * @to: which block it becomes there
+ */
+void share_block(struct mount *m, unsigned int src, uint64_t from,
+		 unsigned int dst, uint64_t to)
+{
+	bool fresh;
+	uint32_t block = get_block(m, src, from, false, &fresh);
+
+	/* Before the old one goes, which may be the same. */
+	if (block)
+		m->others[block]++;
+	drop_blocks(m, dst, to, to + 1);
+	if (block)
+		set_block(m, dst, to, block);
+}
+
+/**
  * drop_blocks - make part of a file a hole
  * @m: the mount
  * @inode: the file
@@ -199,7 +239,10 @@ void drop_blocks(struct mount *m, unsigned int inode, uint64_t from,
 	for (i = from; i < to && i < MAX_FILE_BLOCKS; i++) {
 		if (!map[i])
 			continue;
-		m->free_blocks[m->nr_free++] = map[i];
+		if (m->others[map[i]])
+			m->others[map[i]]--;
+		else
+			m->free_blocks[m->nr_free++] = map[i];
 		map[i] = 0;
 		zi_of(m, inode)->i_blocks--;
 	}
@@ -223,6 +266,8 @@ void zero_bytes(struct mount *m, unsigned int inode, uint64_t from,
 
 		if (end > to)
 			end = to;
+		if (block)
+			block = get_block(m, inode, from / BLOCK, true, &fresh);
 		if (block)
 			memset(m->t1 + block * BLOCK + from % BLOCK, 0,
 			       end - from);

@@ -48,6 +48,7 @@ struct mount {
 	uint64_t blocks;
 	uint64_t next_block;
 	uint32_t *free_blocks;
+	uint32_t *others;	/* of a block in use: files that have it besides one */
 	uint64_t nr_free;
 	uint64_t next_pos;
 	unsigned int nr_nodes;	/* behind them none was ever used */
@@ -93,6 +94,8 @@ uint32_t get_block(struct mount *m, unsigned int inode, uint64_t index,
 		   bool alloc, bool *fresh);
 void set_block(struct mount *m, unsigned int inode, uint64_t index,
 	       uint32_t block);
+void share_block(struct mount *m, unsigned int src, uint64_t from,
+		 unsigned int dst, uint64_t to);
 void drop_blocks(struct mount *m, unsigned int inode, uint64_t from,
 		 uint64_t to);
 void zero_bytes(struct mount *m, unsigned int inode, uint64_t from,
