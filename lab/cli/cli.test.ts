@@ -66,6 +66,14 @@ test.each([
   expect(JSON.parse(json.stdout)).toEqual(data);
 });
 
+test('labs that left their directories behind, many of them, are nothing to speak of', async () => {
+  const directory = await scratchDirectory();
+  for (let number = 1; number <= 12; number += 1)
+    await mkdir(join(directory, 'state', 'zufs-lab', `lab-${number}`), { recursive: true });
+  const ended = await runOwnCli(['down', '--all', '--runtime', 'host'], { directory });
+  expect(ended).toEqual({ code: 0, stdout: 'No lab is up.\n', stderr: '' });
+});
+
 test.each([[['exec', '--', 'true']], [['console']], [['smoke']], [['logs']]])(
   'without a lab, %j is refused in one or two sentences',
   async (args) => {

@@ -39,7 +39,6 @@ export class HostRuntime implements Runtime {
   constructor(lab: string, stateRoot: string) {
     this.#lab = lab;
     this.#records = new ProcessRecords(stateRoot);
-    process.on('exit', this.#onExit);
   }
 
   async prepare(tools: ToolSet, context: TaskContext): Promise<void> {
@@ -68,7 +67,7 @@ export class HostRuntime implements Runtime {
       labels: buildLabels(this.#lab),
       command: argv,
     });
-    if (!asRoot) this.#running.add(group);
+    if (!asRoot) this.#endsWithUs(group);
 
     let ending: Promise<void> | undefined;
     const abort = (): void => {
@@ -104,7 +103,7 @@ export class HostRuntime implements Runtime {
       return { exitCode: code ?? 128, stdout, stderr };
     } finally {
       options.signal.removeEventListener('abort', abort);
-      this.#running.delete(group);
+      this.#hasEnded(group);
       this.#records.remove(record);
     }
   }
@@ -126,6 +125,17 @@ export class HostRuntime implements Runtime {
 
   async [Symbol.asyncDispose](): Promise<void> {
     process.off('exit', this.#onExit);
+  }
+
+  /** Only while something runs is there anything to do at exit: many runtimes may be about that only look for programs. */
+  #endsWithUs(group: number): void {
+    if (this.#running.size === 0) process.on('exit', this.#onExit);
+    this.#running.add(group);
+  }
+
+  #hasEnded(group: number): void {
+    this.#running.delete(group);
+    if (this.#running.size === 0) process.off('exit', this.#onExit);
   }
 }
 
