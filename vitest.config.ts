@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['{lab,server,xfstests-runner,kernel-config}/**/*.integration.test.ts'],
+          globalSetup: 'lab/testing/global-setup.ts',
           fileParallelism: false,
           testTimeout: 600_000,
           hookTimeout: 3_600_000,

@@ -5,6 +5,7 @@ import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cli, type CliResult, runCli } from './cli.ts';
+import { testLabsVariable } from './test-run.ts';
 
 /**
  * Labs of a test, driven through the command line as a user would. Their state lies in a directory of its own, so that they
@@ -21,7 +22,9 @@ export class TestLabs implements AsyncDisposable {
 
   /** `env` goes on top of this process's own, for every command. */
   static async create(env: NodeJS.ProcessEnv = {}): Promise<TestLabs> {
-    return new TestLabs(await realpath(await mkdtemp(join(tmpdir(), 'zufs-labs-'))), env);
+    // Short: below it are sockets, whose paths have 107 bytes at most.
+    const directory = process.env[testLabsVariable] ?? tmpdir();
+    return new TestLabs(await realpath(await mkdtemp(join(directory, 'x-'))), env);
   }
 
   /** Run a command to its end. */
