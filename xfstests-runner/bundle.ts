@@ -27,6 +27,7 @@ const SOURCED: ReadonlyMap<string, string> = new Map([
 const HOOKED: ReadonlyMap<string, readonly string[]> = new Map([
   ['common/rc', ['common/zufs-lab', 'common/zufs-lab-after-test', 'common/zufs-lab-timing']],
   ['common/attr', ['common/zufs-lab']],
+  ['common/scsi_debug', ['common/zufs-lab']],
   ['common/report', ['common/zufs-lab-report']],
 ]);
 
@@ -75,7 +76,7 @@ export async function makeBundle(
     const path = join(tree, part);
     if (await stat(path).catch(() => undefined)) present.push(path);
   }
-  const inputs = ['layout 3', await cache.hashFiles(present), await cache.hashFiles([own.shell, own.tests])];
+  const inputs = ['layout 4', await cache.hashFiles(present), await cache.hashFiles([own.shell, own.tests])];
   const artefact = await cache.obtain('xfstests-bundle', inputs, context, async (directory) => {
     context.progress.update('packing xfstests for the guest');
     await writeBundle(tree, packageRoot, join(directory, 'xfstests.tar.gz'));

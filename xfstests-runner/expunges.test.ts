@@ -3,8 +3,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { packageRoot } from '../lab/paths.ts';
 import { scratchDirectory } from '../lab/testing/scratch.ts';
-import { applicable, expungedOutcome, readExpunges } from './expunges.ts';
+import { applicable, expungedOutcome, ownExpunges, readExpunges } from './expunges.ts';
 
 async function fileOf(text: string): Promise<string> {
   const file = join(await scratchDirectory(), 'expunges.yaml');
@@ -51,4 +52,11 @@ test.each([
 
 test('a file that is not there', async () => {
   await expect(readExpunges(['/nonexistent/expunges.yaml'])).rejects.toThrow(/cannot be read/);
+});
+
+test('the lab’s own name a kernel, and hold on every file system of it alone', async () => {
+  const own = await readExpunges([ownExpunges(packageRoot)]);
+  expect([...applicable(own, on).keys()]).toEqual(['generic/633']);
+  expect([...applicable(own, { ...on, fs: 'ext4-dax' }).keys()]).toEqual(['generic/633']);
+  expect([...applicable(own, { ...on, kernel: '6.18.1' }).keys()]).toEqual([]);
 });

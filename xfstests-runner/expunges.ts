@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { LabError } from '../lab/errors.ts';
@@ -34,6 +35,11 @@ export interface ExpungeConditions {
   readonly flavour: string;
   readonly accelerator: string;
   readonly kernel: string;
+}
+
+/** The lab's own: tests that no file system passes on the kernels of the lab. */
+export function ownExpunges(packageRoot: string): string {
+  return join(packageRoot, 'xfstests-runner', 'lists', 'expunges.yaml');
 }
 
 /** The expunges of YAML files. One without a reason, or one that nobody could read, is refused with file and line. */

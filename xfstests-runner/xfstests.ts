@@ -6,7 +6,7 @@ import { deployedServer } from '../lab/deploy/server.ts';
 import { LabError } from '../lab/errors.ts';
 import type { VmState } from '../lab/vm/state.ts';
 import { makeBundle, ownTests } from './bundle.ts';
-import { applicable, expungedOutcome, readExpunges } from './expunges.ts';
+import { applicable, expungedOutcome, ownExpunges, readExpunges } from './expunges.ts';
 import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './filesystems.ts';
 import { execChecked } from './guest.ts';
 import { readJournal } from './journal.ts';
@@ -64,7 +64,8 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
   const bundle = await makeBundle(tree, packageRoot, cache, context);
   const kernel = (await execChecked(vm, ['uname', '-r'], { signal })).stdout.trim();
   const { accelerator, flavour } = state;
-  const expunges = applicable(await readExpunges(config.xfstests.expunges), {
+  const expungeFiles = [ownExpunges(packageRoot), ...config.xfstests.expunges];
+  const expunges = applicable(await readExpunges(expungeFiles), {
     fs: profile.name,
     flavour,
     accelerator,

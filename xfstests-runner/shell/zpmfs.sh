@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What xfstests has to know about zpmfs. Tests source this file after upstream's functions (the runner has common/rc and
-# common/attr source it as their last act): where upstream decides by a list of file system types, the function is put
+# What xfstests has to know about zpmfs. Tests source this file after upstream's functions (the runner has common/rc,
+# common/attr and common/scsi_debug source it as their last act): where upstream decides by a list of file system types, the function is put
 # aside and one of ours answers for zpmfs; every other type gets upstream's. Sourced more than once, since
 # upstream's files are.
 
@@ -40,16 +40,25 @@ zufs_lab_answer()
 # The block size is always 4096: a test that needs another one cannot run.
 zpmfs__try_scratch_mkfs_sized()
 {
-	local bytes=$1 blocksize=${2:-4096}
-	local room
+	local bytes=$1 blocksize=${2:-4096} options=$MKFS_OPTIONS
+	local room word
 
 	shift; shift
 	[ "$blocksize" = 4096 ] || _notrun "zpmfs has blocks of 4096 bytes, not $blocksize"
 	_check_minimal_fs_size "$bytes"
 	room=$(blockdev --getsize64 "$SCRATCH_DEV")
+	if [ "$bytes" -le "$room" ]; then
+		# One device is enough for a size that one device holds.
+		options=
+	else
+		for word in $options; do
+			case $word in
+			--device=*) room=$((room + $(blockdev --getsize64 "${word#--device=}"))) ;;
+			esac
+		done
+	fi
 	[ "$bytes" -le "$room" ] || _notrun "Scratch device too small"
-	# One device is enough for a size that one device holds.
-	MKFS_OPTIONS= _scratch_mkfs --size="$bytes" "$@"
+	MKFS_OPTIONS=$options _scratch_mkfs --size="$bytes" "$@"
 }
 
 # _scratch_mkfs_blocksized BYTES
@@ -97,13 +106,21 @@ zpmfs__has_metadata_journaling()
 	return 0
 }
 
+# _require_scsi_debug [PARAMETER]
+# Tests make disks with that module, and file systems on these.
+zpmfs__require_scsi_debug()
+{
+	_notrun "zpmfs is on memory, and a scsi_debug disk has no DAX"
+}
+
 zufs_lab_answer _try_scratch_mkfs_sized \
 	_scratch_mkfs_blocksized \
 	_scratch_mkfs_geom \
 	_require_names_are_bytes \
 	_fstyp_has_non_default_seek_data_hole \
 	_filesystem_timestamp_range \
-	_has_metadata_journaling
+	_has_metadata_journaling \
+	_require_scsi_debug
 
 # Upstream's files end with a success, and so does this one.
 true
