@@ -16,8 +16,14 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
+# make makes one exit code of every failure, so the last line says which it was.
 lab: node_modules/.package-lock.json ## kernel, image, VM, server, xfstests: from nothing to a verdict
-	@$(ZUFS_LAB) run
+	@$(ZUFS_LAB) run; code=$$?; case $$code in \
+	0) ;; \
+	1) echo "make lab: a test failed (exit code 1)" ;; \
+	130) echo "make lab: interrupted (exit code 130)" ;; \
+	*) echo "make lab: the lab is broken, so there is no verdict (exit code $$code)" ;; \
+	esac; exit $$code
 
 test: node_modules/.package-lock.json ## lint, types, unit tests and the integration tests in the VM
 	@npm run --silent check
