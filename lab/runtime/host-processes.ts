@@ -33,8 +33,11 @@ const defaultGraceMs = 10_000;
 /** Records of the programs that run on the host: `<state>/<lab>/processes/<pid>-<start time>.json`. */
 export class ProcessRecords {
   readonly #stateRoot: string;
-  /** Exit codes of programs that this very process started, which nobody else can know. */
-  readonly #codes = new Map<string, Promise<number | null>>();
+  /** Programs that this very process started: their exit codes nobody else can know. */
+  readonly #started = new Map<
+    string,
+    { readonly child: ChildProcess; readonly code: Promise<number | null> }
+  >();
 
   constructor(stateRoot: string) {
     this.#stateRoot = stateRoot;
@@ -86,7 +89,8 @@ export class ProcessRecords {
           ? { file: '', identity: undefined, labels, command }
           : // With the lab that its label names, where `find` looks: not always the one that the command was given.
             this.add(labels[labelOfLab], { pid: child.pid, labels, command });
-      this.#codes.set(launched.file, new Promise((resolve) => child.once('exit', resolve)));
+      const code = new Promise<number | null>((resolve) => child.once('exit', resolve));
+      this.#started.set(launched.file, { child, code });
       return { child, launched };
     } finally {
       closeSync(log);
@@ -114,13 +118,25 @@ export class ProcessRecords {
       running: async () => running(),
       wait: async (signal) => {
         while (running()) await sleep(pollMs, undefined, { signal });
-        return { code: (await this.#codes.get(launched.file)) ?? null };
+        return { code: await this.#codeOf(launched) };
       },
       stop: async (graceMs = defaultGraceMs) => {
         if (identity !== undefined && groupIsOurs(identity)) await endGroup(identity.pid, graceMs);
         this.remove(launched);
       },
     };
+  }
+
+  async #codeOf({ file }: Launched): Promise<number | null> {
+    const started = this.#started.get(file);
+    if (started === undefined) return null;
+    // It is gone from /proc, but Node may not have heard of it: without a reference it would end with nothing else to do.
+    started.child.ref();
+    try {
+      return await started.code;
+    } finally {
+      started.child.unref();
+    }
   }
 
   #read(lab: string): Launched[] {

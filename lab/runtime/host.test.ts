@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -135,6 +135,26 @@ test('an ended background program is found until it is removed, with its exit co
   expect(await found.running()).toBe(false);
   await found.stop();
   expect(await runtime.find(labels)).toEqual([]);
+});
+
+test('waiting for a program that has ended just now gives its code, with nothing else to keep Node running', async () => {
+  const { state } = await hostRuntime();
+  const program = `
+    import { HostRuntime } from ${JSON.stringify(join(import.meta.dirname, 'host.ts'))};
+    const runtime = new HostRuntime('test', ${JSON.stringify(state)});
+    const started = await runtime.start(['sh', '-c', 'exit 7'], {
+      cwd: '/', tools: 'vm', logFile: '/dev/null', labels: {},
+    });
+    // Busy until it has ended, so that Node cannot have heard of it.
+    for (const until = Date.now() + 500; Date.now() < until; );
+    console.log((await started.wait(new AbortController().signal)).code);
+  `;
+  const { stdout, status } = spawnSync(
+    process.execPath,
+    ['--input-type=module-typescript', '--eval', program],
+    { encoding: 'utf8' },
+  );
+  expect([stdout, status]).toEqual(['7\n', 0]);
 });
 
 test('a program that ignores SIGTERM is killed after the grace', async () => {
