@@ -101,3 +101,51 @@ describe('ioctls', () => {
     expect(checkMemory(volume)).toEqual([]);
   });
 });
+
+describe('the label', () => {
+  const GET = 0x81009431;
+  const SET = 0x41009432;
+  const argument = (label: string) => {
+    const bytes = new Uint8Array(256);
+    bytes.set(Buffer.from(label));
+    return bytes;
+  };
+  const get = (fs: FakeMount) => Buffer.from(fs.ioctl('/', GET, new Uint8Array(256).fill(7))).toString();
+  const padded = (label: string) => Buffer.from(argument(label)).toString();
+  const set = (fs: FakeMount, label: string) => fs.ioctl('/', SET, argument(label), FLAG.ZUFS_IOC_CAP_ADMIN);
+
+  it('is that of mkfs until another is set, and stays over a remount', () => {
+    const volume = createVolume(8 << 20, 1, { hashSeed: 1, label: 'from mkfs' });
+    let fs = volume.kernel.mount();
+    expect(get(fs)).toBe(padded('from mkfs'));
+    for (const label of ['x'.repeat(32), 'größer', '']) {
+      set(fs, label);
+      expect(get(fs)).toBe(padded(label));
+      fs.unmount();
+      fs = volume.kernel.mount();
+      expect(get(fs)).toBe(padded(label));
+    }
+    fs.unmount();
+    expect(checkMemory(volume)).toEqual([]);
+  });
+
+  it('ends at the NUL, whatever lies behind it', () => {
+    const fs = createVolume(8 << 20).kernel.mount();
+    const bytes = argument('short').fill(0x7a, 6);
+    fs.ioctl('/', SET, bytes, FLAG.ZUFS_IOC_CAP_ADMIN);
+    expect(get(fs)).toBe(padded('short'));
+    fs.unmount();
+  });
+
+  it('is refused when it is too long, by whoever is not the administrator, and where nothing may change', () => {
+    const volume = createVolume(8 << 20, 1, { hashSeed: 1, label: 'kept' });
+    const fs = volume.kernel.mount();
+    expect(() => set(fs, 'x'.repeat(33))).toThrow('EINVAL');
+    expect(() => set(fs, 'x'.repeat(256))).toThrow('EINVAL');
+    expect(() => fs.ioctl('/', SET, argument('mine'))).toThrow('EPERM');
+    fs.remount({ readOnly: true });
+    expect(() => set(fs, 'late')).toThrow('EROFS');
+    expect(get(fs)).toBe(padded('kept'));
+    fs.unmount();
+  });
+});

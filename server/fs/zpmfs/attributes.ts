@@ -17,6 +17,7 @@ import {
   X_XFLAGS,
 } from './format.ts';
 import { InodeInHand, READS } from './in-hand.ts';
+import { Label } from './label.ts';
 import { FLAG_SHUTDOWN } from './shared.ts';
 
 const FS_IOC_GETFLAGS = 0x80086601;
@@ -26,6 +27,8 @@ const FS_IOC_SETVERSION = 0x40087602;
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
 const FS_IOC_SHUTDOWN = 0x8004587d;
+const FS_IOC_GETFSLABEL = 0x81009431;
+const FS_IOC_SETFSLABEL = 0x41009432;
 /** What statx(2) asks of: _IOR('Z', 0x20, __u64), nanoseconds since the epoch. */
 const ZUFS_IOC_BIRTH_TIME = 0x80085a20;
 
@@ -71,14 +74,16 @@ const FSX_NEXTENTS = 8;
 const FSX_PROJECT = 12;
 const FSX_COWEXTSIZE = 16;
 
-/** The ioctls that a server answers: flags, project, generation, shutdown. */
+/** The ioctls that a server answers: flags, project, generation, label, shutdown. */
 export class Attributes {
   private readonly core: Core;
   private readonly inode: InodeInHand;
+  private readonly label: Label;
 
   constructor(core: Core) {
     this.core = core;
     this.inode = new InodeInHand(core);
+    this.label = new Label(core);
   }
 
   ioctl(op: Operation): number {
@@ -106,6 +111,13 @@ export class Attributes {
         core.setU32(op, argument, core.pmem.load(ib, iw + X_BIRTH));
         core.setU32(op, argument + 4, core.pmem.load(ib, iw + X_BIRTH + 1));
         return 0;
+      case FS_IOC_GETFSLABEL:
+        return this.label.get(op);
+      case FS_IOC_SETFSLABEL: {
+        if (!this.isAdmin(op)) return -EPERM;
+        const refused = core.refuse(true);
+        return refused < 0 ? refused : this.label.set(op);
+      }
       case FS_IOC_SHUTDOWN:
         if (!this.isAdmin(op)) return -EPERM;
         // Every operation is durable when it returns: nothing is left to write or to throw away.

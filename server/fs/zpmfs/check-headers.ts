@@ -35,13 +35,6 @@ export class HeaderCheck extends CheckState {
       this.bad(`superblock speaks of ${this.total} blocks, the devices have ${this.source.blocks}`);
       return false;
     }
-    const backup = this.source.read(f.SUPER_BACKUP_BLOCK);
-    for (let word = 0; word <= f.SB_CHECKSUM; word++) {
-      if (backup[word] !== words[word]) {
-        this.bad('the copy of the superblock differs from it', patchesOf(f.SUPER_BACKUP_BLOCK, words));
-        break;
-      }
-    }
     if (Buffer.compare(table.uuid, superblock.uuid) !== 0)
       this.bad('device table and superblock differ in their UUID', [], DEVICE_TABLES);
     if (table.devices.length !== superblock.devices)
@@ -57,7 +50,18 @@ export class HeaderCheck extends CheckState {
         { block: f.SUPER_BLOCK, word: f.SB_STATE, value: f.STATE_IN_USE },
       ]);
     if (state === f.STATE_IN_USE) this.notes.push('was not unmounted');
-    return this.readJournal(superblock, state === f.STATE_CLEAN);
+    const isReadable = this.readJournal(superblock, state === f.STATE_CLEAN);
+    // The label is changed by transactions: only behind them is it the same in both.
+    this.checkCopy();
+    return isReadable;
+  }
+
+  private checkCopy(): void {
+    const words = this.source.read(f.SUPER_BLOCK);
+    const patches = patchesOf(f.SUPER_BACKUP_BLOCK, words);
+    const copy = this.source.read(f.SUPER_BACKUP_BLOCK);
+    if (patches.some(({ word, value }) => copy[word] !== value))
+      this.bad('the copy of the superblock differs from it', patches);
   }
 
   /** The superblock, or its copy, whatever the rest is like. */
@@ -188,7 +192,9 @@ export class HeaderCheck extends CheckState {
   }
 }
 
-/** What makes the static part of a superblock that of `words`. */
+/** What makes the static part of a superblock, and its label, those of `words`. */
 function patchesOf(block: number, words: Uint32Array): Patch[] {
-  return Array.from({ length: f.SB_CHECKSUM + 1 }, (_, word) => ({ block, word, value: words[word] }));
+  const range = (from: number, count: number): Patch[] =>
+    Array.from({ length: count }, (_, at) => ({ block, word: from + at, value: words[from + at] }));
+  return [...range(0, f.SB_CHECKSUM + 1), ...range(f.SB_LABEL, f.LABEL_WORDS)];
 }

@@ -41,7 +41,6 @@ export const SB_JOURNAL_SLOTS = 5;
 export const SB_HASH_SEED = 6;
 export const SB_ROOT_INODE = 7;
 export const SB_UUID = 8; // 4 words
-export const SB_LABEL = 12; // 8 words, 32 bytes, NUL padded
 export const SB_CREATED = 20; // 2 words, nanoseconds
 export const SB_DEVICES = 22;
 export const SB_CHECKSUM = 31;
@@ -54,6 +53,9 @@ export const SB_MOUNTS = 65;
  */
 export const SB_SAVED_BLOCK = 66;
 export const SB_SAVED_WORDS = 67;
+/** Changed by a transaction, in the copy of the superblock too. */
+export const SB_LABEL = 80; // 8 words, 32 bytes, NUL padded
+export const LABEL_WORDS = 8;
 /** The inode table is mapped like a file; this is its inode record, of which only the extension words count. */
 export const SB_INODE_TABLE = 128;
 

@@ -6,6 +6,7 @@ import {
   FEATURES_KNOWN,
   FS_MAGIC,
   JOURNAL_SLOT_BLOCKS,
+  LABEL_WORDS,
   SB_CHECKSUM,
   SB_CREATED,
   SB_DEVICES,
@@ -23,7 +24,7 @@ import {
   VERSION_MAJOR,
 } from './format.ts';
 
-export const LABEL_BYTES = 32;
+export const LABEL_BYTES = LABEL_WORDS * 4;
 /** Journal slots that the shared state has locks for. */
 const JOURNAL_SLOTS_MAX = 255;
 
@@ -41,7 +42,7 @@ export interface Superblock {
   readonly devices: number;
 }
 
-/** Check and read the static part; a string says in a few words what is wrong with it. */
+/** Check the static part and read it, and the label; a string says in a few words what is wrong with it. */
 export function decodeSuperblock(words: Uint32Array): Superblock | string {
   if (words[SB_MAGIC] !== FS_MAGIC) return 'superblock has no magic';
   if (words[SB_CHECKSUM] !== checkWords(words, 0, SB_CHECKSUM, SUPER_CHECK_SEED) >>> 0)

@@ -21,6 +21,7 @@ import { deleteAll } from './test-workloads.ts';
 import { Zpmfs, zpmfs } from './zpmfs.ts';
 
 const LINE = 64;
+const GET_LABEL = 0x81009431;
 
 export type EventKind = 'store' | 'nonTemporal' | 'writeBack' | 'fence';
 
@@ -152,10 +153,12 @@ type Tree = Map<string, TreeNode>;
 /** Everything an application can see. */
 export function readTree(fs: FakeMount): Tree {
   const tree: Tree = new Map();
+  const label = Buffer.from(fs.ioctl('/', GET_LABEL, new Uint8Array(256))).toString('hex');
   const visit = (path: string): void => {
     const inode = fs.inode(path === '' ? '/' : path);
     const stat = inode.stat();
     let about = `${stat.mode} ${stat.nlink} ${stat.uid} ${stat.flags}`;
+    if (path === '') about += ` label ${label}`;
     let data: Uint8Array = NOTHING;
     const type = stat.mode & 0o170000;
     if (type === 0o020000 || type === 0o060000) about += ` ${stat.rdev}`;

@@ -2,6 +2,7 @@
 
 /** For the crash tests: every operation that changes something, each with what it needs to be there before. */
 
+import { FLAG } from '../../abi/layout.ts';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
 
@@ -15,6 +16,8 @@ export interface Workload {
 export const bytes = (length: number, value: number) => new Uint8Array(length).fill(value);
 
 const SET_FLAGS = 0x40086602;
+const SET_LABEL = 0x41009432;
+const LABEL = new Uint8Array(256).fill(0x61, 0, 31);
 const NODUMP = Uint8Array.of(0x40, 0, 0, 0, 0, 0, 0, 0);
 /** user::rw-, user:7:r--, group::r--, mask::r--, other::--- as getxattr(2) shows it. */
 const ACL = Uint8Array.from(
@@ -189,6 +192,10 @@ export const WORKLOADS: readonly Workload[] = [
   },
   { name: 'chmod', prepare: file(100), act: (fs, d) => fs.chmod(`${d}/f`, 0o600) },
   { name: 'chown', prepare: file(100), act: (fs, d) => fs.setattr(`${d}/f`, { uid: 7 }) },
+  {
+    name: 'set the label',
+    act: (fs) => void fs.ioctl('/', SET_LABEL, LABEL, FLAG.ZUFS_IOC_CAP_ADMIN),
+  },
   { name: 'set flags', prepare: file(100), act: (fs, d) => void fs.ioctl(`${d}/f`, SET_FLAGS, NODUMP) },
   {
     name: 'tmpfile',
