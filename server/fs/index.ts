@@ -17,9 +17,7 @@ async function loadZpmfs(): Promise<FileSystem> {
     formatScratch: (addon, { address, length }) => {
       const memory = new Uint8Array(addon.external(address, length));
       const devices = [{ blocks: length / BLOCK_SIZE, node: 0 }];
-      makeFileSystem(devices, { random: (count) => new Uint8Array(count) }, (block, bytes) =>
-        memory.set(bytes, block * BLOCK_SIZE),
-      );
+      makeFileSystem(devices, {}, (block, bytes) => memory.set(bytes, block * BLOCK_SIZE));
     },
   };
 }

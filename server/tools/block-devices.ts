@@ -2,12 +2,27 @@
 
 /** Block devices and plain files as the tools see them: one flat range of 4 KiB blocks. */
 
-import fs from 'node:fs';
-import path from 'node:path';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { basename } from 'node:path';
 import { CONST } from '../abi/layout.ts';
 import type { BlockSource } from '../fs/zpmfs/check.ts';
 import { type DeviceTable, decodeDeviceTable } from '../fs/zpmfs/device-table.ts';
 import { BLOCK_SIZE, BLOCK_WORDS } from '../fs/zpmfs/format.ts';
+
+/** Blocks read at once where one after the other is asked for. */
+const AHEAD_BLOCKS = 16;
 
 /** What a user can mend: printed as one sentence, with the exit code for it. */
 export class ToolError extends Error {
@@ -45,9 +60,9 @@ function explain(error: unknown): string {
 /** Open for writing with O_EXCL: a block device that is mounted says EBUSY. */
 export function openDevice(file: string, writable: boolean, failureCode: number): OpenDevice {
   try {
-    const isBlockDevice = fs.statSync(file).isBlockDevice();
-    const { O_RDONLY, O_RDWR, O_EXCL } = fs.constants;
-    const fd = fs.openSync(file, (writable ? O_RDWR : O_RDONLY) | (isBlockDevice && writable ? O_EXCL : 0));
+    const isBlockDevice = statSync(file).isBlockDevice();
+    const { O_RDONLY, O_RDWR, O_EXCL } = constants;
+    const fd = openSync(file, (writable ? O_RDWR : O_RDONLY) | (isBlockDevice && writable ? O_EXCL : 0));
     return { path: file, fd, isBlockDevice, size: sizeOf(file, fd, isBlockDevice) };
   } catch (error) {
     throw new ToolError(`${file}: ${explain(error)}`, failureCode);
@@ -55,10 +70,10 @@ export function openDevice(file: string, writable: boolean, failureCode: number)
 }
 
 function sizeOf(file: string, fd: number, isBlockDevice: boolean): number {
-  if (!isBlockDevice) return fs.fstatSync(fd).size;
-  const name = path.basename(fs.realpathSync(file));
+  if (!isBlockDevice) return fstatSync(fd).size;
+  const name = basename(realpathSync(file));
   try {
-    return Number(fs.readFileSync(`/sys/class/block/${name}/size`, 'utf8')) * 512;
+    return Number(readFileSync(`/sys/class/block/${name}/size`, 'utf8')) * 512;
   } catch {
     // No sysfs: look for the last byte that can be read.
     const probe = Buffer.alloc(1);
@@ -68,7 +83,7 @@ function sizeOf(file: string, fd: number, isBlockDevice: boolean): number {
       const middle = Math.floor((low + high) / 2);
       let readable = false;
       try {
-        readable = fs.readSync(fd, probe, 0, 1, middle - 1) === 1;
+        readable = readSync(fd, probe, 0, 1, middle - 1) === 1;
       } catch {
         readable = false;
       }
@@ -82,10 +97,10 @@ function sizeOf(file: string, fd: number, isBlockDevice: boolean): number {
 /** NUMA node of a block device, 0 where nobody says. */
 export function nodeOf(device: OpenDevice): number {
   if (!device.isBlockDevice) return 0;
-  const name = path.basename(fs.realpathSync(device.path));
+  const name = basename(realpathSync(device.path));
   for (const file of [`/sys/class/block/${name}/device/numa_node`, `/sys/class/block/${name}/numa_node`]) {
     try {
-      return Math.max(0, Number(fs.readFileSync(file, 'utf8')));
+      return Math.max(0, Number(readFileSync(file, 'utf8')));
     } catch {
       // Not every kind of device has the attribute.
     }
@@ -100,17 +115,25 @@ export function usableBlocks(device: OpenDevice): number {
 
 export function readAt(device: OpenDevice, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const count = fs.readSync(device.fd, bytes, done, length - done, position + done);
-    if (count === 0) break;
+  readInto(device, position, bytes);
+  return bytes;
+}
+
+/** What lies behind the end of the device reads as zeroes. */
+function readInto(device: OpenDevice, position: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    const count = readSync(device.fd, bytes, done, bytes.length - done, position + done);
+    if (count === 0) {
+      bytes.fill(0, done);
+      return;
+    }
     done += count;
   }
-  return bytes;
 }
 
 export function writeAt(device: OpenDevice, position: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
-    done += fs.writeSync(device.fd, bytes, done, bytes.length - done, position + done);
+    done += writeSync(device.fd, bytes, done, bytes.length - done, position + done);
   }
 }
 
@@ -119,8 +142,14 @@ export class DeviceSet implements BlockSource, Disposable {
   readonly table: DeviceTable;
   readonly blocks: number;
   private readonly devices: readonly OpenDevice[];
-  private readonly words = new Uint32Array(BLOCK_WORDS);
-  private readonly bytes = new Uint8Array(this.words.buffer);
+  /** Blocks that were read last: one, or several where one after the other is asked for. */
+  private readonly ahead = new Uint8Array(AHEAD_BLOCKS * BLOCK_SIZE);
+  private readonly views = Array.from(
+    { length: AHEAD_BLOCKS },
+    (_, index) => new Uint32Array(this.ahead.buffer, index * BLOCK_SIZE, BLOCK_WORDS),
+  );
+  private first = 0;
+  private count = 0;
 
   constructor(table: DeviceTable, devices: readonly OpenDevice[]) {
     this.table = table;
@@ -128,34 +157,40 @@ export class DeviceSet implements BlockSource, Disposable {
     this.blocks = table.devices.reduce((sum, device) => sum + device.blocks, 0);
   }
 
-  private locate(block: number): { device: OpenDevice; position: number } {
+  private locate(block: number): { device: OpenDevice; position: number; left: number } {
     let start = 0;
     for (let index = 0; index < this.devices.length; index++) {
       const { blocks } = this.table.devices[index];
-      if (block < start + blocks)
-        return { device: this.devices[index], position: (block - start) * BLOCK_SIZE };
+      const at = block - start;
+      if (at < blocks) return { device: this.devices[index], position: at * BLOCK_SIZE, left: blocks - at };
       start += blocks;
     }
     throw new RangeError(`block ${block} of ${this.blocks}`);
   }
 
   read(block: number): Uint32Array {
-    const { device, position } = this.locate(block);
-    this.bytes.set(readAt(device, position, BLOCK_SIZE));
-    return this.words;
+    if (block < this.first || block >= this.first + this.count) {
+      const { device, position, left } = this.locate(block);
+      const goesOn = block === this.first + this.count;
+      this.first = block;
+      this.count = goesOn ? Math.min(AHEAD_BLOCKS, left) : 1;
+      readInto(device, position, this.ahead.subarray(0, this.count * BLOCK_SIZE));
+    }
+    return this.views[block - this.first];
   }
 
   write(block: number, words: Uint32Array): void {
+    this.count = 0;
     const { device, position } = this.locate(block);
     writeAt(device, position, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
   }
 
   flush(): void {
-    for (const device of this.devices) fs.fsyncSync(device.fd);
+    for (const device of this.devices) fsyncSync(device.fd);
   }
 
   [Symbol.dispose](): void {
-    for (const device of this.devices) fs.closeSync(device.fd);
+    for (const device of this.devices) closeSync(device.fd);
   }
 }
 
@@ -167,7 +202,7 @@ function tableOf(device: OpenDevice): DeviceTable | string {
 /** Block devices of this machine that may be the missing ones of a file system. */
 function candidates(): string[] {
   try {
-    return fs.readdirSync('/sys/class/block').map((name) => `/dev/${name}`);
+    return readdirSync('/sys/class/block').map((name) => `/dev/${name}`);
   } catch {
     return [];
   }
@@ -203,7 +238,7 @@ export function openFileSystem(files: readonly string[], writable: boolean, fail
       try {
         const device = openDevice(file, writable, failureCode);
         place(device, false);
-        if (!found.includes(device)) fs.closeSync(device.fd);
+        if (!found.includes(device)) closeSync(device.fd);
       } catch (error) {
         // Devices that cannot be opened are not the ones that are missing.
         if (!(error instanceof ToolError)) throw error;

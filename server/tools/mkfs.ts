@@ -2,7 +2,7 @@
 
 /** mkfs.zpmfs: make an empty zpmfs on one or several devices, or in plain files. */
 
-import fs from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, statSync, truncateSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CONST } from '../abi/layout.ts';
 import { BLOCK_SIZE } from '../fs/zpmfs/format.ts';
@@ -28,14 +28,14 @@ Several devices make one file system. A DEVICE may be a plain file.
 `;
 
 function prepareFile(file: string, size: number | null): void {
-  const exists = fs.existsSync(file);
-  if (exists && !fs.statSync(file).isFile()) return;
+  const exists = existsSync(file);
+  if (exists && !statSync(file).isFile()) return;
   if (size === null) {
     if (!exists) throw new ToolError(`${file}: does not exist; --size makes a plain file`, FAILED);
     return;
   }
-  fs.closeSync(fs.openSync(file, 'a'));
-  fs.truncateSync(file, size);
+  closeSync(openSync(file, 'a'));
+  truncateSync(file, size);
 }
 
 function wipe(device: OpenDevice): void {
@@ -80,7 +80,7 @@ function make(
       ...(size === null ? {} : { totalBlocks: Math.floor(size / BLOCK_SIZE) }),
     };
     const made = makeFileSystem(sizes, options, write);
-    for (const device of devices) fs.fsyncSync(device.fd);
+    for (const device of devices) fsyncSync(device.fd);
     if (!quiet) {
       const bytes = formatSize(made.totalBlocks * BLOCK_SIZE);
       process.stdout.write(`zpmfs of ${bytes} on ${files.join(' ')}, UUID ${formatUuid(made.uuid)}\n`);
@@ -90,7 +90,7 @@ function make(
     if (error instanceof MakeError) throw new ToolError(error.message, FAILED);
     throw error;
   } finally {
-    for (const device of devices) fs.closeSync(device.fd);
+    for (const device of devices) closeSync(device.fd);
   }
 }
 

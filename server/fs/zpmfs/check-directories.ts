@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { InodeCheck } from './check-inodes.ts';
-import { bytesOf, type Seen, u64 } from './check-state.ts';
+import { type Patch, type Seen, u64 } from './check-state.ts';
 import { hashName } from './directory.ts';
 import * as f from './format.ts';
 import type { Superblock } from './superblock.ts';
@@ -16,7 +16,7 @@ export class DirectoryCheck extends InodeCheck {
     const rebuild = { kind: 'directory', index } as const;
     let blocks = 0;
     const visitLeaf = (leaf: number, first: number, span: number): void => {
-      const content = Uint32Array.from(this.source.read(leaf));
+      const content = this.source.read(leaf).slice();
       if (content[f.DL_MAGIC] !== f.DIR_LEAF_MAGIC || content[f.DL_OWNER] !== index) {
         this.bad(`${name}: block ${leaf} is not a leaf of it`, [], rebuild);
         return;
@@ -46,7 +46,7 @@ export class DirectoryCheck extends InodeCheck {
         this.bad(`${name}: block ${block} is neither leaf nor node`, [], rebuild);
         return;
       }
-      const content = Uint32Array.from(this.source.read(block));
+      const content = this.source.read(block).slice();
       const slotSpan = span / f.DIR_ENTRIES;
       for (let slot = 0; slot < f.DIR_ENTRIES; ) {
         const child = content[slot * 2];
@@ -103,49 +103,48 @@ export class DirectoryCheck extends InodeCheck {
   ): void {
     const shape = content[at + f.DR_SHAPE];
     const nameLength = (shape >>> 16) & 0xff;
-    const bytes = bytesOf(content).subarray((at + f.DR_NAME) * 4, (at + f.DR_NAME) * 4 + nameLength);
+    const bytes = Buffer.from(content.buffer, content.byteOffset + (at + f.DR_NAME) * 4, nameLength);
     if (nameLength === 0 || f.DR_NAME + ((nameLength + 3) >>> 2) > (shape & 0xffff)) {
       this.bad(`${name}: leaf ${leaf} has a name that does not fit its record`, [
         { block: leaf, word: at + f.DR_INO, value: 0 },
       ]);
       return;
     }
-    const drop = [{ block: leaf, word: at + f.DR_INO, value: 0 }];
-    const entry = `${name}, name ${JSON.stringify(Buffer.from(bytes).toString())}`;
-    const key = Buffer.from(bytes).toString('latin1');
+    const drop = (): Patch[] => [{ block: leaf, word: at + f.DR_INO, value: 0 }];
+    // Words are found when there is something to say: names are many.
+    const say = (what: string, fixes = drop()): void =>
+      this.bad(`${name}, name ${JSON.stringify(bytes.toString())}: ${what}`, fixes);
+    const key = bytes.toString('latin1');
     directory.entries++;
-    if (names.has(key)) this.bad(`${entry}: is there twice`, drop);
+    if (names.has(key)) say('is there twice');
     names.add(key);
-    if (bytes.includes(0x2f) || bytes.includes(0) || key === '.' || key === '..')
-      this.bad(`${entry}: is not allowed`, drop);
+    if (bytes.includes(0x2f) || bytes.includes(0) || key === '.' || key === '..') say('is not allowed');
     const hash = content[at + f.DR_HASH];
     const seed = (this.superblock as Superblock).hashSeed;
-    if (hash !== hashName(bytes, 0, nameLength, seed) >>> 0) this.bad(`${entry}: has the wrong hash`, drop);
-    if (hash < first || hash >= first + span) this.bad(`${entry}: is in the wrong leaf`, drop);
+    if (hash !== hashName(bytes, 0, nameLength, seed) >>> 0) say('has the wrong hash');
+    if (hash < first || hash >= first + span) say('is in the wrong leaf');
     const tie = hash * 65536 + content[at + f.DR_TIE];
-    if (ties.has(tie)) this.bad(`${entry}: shares its position with another name`, drop);
+    if (ties.has(tie)) say('shares its position with another name');
     ties.add(tie);
     const target = this.inodes.get(content[at + f.DR_INO]);
     if (target?.index === (this.superblock as Superblock).rootInode) {
-      this.bad(`${entry}: a name of the root directory`, drop);
+      say('a name of the root directory');
       return;
     }
     if (target === undefined) {
-      this.bad(`${entry}: points to inode ${content[at + f.DR_INO]}, which is free`, drop);
+      say(`points to inode ${content[at + f.DR_INO]}, which is free`);
       return;
     }
     if (shape >>> 24 !== target.mode >>> 12) {
       const value = ((shape & 0xffffff) | ((target.mode >>> 12) << 24)) >>> 0;
-      this.bad(`${entry}: is of another type than its inode`, [
-        { block: leaf, word: at + f.DR_SHAPE, value },
-      ]);
+      say('is of another type than its inode', [{ block: leaf, word: at + f.DR_SHAPE, value }]);
     }
     target.names++;
     if ((target.mode & f.S_IFMT) === f.S_IFDIR) {
       directory.subdirectories++;
-      if (target.foundIn !== 0) this.bad(`${entry}: the directory has another name already`, drop);
+      if (target.foundIn !== 0) say('the directory has another name already');
       target.foundIn = directory.index;
-      target.nameDrop = drop;
+      target.nameDrop = drop();
     }
   }
 

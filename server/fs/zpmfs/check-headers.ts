@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { CONST } from '../../abi/layout.ts';
-import { bytesOf, CheckState, FREE, METADATA, type Patch, type WritableSource } from './check-state.ts';
+import { bytesOf, CheckState, FREE, type Patch, type WritableSource } from './check-state.ts';
 import { type DeviceTable, decodeDeviceTable } from './device-table.ts';
 import * as f from './format.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
@@ -21,10 +21,10 @@ export class HeaderCheck extends CheckState {
       return false;
     }
     this.table = table;
-    const words = Uint32Array.from(this.source.read(f.SUPER_BLOCK));
+    const words = this.source.read(f.SUPER_BLOCK).slice();
     const superblock = decodeSuperblock(words);
     if (typeof superblock === 'string') {
-      const copy = Uint32Array.from(this.source.read(f.SUPER_BACKUP_BLOCK));
+      const copy = this.source.read(f.SUPER_BACKUP_BLOCK).slice();
       const isCopyGood = typeof decodeSuperblock(copy) !== 'string';
       this.bad(superblock, isCopyGood ? patchesOf(f.SUPER_BLOCK, copy) : []);
       return false;
@@ -39,10 +39,10 @@ export class HeaderCheck extends CheckState {
       this.bad('device table and superblock differ in their UUID', [], DEVICE_TABLES);
     if (table.devices.length !== superblock.devices)
       this.bad('device table and superblock differ in the number of devices');
-    this.kind = new Uint8Array(this.total);
-    this.references = new Uint32Array(this.total);
+    // An even number: two are a word of what is saved.
+    this.owners = new Uint16Array(this.total + (this.total & 1));
     this.exclusive = new Uint8Array(this.total);
-    this.kind[0] = METADATA;
+    this.usedBlocks = 1;
     this.claimFixed(table, superblock);
     const state = words[f.SB_STATE];
     if (state !== f.STATE_CLEAN && state !== f.STATE_IN_USE)
@@ -57,7 +57,7 @@ export class HeaderCheck extends CheckState {
   }
 
   private checkCopy(): void {
-    const words = this.source.read(f.SUPER_BLOCK);
+    const words = this.source.read(f.SUPER_BLOCK).slice();
     const patches = patchesOf(f.SUPER_BACKUP_BLOCK, words);
     const copy = this.source.read(f.SUPER_BACKUP_BLOCK);
     if (patches.some(({ word, value }) => copy[word] !== value))
@@ -67,51 +67,47 @@ export class HeaderCheck extends CheckState {
   /** The superblock, or its copy, whatever the rest is like. */
   protected readSuperblock(): Superblock | null {
     for (const block of [f.SUPER_BLOCK, f.SUPER_BACKUP_BLOCK]) {
-      const superblock = decodeSuperblock(Uint32Array.from(this.source.read(block)));
+      const superblock = decodeSuperblock(this.source.read(block).slice());
       if (typeof superblock !== 'string') return superblock;
     }
     return null;
   }
 
-  /** What a clean unmount saved must be what the trees say; `references` and `kind` are complete. */
+  /** What a clean unmount saved must be what the trees say; `owners` is complete. */
   protected checkSaved(): void {
-    const superblock = Uint32Array.from(this.source.read(f.SUPER_BLOCK));
+    const superblock = this.source.read(f.SUPER_BLOCK).slice();
     let block = superblock[f.SB_SAVED_BLOCK];
     if (superblock[f.SB_STATE] !== f.STATE_CLEAN || block === 0) return;
     const forget = [{ block: f.SUPER_BLOCK, word: f.SB_SAVED_BLOCK, value: 0 }];
-    const refs = Math.ceil(this.total / 2);
+    const owners = new Uint8Array(this.owners.buffer);
     let at = 0;
-    for (let number = 0; at < refs; number++) {
-      if (block <= 0 || block >= this.total || this.kind[block] !== FREE) {
+    for (let number = 0; at < owners.length; number++) {
+      if (block <= 0 || block >= this.total || this.owners[block] !== FREE) {
         this.bad(`saved state: block ${block} is not a free block`, forget);
         return;
       }
-      const content = Uint32Array.from(this.source.read(block));
-      const isWhole = [0, 1].every((lane) => {
-        const seed = f.savedSeed(superblock[f.SB_MOUNTS], number, lane);
-        return (
-          f.checkWords(content, f.SAVED_DATA, f.BLOCK_WORDS, seed) >>> 0 === content[f.SAVED_CHECK + lane]
-        );
-      });
+      const content = this.source.read(block).slice();
+      const [low, high] = content.subarray(f.SAVED_CHECK, f.SAVED_CHECK + 2);
+      const mounts = superblock[f.SB_MOUNTS];
+      const seeds = [f.savedSeed(mounts, number, 0), f.savedSeed(mounts, number, 1)] as const;
+      f.putChecks(content, f.SAVED_DATA, f.BLOCK_WORDS, ...seeds, f.SAVED_CHECK);
+      const isWhole = content[f.SAVED_CHECK] === low && content[f.SAVED_CHECK + 1] === high;
       // A mount does not use it then.
       if (content[0] !== f.SAVED_MAGIC || !isWhole) {
         this.bad('saved state: its check is wrong', forget);
         return;
       }
-      for (let index = 0; index < f.SAVED_DATA_WORDS && at < refs; index++, at++) {
-        const saved = content[f.SAVED_DATA + index];
-        if (this.savedAs(at * 2) === (saved & 0xffff) && this.savedAs(at * 2 + 1) === saved >>> 16) continue;
-        this.bad(`saved state: blocks ${at * 2} and ${at * 2 + 1} are not as the trees say`, forget);
+      const length = Math.min(f.SAVED_DATA_WORDS * 4, owners.length - at);
+      const saved = bytesOf(content).subarray(f.SAVED_DATA * 4, f.SAVED_DATA * 4 + length);
+      const expected = owners.subarray(at, at + length);
+      if (Buffer.compare(saved, expected) !== 0) {
+        const first = (at + saved.findIndex((byte, index) => byte !== expected[index])) >>> 1;
+        this.bad(`saved state: block ${first} is not as the trees say`, forget);
         return;
       }
+      at += length;
       block = content[f.SAVED_NEXT];
     }
-  }
-
-  /** What has to be saved of a block. */
-  private savedAs(block: number): number {
-    if (block === 0 || block >= this.total || this.kind[block] === FREE) return 0;
-    return this.kind[block] === METADATA ? 0xffff : this.references[block];
   }
 
   protected claimFixed(table: DeviceTable, superblock: Superblock): void {
@@ -184,7 +180,7 @@ export class HeaderCheck extends CheckState {
     const { journalFirst, journalSlots } = this.superblock as Superblock;
     for (let slot = 0; slot < journalSlots; slot++) {
       const first = journalFirst + slot * f.JOURNAL_SLOT_BLOCKS;
-      const words = Uint32Array.from(target.read(first));
+      const words = target.read(first).slice();
       if (words[f.J_MAGIC] === 0) continue;
       words[f.J_MAGIC] = 0;
       target.write(first, words);

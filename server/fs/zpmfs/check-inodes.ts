@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { HeaderCheck } from './check-headers.ts';
-import { bytesOf, type Patch, type Seen, u64 } from './check-state.ts';
+import { bytesOf, clearEntry, type MapEntry, type Patch, type Seen, u64 } from './check-state.ts';
 import * as f from './format.ts';
 
 const INODE_TABLE = { kind: 'inode table' } as const;
@@ -34,12 +34,11 @@ export class InodeCheck extends HeaderCheck {
         this.bad(`inode table: block ${table} is missing`, [], INODE_TABLE);
         continue;
       }
+      const content = this.source.read(block).slice();
       for (let slot = 0; slot < f.INODES_PER_BLOCK; slot++) {
+        if (content[slot * f.INODE_WORDS + f.X_STATE] === 0) continue;
         const index = table * f.INODES_PER_BLOCK + slot;
-        const words = Uint32Array.from(
-          this.source.read(block).subarray(slot * f.INODE_WORDS, (slot + 1) * f.INODE_WORDS),
-        );
-        if (words[f.X_STATE] === 0) continue;
+        const words = content.subarray(slot * f.INODE_WORDS, (slot + 1) * f.INODE_WORDS);
         if (index === 0) this.bad('inode 0 is in use', this.inodeFix(0, f.X_STATE, 0));
         else this.checkInode(index, words, directories);
       }
@@ -49,7 +48,7 @@ export class InodeCheck extends HeaderCheck {
 
   /** The record of the inode table, if the copy of the superblock has another one than it. */
   private inodeTableFromCopy(): Patch[] {
-    const copy = Uint32Array.from(this.source.read(f.SUPER_BACKUP_BLOCK));
+    const copy = this.source.read(f.SUPER_BACKUP_BLOCK).slice();
     const words = this.source.read(f.SUPER_BLOCK);
     const fields = [f.I_SIZE, f.I_SIZE + 1, f.X_MAP_ROOT, f.X_MAP_HEIGHT].map(
       (field) => f.SB_INODE_TABLE + field,
@@ -112,24 +111,25 @@ export class InodeCheck extends HeaderCheck {
   protected checkFile(index: number, name: string, words: Uint32Array, size: number): number {
     const height = words[f.X_MAP_HEIGHT];
     if (height === 0) return 0;
-    const noTree = [...this.inodeFix(index, f.X_MAP_HEIGHT, 0), ...this.inodeFix(index, f.X_MAP_ROOT, 0)];
+    const noTree = (): Patch[] =>
+      [f.X_MAP_HEIGHT, f.X_MAP_ROOT].flatMap((field) => this.inodeFix(index, field, 0));
     if (height > f.MAP_MAX_HEIGHT) {
-      this.bad(`${name}: its tree is ${height} high`, noTree);
+      this.bad(`${name}: its tree is ${height} high`, noTree());
       return 0;
     }
     let blocks = 0;
-    this.walkMap(words[f.X_MAP_ROOT], height, 0, name, noTree, (at, block, flags, clear) => {
+    this.walkMap(words[f.X_MAP_ROOT], height, 0, name, noTree, (at, block, flags, entry) => {
       if ((flags & ~f.MAP_LEAF_BITS) !== 0 || (flags & f.MAP_PRESENT) === 0) {
-        this.bad(`${name}: block ${at} has flags ${flags}`, clear);
+        this.bad(`${name}: block ${at} has flags ${flags}`, clearEntry(entry));
         return;
       }
       if (at >= f.MAX_FILE_BLOCKS)
-        this.bad(`${name}: block ${at} lies behind the largest possible size`, clear);
+        this.bad(`${name}: block ${at} lies behind the largest possible size`, clearEntry(entry));
       if (at * f.BLOCK_SIZE >= size && (flags & f.MAP_UNWRITTEN) === 0) {
-        this.bad(`${name}: block ${at} lies behind its end and is not marked unwritten`, clear);
+        this.bad(`${name}: block ${at} lies behind its end and is not marked unwritten`, clearEntry(entry));
         return;
       }
-      if (this.claimData(block, flags, `${name}, block ${at}`, clear)) blocks++;
+      if (this.claimData(block, flags, name, at, entry)) blocks++;
     });
     return blocks;
   }
@@ -150,41 +150,48 @@ export class InodeCheck extends HeaderCheck {
     return this.claim(dpp / f.BLOCK_SIZE, `${name}, target`, free) ? 1 : 0;
   }
 
+  /**
+   * All entries of a map below `node`, in order. `cut` takes the node out; null: it is the inode table, of which nothing is
+   * cut but made anew.
+   */
   protected walkMap(
     node: number,
     level: number,
     first: number,
     name: string,
-    cut: readonly Patch[] | null,
-    visit: (at: number, block: number, flags: number, clear: readonly Patch[]) => void,
+    cut: (() => Patch[]) | null,
+    visit: (at: number, block: number, flags: number, entry: MapEntry) => void,
   ): void {
-    // null: it is the inode table, of which nothing is cut but made anew.
     const remedy = cut === null ? INODE_TABLE : null;
-    if (!this.claim(node, `${name}, map node`, cut ?? [], remedy)) return;
-    const words = Uint32Array.from(this.source.read(node));
+    if (!this.isFree(node)) {
+      this.claim(node, `${name}, map node`, cut?.() ?? [], remedy);
+      return;
+    }
+    this.claim(node, name);
+    const words = this.source.read(node).slice();
     const span = f.MAP_ENTRIES ** (level - 1);
+    const entry: MapEntry = { node, index: 0 };
     for (let index = 0; index < f.MAP_ENTRIES; index++) {
       const tag = words[index * 2 + 1];
       const child = words[index * 2];
-      const clear = [
-        { block: node, word: index * 2, value: 0 },
-        { block: node, word: index * 2 + 1, value: 0 },
-      ];
-      if (tag === 0) {
-        if (child !== 0) this.bad(`${name}: map node ${node} has a half entry`, clear, remedy);
-        continue;
-      }
-      if (level === 1) visit(first + index, child, tag, clear);
+      if (tag === 0 && child === 0) continue;
+      entry.index = index;
+      if (tag === 0) this.bad(`${name}: map node ${node} has a half entry`, clearEntry(entry), remedy);
+      else if (level === 1) visit(first + index, child, tag, entry);
       else if (tag !== f.MAP_NODE + level - 1)
-        this.bad(`${name}: map node ${node} has a bad entry`, cut === null ? [] : clear, remedy);
-      else this.walkMap(child, level - 1, first + index * span, name, cut === null ? null : clear, visit);
+        this.bad(`${name}: map node ${node} has a bad entry`, cut === null ? [] : clearEntry(entry), remedy);
+      else {
+        const cutChild = cut === null ? null : () => clearEntry({ node, index });
+        this.walkMap(child, level - 1, first + index * span, name, cutChild, visit);
+      }
     }
   }
 
   protected checkXattrs(index: number, words: Uint32Array): number {
-    const name = `inode ${index}`;
     const count = words[f.X_XATTR_BLOCKS];
     const inline = words[f.X_XATTR_INLINE_BYTES];
+    if (count === 0 && inline === 0 && words[f.X_XATTR_BLOCK] === 0) return 0;
+    const name = `inode ${index}`;
     if (inline > f.XATTR_INLINE_BYTES) {
       this.bad(
         `${name}: ${inline} bytes of inline attributes`,
@@ -212,7 +219,7 @@ export class InodeCheck extends HeaderCheck {
         this.bad(`${name}: attribute block ${block} is not one of its own`, dropAll);
         return blocks + 1;
       }
-      const part = bytesOf(Uint32Array.from(content));
+      const part = bytesOf(content.slice());
       parts.push(part.slice(f.XB_DATA * 4, f.XB_DATA * 4 + used));
       block = content[f.XB_NEXT];
     }

@@ -40,6 +40,20 @@ export type Remedy =
   /** A name in lost+found. */
   | { readonly kind: 'lost'; readonly index: number };
 
+/** An entry of a node of a map. The walk has one that it changes as it goes on: there are as many as blocks. */
+export interface MapEntry {
+  node: number;
+  index: number;
+}
+
+/** What makes it a hole. */
+export function clearEntry({ node, index }: MapEntry): Patch[] {
+  return [
+    { block: node, word: index * 2, value: 0 },
+    { block: node, word: index * 2 + 1, value: 0 },
+  ];
+}
+
 export interface CheckResult {
   readonly problems: readonly Problem[];
   /** What is worth saying but not wrong. */
@@ -84,7 +98,7 @@ export class RecoveredSource implements BlockSource {
   }
 
   read(block: number): Uint32Array {
-    return this.patched.get(block) ?? this.source.read(block);
+    return (this.patched.size > 0 ? this.patched.get(block) : undefined) ?? this.source.read(block);
   }
 
   patches(): Iterable<[number, Uint32Array]> {
@@ -94,16 +108,17 @@ export class RecoveredSource implements BlockSource {
   patch(block: number, word: number, value: number): void {
     let words = this.patched.get(block);
     if (words === undefined) {
-      words = Uint32Array.from(this.source.read(block));
+      words = this.source.read(block).slice();
       this.patched.set(block, words);
     }
     words[word] = value;
   }
 }
 
+// Owners of a block, as a clean unmount saves them: none, so many entries of maps of files, or one that is no map of a file.
 export const FREE = 0;
-export const METADATA = 1;
-export const DATA = 2;
+export const METADATA = 0xffff;
+const ENTRIES_MAX = METADATA - 1;
 
 /** What the walk has learned of an inode. */
 export interface Seen {
@@ -126,8 +141,10 @@ export class CheckState {
   protected readonly source: RecoveredSource;
   protected readonly problems: Problem[] = [];
   protected readonly notes: string[] = [];
-  protected kind = new Uint8Array(0);
-  protected references = new Uint32Array(0);
+  /** FREE, METADATA or entries of maps, by block; block 0 is not in it. */
+  protected owners = new Uint16Array(0);
+  protected usedBlocks = 0;
+  protected sharedBlocks = 0;
   /** Data blocks that an entry without the shared flag points to. */
   protected exclusive = new Uint8Array(0);
   protected readonly inodes = new Map<number, Seen>();
@@ -153,6 +170,10 @@ export class CheckState {
     return fix;
   }
 
+  protected isFree(block: number): boolean {
+    return block > 0 && block < this.total && this.owners[block] === FREE;
+  }
+
   protected claim(
     block: number,
     what: string,
@@ -163,38 +184,40 @@ export class CheckState {
       this.bad(`${what}: block ${block} is outside of the file system`, fixes, remedy);
       return false;
     }
-    if (this.kind[block] !== FREE) {
+    if (this.owners[block] !== FREE) {
       this.bad(`${what}: block ${block} is in use for something else`, fixes, remedy);
       return false;
     }
-    this.kind[block] = METADATA;
+    this.owners[block] = METADATA;
+    this.usedBlocks++;
     return true;
   }
 
-  protected claimData(block: number, flags: number, what: string, fixes: readonly Patch[]): boolean {
-    if (block <= 0 || block >= this.total) {
-      this.bad(`${what}: block ${block} is outside of the file system`, fixes);
-      return false;
-    }
-    if (this.kind[block] === METADATA) {
-      this.bad(`${what}: block ${block} is in use for something else`, fixes);
-      return false;
-    }
+  /** The block that an entry of the map of a file points to. */
+  protected claimData(block: number, flags: number, name: string, at: number, entry: MapEntry): boolean {
+    const owners = block > 0 && block < this.total ? this.owners[block] : METADATA;
     const isShared = (flags & f.MAP_SHARED) !== 0;
-    if (this.kind[block] === DATA && (!isShared || this.exclusive[block] !== 0)) {
-      this.bad(`${what}: block ${block} belongs to another file too`, fixes);
+    if (owners === METADATA || (owners !== FREE && (!isShared || this.exclusive[block] !== 0))) {
+      const why =
+        owners !== METADATA
+          ? 'belongs to another file too'
+          : block > 0 && block < this.total
+            ? 'is in use for something else'
+            : 'is outside of the file system';
+      this.bad(`${name}, block ${at}: block ${block} ${why}`, clearEntry(entry));
       return false;
     }
     if (!isShared) this.exclusive[block] = 1;
-    this.kind[block] = DATA;
-    this.references[block]++;
+    if (owners === FREE) this.usedBlocks++;
+    if (owners === 1) this.sharedBlocks++;
+    if (owners < ENTRIES_MAX) this.owners[block] = owners + 1;
     return true;
   }
 
   protected inodeWords(index: number): Uint32Array {
     const block = this.inodeTableBlocks[index >>> 4];
     const at = (index & 15) * f.INODE_WORDS;
-    return Uint32Array.from(this.source.read(block).subarray(at, at + f.INODE_WORDS));
+    return this.source.read(block).slice(at, at + f.INODE_WORDS);
   }
 }
 

@@ -2,7 +2,6 @@
 
 import { DirectoryCheck } from './check-directories.ts';
 import type { BlockSource, CheckResult } from './check-state.ts';
-import { FREE } from './check-state.ts';
 import * as f from './format.ts';
 
 /**
@@ -31,22 +30,20 @@ export class Checker extends DirectoryCheck {
       this.checkLinks();
       if (this.problems.length === 0) this.checkSaved();
     }
-    let usedBlocks = 0;
-    let sharedBlocks = 0;
-    for (let block = 0; block < this.total; block++) {
-      if (this.kind[block] !== FREE) usedBlocks++;
-      if (this.references[block] > 1) sharedBlocks++;
+    let directories = 0;
+    let files = 0;
+    for (const { mode } of this.inodes.values()) {
+      if ((mode & f.S_IFMT) === f.S_IFDIR) directories++;
+      if ((mode & f.S_IFMT) === f.S_IFREG) files++;
     }
-    const all = [...this.inodes.values()];
-    const ofType = (type: number) => all.filter((seen) => (seen.mode & f.S_IFMT) === type).length;
-    const directories = ofType(f.S_IFDIR);
-    const files = ofType(f.S_IFREG);
+    const { usedBlocks, sharedBlocks } = this;
+    const others = this.inodes.size - directories - files;
     return {
       problems: this.problems,
       notes: this.notes,
       superblock: this.superblock,
       table: this.table,
-      counts: { directories, files, others: all.length - directories - files, usedBlocks, sharedBlocks },
+      counts: { directories, files, others, usedBlocks, sharedBlocks },
     };
   }
 }

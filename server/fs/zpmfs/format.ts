@@ -234,20 +234,32 @@ export const SUPER_CHECK_SEED = 0x5355_5045;
 export const JOURNAL_CHECK_SEED_LOW = 0x4a4f_5552;
 export const JOURNAL_CHECK_SEED_HIGH = 0x4e41_4c21;
 
-/** Set the check of a journal's log of `words` words: both lanes of `checkWords` in one go over them. */
+/** Set the check of a journal's log of `words` words. */
 export function checkLog(log: Uint32Array, words: number): void {
-  let low = JOURNAL_CHECK_SEED_LOW | 0;
-  let high = JOURNAL_CHECK_SEED_HIGH | 0;
-  for (let index = J_SEQUENCE; index < words; index++) {
-    let value = Math.imul(log[index], 0xcc9e2d51);
+  putChecks(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_LOW, JOURNAL_CHECK_SEED_HIGH, J_CHECK_LOW);
+}
+
+/** Put both lanes of `checkWords` over [from, to) at `at`, in one go over the words. */
+export function putChecks(
+  content: Uint32Array,
+  from: number,
+  to: number,
+  seedLow: number,
+  seedHigh: number,
+  at: number,
+): void {
+  let low = seedLow | 0;
+  let high = seedHigh | 0;
+  for (let index = from; index < to; index++) {
+    let value = Math.imul(content[index], 0xcc9e2d51);
     value = Math.imul((value << 15) | (value >>> 17), 0x1b873593);
     low ^= value;
     low = (Math.imul((low << 13) | (low >>> 19), 5) + 0xe6546b64) | 0;
     high ^= value;
     high = (Math.imul((high << 13) | (high >>> 19), 5) + 0xe6546b64) | 0;
   }
-  log[J_CHECK_LOW] = finishCheck(low, words - J_SEQUENCE);
-  log[J_CHECK_HIGH] = finishCheck(high, words - J_SEQUENCE);
+  content[at] = finishCheck(low, to - from);
+  content[at + 1] = finishCheck(high, to - from);
 }
 
 /** How many journal slots a file system of this size gets: one a ZT while there is room. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { closeSync, openSync, readSync } from 'node:fs';
 import { encodeDeviceTable } from './device-table.ts';
 import {
   BLOCK_SIZE,
@@ -70,8 +71,6 @@ export interface MakeOptions {
   readonly now?: bigint;
   /** Seed of the names' hash; random unless given. */
   readonly hashSeed?: number;
-  /** Where random bytes come from; node:crypto unless given. */
-  readonly random?: (count: number) => Uint8Array;
   readonly uid?: number;
   readonly gid?: number;
 }
@@ -81,13 +80,20 @@ export class MakeError extends Error {
   override readonly name = 'MakeError';
 }
 
-/** Loaded when it is used: a server thread, which makes a file system to warm up on, starts faster without it. */
+/** Straight from the kernel: Node's own would have to be loaded first, which takes as long as all else that mkfs does. */
 function randomBytes(count: number): Uint8Array {
-  return process.getBuiltinModule('node:crypto').randomBytes(count);
+  const bytes = new Uint8Array(count);
+  const fd = openSync('/dev/urandom', 'r');
+  try {
+    readSync(fd, bytes);
+  } finally {
+    closeSync(fd);
+  }
+  return bytes;
 }
 
-function uuidOf(random: (count: number) => Uint8Array): Uint8Array {
-  const bytes = random(16).slice();
+function randomUuid(): Uint8Array {
+  const bytes = randomBytes(16);
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   return bytes;
@@ -112,8 +118,7 @@ export function makeFileSystem(
   if (totalBlocks > 2 ** 32 - 1) throw new MakeError('more than 16 TiB is not supported');
   const label = new TextEncoder().encode(options.label ?? '');
   if (label.length > LABEL_BYTES) throw new MakeError(`the label is longer than ${LABEL_BYTES} bytes`);
-  const random = options.random ?? randomBytes;
-  const uuid = options.uuid ?? uuidOf(random);
+  const uuid = options.uuid ?? randomUuid();
   const now = options.now ?? BigInt(Date.now()) * 1_000_000n;
   const journalSlots = journalSlotsFor(totalBlocks);
   const mapBlock = JOURNAL_FIRST_BLOCK + journalSlots * JOURNAL_SLOT_BLOCKS;
@@ -137,7 +142,7 @@ export function makeFileSystem(
   words[SB_TOTAL_BLOCKS] = totalBlocks;
   words[SB_JOURNAL_FIRST] = JOURNAL_FIRST_BLOCK;
   words[SB_JOURNAL_SLOTS] = journalSlots;
-  words[SB_HASH_SEED] = options.hashSeed ?? new DataView(random(4).slice().buffer).getUint32(0, true);
+  words[SB_HASH_SEED] = options.hashSeed ?? new Uint32Array(randomBytes(4).buffer)[0];
   words[SB_ROOT_INODE] = ROOT_INODE;
   bytes.set(uuid, SB_UUID * 4);
   bytes.set(label, SB_LABEL * 4);
@@ -152,7 +157,7 @@ export function makeFileSystem(
   write(SUPER_BLOCK, bytes);
 
   const tableDevices = devices.map((device) => ({
-    uuid: uuidOf(random),
+    uuid: randomUuid(),
     blocks: device.blocks,
     node: device.node,
   }));

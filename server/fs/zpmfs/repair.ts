@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { Checker } from './check.ts';
-import { bytesOf, type CheckResult, FREE, type Problem, u64, type WritableSource } from './check-state.ts';
+import {
+  bytesOf,
+  type CheckResult,
+  FREE,
+  METADATA,
+  type Problem,
+  u64,
+  type WritableSource,
+} from './check-state.ts';
 import { encodeDeviceTable } from './device-table.ts';
 import { hashName } from './directory.ts';
 import * as f from './format.ts';
@@ -96,14 +104,14 @@ class Repairer extends Checker {
   private set(block: number, word: number, value: number): void {
     let words = this.blocks.get(block);
     if (words === undefined) {
-      words = Uint32Array.from(this.target.read(block));
+      words = this.target.read(block).slice();
       this.blocks.set(block, words);
     }
     words[word] = value;
   }
 
   private readonly take = (): number => {
-    while (--this.cursor > 0) if (this.kind[this.cursor] === FREE) return this.cursor;
+    while (--this.cursor > 0) if (this.owners[this.cursor] === FREE) return this.cursor;
     throw new NoRoomError();
   };
 
@@ -123,7 +131,7 @@ class Repairer extends Checker {
     let start = 0;
     devices.forEach((device, index) => {
       const bytes = encodeDeviceTable({ uuid: superblock.uuid, index, devices }, superblock.created);
-      const words = Uint32Array.from(this.target.read(start));
+      const words = this.target.read(start).slice();
       words.set(new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
       this.blocks.set(start, words);
       start += device.blocks;
@@ -135,11 +143,11 @@ class Repairer extends Checker {
     const size = u64(this.source.read(f.SUPER_BLOCK), f.SB_INODE_TABLE + f.I_SIZE) / f.BLOCK_SIZE;
     const found = [...this.inodeTableBlocks];
     for (let block = 1; block < this.total; block++) {
-      if (this.kind[block] !== FREE) continue;
+      if (this.owners[block] !== FREE) continue;
       const at = tableIndexOf(this.source.read(block));
       if (at === null || at >= size || found[at] !== undefined) continue;
       found[at] = block;
-      this.kind[block] = 1;
+      this.owners[block] = METADATA;
     }
     if (found.length === 0) throw new NoRoomError();
     const targets = Array.from(found, (block) => {
@@ -191,7 +199,7 @@ class Repairer extends Checker {
     const visit = (block: number, tag: number, level: number): void => {
       if (block <= 0 || block >= this.total || visited.has(block)) return;
       visited.add(block);
-      const words = Uint32Array.from(this.source.read(block));
+      const words = this.source.read(block).slice();
       if ((tag & f.DIR_KIND_MASK) === f.DIR_NODE && level < f.DIR_MAX_LEVELS) {
         for (let slot = 0; slot < f.DIR_ENTRIES; slot++)
           visit(words[slot * 2], words[slot * 2 + 1], level + 1);
