@@ -4,31 +4,26 @@
  * Runs in the guest: kills the server while applications work, again and again, and looks each time whether all is there
  * that fsync(2) had promised.
  *
- *   zus-kill-test [--rounds 100] [--seconds 3] [--workers 3] [--mount /mnt/kill] DEVICE...
+ *   zus-kill-test [--rounds 100] [--seconds 3] [--workers 3] [--size 512M] [--mount /mnt/kill] [--load fsstress|own] DEVICE...
  *
- * Each round: mount, check every promised file, work for a while, SIGKILL of zus, unmount, start zus anew. In the end, and
- * after every round, fsck.zpmfs has to find nothing. The devices are formatted. Exit codes: 0, 1 a promise was broken, 2.
+ * Each round: work for a while, SIGKILL of zus, unmount, start zus anew, mount, check every promised file, unmount, and
+ * fsck.zpmfs has to find nothing. Of the workers one writes files and vouches for them after fsync; the others are processes
+ * of xfstests' fsstress, or, without an xfstests tree in the guest, such as the first. The devices are formatted. Exit codes:
+ * 0, 1 a promise was broken, 2.
  */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { Applications, BrokenError, type Load, STOPPED, WORK } from './kill-applications.ts';
 import { contentOf, directoryOf, type Promised, work } from './kill-load.ts';
+import { Fsstress, findFsstress } from './kill-stress.ts';
 
 const EXIT = { OK: 0, BROKEN: 1, CANNOT: 2 } as const;
-/** What an application may take to see that its server is gone. */
-const END_SECONDS = 30;
-const WORK = '--work';
-/** What a worker says when it has seen that the server is gone. */
-const STOPPED = 'stopped';
 
-class BrokenError extends Error {}
-
-interface Options {
+interface Options extends Load {
   readonly rounds: number;
-  readonly seconds: number;
-  readonly workers: number;
-  readonly mount: string;
+  readonly size: string | null;
   readonly devices: readonly string[];
 }
 
@@ -57,29 +52,42 @@ function parse(argv: readonly string[]): Options {
       rounds: { type: 'string', default: '100' },
       seconds: { type: 'string', default: '3' },
       workers: { type: 'string', default: '3' },
+      size: { type: 'string' },
       mount: { type: 'string', default: '/mnt/kill' },
+      load: { type: 'string' },
     },
   });
   if (positionals.length === 0) throw new Error('no device given');
-  const { rounds, seconds, workers, mount } = values;
+  const { rounds, seconds, workers, size, mount, load } = values;
+  if (load !== undefined && load !== 'fsstress' && load !== 'own')
+    throw new Error(`--load ${load}: there are fsstress and own`);
+  const fsstress = load === 'own' ? null : findFsstress();
+  if (load === 'fsstress' && fsstress === null) throw new Error('there is no xfstests tree in this guest');
   return {
     rounds: Number(rounds),
     seconds: Number(seconds),
     workers: Number(workers),
+    size: size ?? null,
     mount,
+    fsstress,
     devices: positionals,
   };
 }
 
 async function killAgainAndAgain(options: Options): Promise<void> {
-  const { rounds, mount, devices } = options;
+  const { rounds, mount, devices, workers, fsstress } = options;
   mkdirSync(mount, { recursive: true });
   spawnSync('umount', [mount]);
   spawnSync('zus-service', ['stop']);
-  must('mkfs.zpmfs', ['-q', '-f', ...devices]);
+  must('mkfs.zpmfs', ['-q', '-f', ...(options.size === null ? [] : ['-s', options.size]), ...devices]);
   must('zus-service', ['start']);
   const promised = new Map<string, Promised>();
   let checked = 0;
+  const load =
+    fsstress === null
+      ? `${workers} workers of our own; no fsstress`
+      : `fsstress with ${workers - 1} processes, and a worker of our own`;
+  process.stdout.write(`load: ${load}\n`);
   await using applications = new Applications(options, promised);
   must('mount', ['-t', 'zpmfs', devices[0], mount]);
   for (let round = 1; round <= rounds; round++) {
@@ -89,17 +97,21 @@ async function killAgainAndAgain(options: Options): Promise<void> {
     must('zus-service', ['start']);
     must('mount', ['-t', 'zpmfs', devices[0], mount]);
     checked += check(mount, promised);
+    const entries = countEntries(mount);
     must('umount', [mount]);
     const fsck = spawnSync('fsck.zpmfs', ['-n', devices[0]], { encoding: 'utf8' });
     if (fsck.status !== 0)
       throw new BrokenError(`round ${round}: fsck.zpmfs says ${fsck.status}: ${fsck.stdout}`);
     process.stdout.write(
-      `round ${round}: ${operations} operations, then killed; ${promised.size} files promised and there; fsck clean\n`,
+      `round ${round}: ${operations} operations${fsstress === null ? '' : ' beside those of fsstress'}, then killed; ` +
+        `${promised.size} files promised and there, ${entries} names in all; fsck clean\n`,
     );
     must('mount', ['-t', 'zpmfs', devices[0], mount]);
   }
   must('umount', [mount]);
-  process.stdout.write(`${rounds} kills, ${checked} promised files looked at, all as they should be\n`);
+  process.stdout.write(
+    `${rounds} kills under load (${load}), ${checked} promised files looked at, all as they should be\n`,
+  );
 }
 
 /** What a round long ago left is removed, so that a round takes as long as the one before. */
@@ -109,6 +121,7 @@ function forget({ mount, workers }: Options, round: number, promised: Map<string
     for (const name of promised.keys()) if (name.startsWith(`${directory}/`)) promised.delete(name);
     rmSync(`${mount}/${directory}`, { recursive: true, force: true });
   }
+  Fsstress.forget(mount, round);
 }
 
 function must(program: string, arguments_: readonly string[]): void {
@@ -138,80 +151,18 @@ function check(mount: string, promised: ReadonlyMap<string, Promised>): number {
       `${path} was fsynced with ${length} bytes, has ${got.length}; they differ at ${at}`,
     );
   }
-  // Names that nobody vouches for can be listed and looked at all the same.
-  const visit = (directory: string): void => {
-    for (const entry of readdirSync(directory, { withFileTypes: true })) {
-      const path = `${directory}/${entry.name}`;
-      if (entry.isDirectory()) visit(path);
-      else if (entry.isFile()) statSync(path);
-    }
-  };
-  visit(mount);
   return promised.size;
 }
 
-/** What works on the mount. The same processes in all rounds: starting them takes as long as what they do. */
-class Applications implements AsyncDisposable {
-  readonly #options: Options;
-  readonly #children: readonly ChildProcess[];
-  #operations = 0;
-
-  constructor(options: Options, promised: Map<string, Promised>) {
-    this.#options = options;
-    this.#children = Array.from({ length: options.workers }, (_, number) => {
-      const child = spawn(process.execPath, [process.argv[1], WORK, options.mount, String(number)], {
-        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      });
-      child.on('message', (message: Promised | typeof STOPPED) => {
-        if (message === STOPPED) return;
-        this.#operations += message.operations;
-        if (message.kind === 'promised') promised.set(message.name, message);
-        else promised.delete(message.name);
-      });
-      return child;
-    });
+/** Names that nobody vouches for can be listed and looked at all the same. */
+function countEntries(directory: string): number {
+  let entries = 0;
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = `${directory}/${entry.name}`;
+    entries += entry.isDirectory() ? 1 + countEntries(path) : 1;
+    lstatSync(path);
   }
-
-  /** Let them work, and kill the server under them. Returns what they did. */
-  async workAndKill(round: number): Promise<number> {
-    this.#operations = 0;
-    const busy = this.#children.map((child) => next(child, (message) => message !== STOPPED));
-    const stopped = this.#children.map((child) => next(child, (message) => message === STOPPED));
-    for (const child of this.#children) child.send(round);
-    await Promise.all(busy);
-    await pause(this.#options.seconds * 1000 * (0.5 + Math.random()));
-    process.kill(Number(readFileSync('/run/zus.pid', 'utf8')), 'SIGKILL');
-    const late = pause(END_SECONDS * 1000).then(() => 'late' as const);
-    if ((await Promise.race([Promise.all(stopped), late])) === 'late')
-      throw new BrokenError(
-        `round ${round}: applications hang ${END_SECONDS} s after their server was killed`,
-      );
-    return this.#operations;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#children) child.kill('SIGKILL');
-  }
-}
-
-/** The next message of that kind; an error when the process ends instead. */
-function next(child: ChildProcess, isWanted: (message: Promised | typeof STOPPED) => boolean): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const look = (message: Promised | typeof STOPPED): void => {
-      if (!isWanted(message)) return;
-      child.off('message', look);
-      child.off('exit', fail);
-      resolve();
-    };
-    const fail = (code: number | null, signal: string | null): void =>
-      reject(new BrokenError(`an application ended with ${code ?? signal}`));
-    child.on('message', look);
-    child.on('exit', fail);
-  });
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
+  return entries;
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
