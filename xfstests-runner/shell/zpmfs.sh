@@ -113,12 +113,35 @@ zpmfs__require_scsi_debug()
 	_notrun "zpmfs is on memory, and a scsi_debug disk has no DAX"
 }
 
+# Bytes of a label.
+zpmfs__label_get_max()
+{
+	echo 32
+}
+
+# blkid OPTION... DEVICE
+# libblkid knows the superblocks of the types that it was built with. For the label of a zpmfs device we read ours from where it lies
+# on the device (block 1, word 80), past the block device's cache, which does not see what is stored through DAX.
+blkid()
+{
+	local device=${*: -1} label
+
+	if [ "$FSTYP" != zpmfs ] || [ "$1 $2" != "-s LABEL" ]; then
+		command blkid "$@"
+		return
+	fi
+	label=$(dd if="$device" iflag=direct bs=4096 skip=1 count=1 status=none | tail -c +321 | head -c 32 | tr -d '\0')
+	[ -n "$label" ] || return 2
+	echo "$device: LABEL=\"$label\""
+}
+
 zufs_lab_answer _try_scratch_mkfs_sized \
 	_scratch_mkfs_blocksized \
 	_scratch_mkfs_geom \
 	_require_names_are_bytes \
 	_fstyp_has_non_default_seek_data_hole \
 	_filesystem_timestamp_range \
+	_label_get_max \
 	_has_metadata_journaling \
 	_require_scsi_debug
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 
+const mkfs = join(import.meta.dirname, '../../server/tools/bin/mkfs.zpmfs.js');
 const functions = join(import.meta.dirname, 'zpmfs.sh');
 
 /** Output of a shell with stand-ins for upstream's functions, our file sourced `times` times, then `call`. */
@@ -20,6 +23,7 @@ function run(fstyp: string, call: string, times = 1): string {
       _require_scsi_debug() { echo "upstream's disk $*"; }
       _filesystem_timestamp_range() { echo "upstream's range \${2:-$FSTYP}"; }
       _fstyp_has_non_default_seek_data_hole() { return 1; }
+      _label_get_max() { _notrun "upstream's label"; }
     }`;
   const source = Array.from({ length: times }, () => `define; . ${functions} || echo failed`).join('\n');
   const script = `FSTYP=${fstyp}; MKFS_OPTIONS=--device=/dev/pmem3; SCRATCH_DEV=/dev/pmem1\n${upstream}\n${source}\n${call}`;
@@ -50,6 +54,20 @@ test('answers for zpmfs', () => {
   expect(run('zpmfs', '_fstyp_has_non_default_seek_data_hole && echo tells holes')).toBe('tells holes');
   expect(run('zpmfs', '_scratch_mkfs_blocksized 1024')).toMatch(/^notrun: .*1024/);
   expect(run('zpmfs', '_require_scsi_debug')).toMatch(/^notrun: .*no DAX/);
+  expect(run('zpmfs', '_label_get_max')).toBe('32');
+});
+
+test('blkid reads the label of zpmfs where it lies on the device, and asks the real one for all else', () => {
+  const device = join(mkdtempSync(join(tmpdir(), 'zpmfs-label-')), 'device');
+  execFileSync('node', [mkfs, '-q', '--size', '8M', '--label', 'of mkfs', device]);
+  try {
+    expect(run('zpmfs', `blkid -s LABEL ${device}`)).toBe(`${device}: LABEL="of mkfs"`);
+    const real = 'command() { echo "real $*"; }';
+    expect(run('zpmfs', `${real}; blkid -p ${device}`)).toBe(`real blkid -p ${device}`);
+    expect(run('ext4', `${real}; blkid -s LABEL ${device}`)).toBe(`real blkid -s LABEL ${device}`);
+  } finally {
+    rmSync(dirname(device), { recursive: true });
+  }
 });
 
 test('sourcing again, as tests do with upstream, changes nothing', () => {
