@@ -19,7 +19,7 @@ function config(text: string): string {
 describe('the configuration file', () => {
   it('sets what the command line does not', () => {
     config(
-      '# comments too\nfs: [zpmfs]\nchannels: 2\nlogLevel: warn\nroot: /somewhere\ncontrol: /there.sock\n',
+      '# comments too\nfs: [zpmfs]\nchannels: 2\nextentCache: false\nlogLevel: warn\nroot: /somewhere\ncontrol: /there.sock\n',
     );
     const options = parseOptions(['--config', file, '--channels', '3'], () => {});
     if (options?.command !== 'serve') throw new Error('not parsed');
@@ -27,6 +27,7 @@ describe('the configuration file', () => {
     expect(settle(readConfig(file), options.given)).toEqual({
       fs: ['zpmfs'],
       channels: 3,
+      extentCache: false,
       logLevel: 'warn',
       root: '/somewhere',
       control: '/there.sock',

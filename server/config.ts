@@ -19,6 +19,7 @@ export const configSchema = z.strictObject({
     .refine((names) => new Set(names).size === names.length, 'a file system is named twice')
     .describe('file systems to register'),
   channels: z.int().min(1).max(CONST.ZUFS_MAX_ZT_CHANNELS).describe('server threads a CPU'),
+  extentCache: z.boolean().describe('whether the kernel may keep extents and copy by itself'),
   logLevel: z.enum(logLevels as unknown as [string, ...string[]]).describe('how much to log'),
   root: path.describe('where zuf-root is mounted'),
   control: path.describe('control socket'),

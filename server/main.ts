@@ -47,6 +47,7 @@ async function serve({ config, given }: ServeOptions, entry: URL): Promise<numbe
     fileSystems: options.fs,
     load: loadFileSystems,
     channels: options.channels,
+    extentCache: options.extentCache,
     logLevel: options.logLevel,
     log,
   });

@@ -12,6 +12,7 @@ describe('the command line', () => {
     expect(settle({})).toEqual({
       fs: fileSystemNames,
       channels: 1,
+      extentCache: true,
       logLevel: 'info',
       root: '/sys/fs/zuf',
       control: '/run/zus.sock',
@@ -26,6 +27,7 @@ describe('the command line', () => {
       config: null,
       given: { fs: ['nullfs'], channels: 2, logLevel: 'debug', root: '/r', control: '/c' },
     });
+    expect(parse('--no-extent-cache')).toMatchObject({ given: { extentCache: false } });
     expect(parse('stats', '--format', 'prometheus')).toMatchObject({
       command: 'stats',
       format: 'prometheus',
@@ -53,7 +55,15 @@ describe('the command line', () => {
         text += part;
       }),
     ).toBeNull();
-    for (const option of ['--fs', '--channels', '--log-level', '--root', '--control', '--config'])
+    for (const option of [
+      '--fs',
+      '--channels',
+      '--no-extent-cache',
+      '--log-level',
+      '--root',
+      '--control',
+      '--config',
+    ])
       expect(text).toContain(option);
   });
 });

@@ -10,6 +10,8 @@ import { type LogLevel, logLevels } from './zt/log.ts';
 export interface ServeSettings {
   readonly fs: readonly string[];
   readonly channels: number;
+  /** The kernel may keep extents of files whose type allows it, and copy by itself. */
+  readonly extentCache: boolean;
   readonly logLevel: LogLevel;
   readonly root: string;
   readonly control: string;
@@ -42,6 +44,7 @@ export const defaultRoot = '/sys/fs/zuf';
 const defaults: ServeSettings = {
   fs: fileSystemNames,
   channels: 1,
+  extentCache: true,
   logLevel: 'info',
   root: defaultRoot,
   control: defaultControl,
@@ -89,6 +92,7 @@ function createProgram(print: (text: string) => void, found: (options: Options) 
         .argParser(parseFileSystems),
     )
     .addOption(new Option('--channels <n>', 'server threads a CPU').default(1).argParser(parseChannels))
+    .addOption(new Option('--no-extent-cache', 'have the server copy all data, to measure that'))
     .addOption(new Option('--log-level <level>', 'how much to log').choices(logLevels).default('info'))
     .addOption(new Option('--root <path>', 'where zuf-root is mounted').default(defaultRoot))
     .addOption(control())

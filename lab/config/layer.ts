@@ -127,6 +127,7 @@ function assignmentLayer(assignments: readonly Assignment[], schema: SettingSche
 /** Text of a flag or variable as the type that the setting has; what does not fit is left as text for the schema to refuse. */
 function typedValue(text: string, setting: SettingSchema | undefined): unknown {
   if (setting?.type === 'integer') return /^-?\d+$/.test(text) ? Number(text) : text;
+  if (setting?.type === 'boolean') return { true: true, false: false }[text] ?? text;
   if (setting?.type === 'array') return text === '' ? [] : text.split(',').map((part) => part.trim());
   return text;
 }

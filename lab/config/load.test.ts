@@ -142,3 +142,10 @@ test('the JSON Schema for editors requires nothing', () => {
   expect(JSON.stringify(schema)).not.toContain('"required"');
   expect(schema.properties?.vm?.properties?.cpus).toMatchObject({ type: 'integer', minimum: 1, maximum: 64 });
 });
+
+test('a switch is true or false, and nothing else', async () => {
+  expect((await (await load({ set: ['server.extentCache=false'] })).result).server.extentCache).toBe(false);
+  const environment = { ZUFS_LAB_SERVER_EXTENT_CACHE: 'true' };
+  expect((await (await load({ environment })).result).server.extentCache).toBe(true);
+  expect(await refusal({ set: ['server.extentCache=no'] })).toContain('server.extentCache=no');
+});

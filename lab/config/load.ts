@@ -74,6 +74,7 @@ function allowed(schema: SettingSchema, path: readonly string[], message: string
   const what = {
     string: 'text',
     integer: 'a whole number',
+    boolean: 'true or false',
     array: 'a list',
     object: `a section with ${Object.keys(at?.properties ?? {}).join(', ')}`,
   }[at?.type ?? 'string'];

@@ -57,6 +57,7 @@ export const labConfigSchema = z.strictObject({
   server: z.strictObject({
     filesystems: list('Types that zus registers'),
     channels: z.int().min(1).max(4).meta({ description: 'Channels a CPU' }),
+    extentCache: z.boolean().meta({ description: 'Whether the kernel may keep extents and copy by itself' }),
     logLevel: z.enum(['error', 'warn', 'info', 'debug']),
   }),
   mount: z.strictObject({
@@ -82,7 +83,7 @@ export type LabConfig = z.infer<typeof labConfigSchema>;
 
 /** The part of a JSON Schema that describes one setting, or a section of them. */
 export interface SettingSchema {
-  readonly type?: 'string' | 'integer' | 'array' | 'object';
+  readonly type?: 'string' | 'integer' | 'boolean' | 'array' | 'object';
   readonly description?: string;
   readonly format?: string;
   readonly enum?: readonly string[];

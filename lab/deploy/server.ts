@@ -87,6 +87,7 @@ function serverArguments({ config: { server } }: LabContext): string[] {
   return [
     `--fs=${server.filesystems.join(',')}`,
     `--channels=${server.channels}`,
+    ...(server.extentCache ? [] : ['--no-extent-cache']),
     `--log-level=${server.logLevel}`,
   ];
 }

@@ -3,8 +3,8 @@
 /** The mount thread: registers the types and serves mount, umount and remount, one at a time. */
 
 import { parentPort } from 'node:worker_threads';
-import { IOCTL, zufs_ioc_hdr } from '../abi/layout.ts';
-import { type FileSystem, MountError } from '../fs/filesystem.ts';
+import { FLAG, IOCTL, zufs_ioc_hdr } from '../abi/layout.ts';
+import { type FileSystem, type FsInfo, MountError } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { loadAddon } from '../native/load.ts';
 import { HelperThreads } from './helpers.ts';
@@ -34,7 +34,7 @@ export async function mountWorker(
   const file = new ZufFile(addon, data.root);
   try {
     fileSystems.forEach((fileSystem, index) => {
-      register(file, fileSystem, index + 1);
+      register(file, announced(fileSystem.info, data.extentCache), index + 1);
     });
   } catch (error) {
     file.close();
@@ -53,10 +53,15 @@ export async function mountWorker(
 
 class CannotStartError extends Error {}
 
-function register(file: ZufFile, fileSystem: FileSystem, cookie: number): void {
-  const { name } = fileSystem.info;
+/** What the kernel is told of a type. */
+function announced(info: FsInfo, extentCache: boolean): FsInfo {
+  return extentCache ? info : { ...info, features: info.features & ~FLAG.ZUFS_FEATURE_EXTENT_CACHE };
+}
+
+function register(file: ZufFile, info: FsInfo, cookie: number): void {
+  const { name } = info;
   try {
-    file.registerFileSystem(fileSystem.info, cookie);
+    file.registerFileSystem(info, cookie);
   } catch (error) {
     if (!(error instanceof ZufError)) throw error;
     throw new CannotStartError(

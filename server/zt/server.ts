@@ -30,6 +30,8 @@ export interface ServerOptions {
   readonly load: (names: readonly string[]) => Promise<readonly FileSystem[]>;
   /** ZTs a CPU. */
   readonly channels: number;
+  /** False: no type is announced as one whose extents the kernel may keep. */
+  readonly extentCache: boolean;
   readonly logLevel: LogLevel;
   readonly log: Log;
 }
@@ -128,8 +130,9 @@ export class Server {
     const ports = present.map((zt) => ({ zt, ...channel() }));
     const zts = ports.map(({ port1 }) => port1);
     const { cpuNodes } = this.#map;
+    const { extentCache } = this.#options;
     // The mount thread first: what it cannot do nobody has to be loaded for.
-    await this.#startThread('mount', { ...this.#common, role: 'mount', cpuNodes, zts }, zts);
+    await this.#startThread('mount', { ...this.#common, role: 'mount', cpuNodes, extentCache, zts }, zts);
     this.#registered = true;
     // Whoever mounts first waits for them, not whoever starts the server.
     const threads = ports.map(({ zt, port2 }) => this.#startZt(zt, port2));

@@ -38,6 +38,7 @@ export interface ZtData extends CommonData {
 export interface MountData extends CommonData {
   readonly role: 'mount';
   readonly cpuNodes: readonly number[];
+  readonly extentCache: boolean;
   /** The other ends of the ZTs' `mounts`. */
   readonly zts: readonly MessagePort[];
 }
