@@ -6,7 +6,7 @@
 LAB ?=
 ZUFS_LAB = npx --no-install zufs-lab $(LAB)
 
-.PHONY: help lab test unit check kernel image up down xfstests clean
+.PHONY: help lab test unit check kernel image up down xfstests bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,6 +43,9 @@ up down: node_modules/.package-lock.json ## boot the VM and mount; end it
 
 xfstests: node_modules/.package-lock.json ## xfstests in the running lab
 	@$(ZUFS_LAB) xfstests
+
+bench: node_modules/.package-lock.json ## file systems measured beside each other: tables, plots, one page
+	@$(ZUFS_LAB) bench
 
 clean: ## remove what was built in the checkout (the cache stays: npx zufs-lab cache clean)
 	rm -rf build

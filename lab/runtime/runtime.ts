@@ -24,7 +24,13 @@ export interface Runtime extends AsyncDisposable {
 }
 
 /** Groups of tools a step needs. */
-export type ToolSet = 'kernel-build' | 'image-build' | 'vm' | 'server-build' | 'xfstests-build';
+export type ToolSet =
+  | 'kernel-build'
+  | 'image-build'
+  | 'vm'
+  | 'server-build'
+  | 'xfstests-build'
+  | 'bench-build';
 
 /** `zufs-lab.lab` = name of the lab, `zufs-lab.role` = what it is ('vm', 'build', 'engine-test'). */
 export type Labels = Readonly<Record<string, string>>;

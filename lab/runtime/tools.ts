@@ -12,6 +12,7 @@ export const toolSets = [
   'vm',
   'server-build',
   'xfstests-build',
+  'bench-build',
 ] as const satisfies ToolSet[];
 
 const packages = z.record(z.enum(toolSets), z.array(z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/)).min(1));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
+import * as bench from './bench.ts';
 import * as bisect from './bisect.ts';
 import * as cache from './cache.ts';
 import * as compare from './compare.ts';
@@ -37,6 +38,7 @@ export const commands: readonly { register(program: Command): void }[] = [
   xfstests,
   report,
   compare,
+  bench,
   bisect,
   config,
   cache,
