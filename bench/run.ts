@@ -6,7 +6,7 @@ import type { Vm } from '../lab/vm/vm.ts';
 import type { Journal } from './journal.ts';
 import { Measurer, mountPoint, type Timing } from './measure.ts';
 import { type Cell, cellKey, keyOf, type MachinePlan, type Visit, visits } from './plan.ts';
-import type { Failure, Sample } from './samples.ts';
+import { type Failure, oneLine, type Sample } from './samples.ts';
 import { type ServerControl, Stage } from './stage.ts';
 
 export interface MachineRun {
@@ -96,7 +96,7 @@ async function makeVisit(
 function fail(cell: Cell, round: number, error: string, progress: Progress, context: TaskContext): void {
   const { fs, workload, threads } = cell;
   progress.take({ fs, workload: workload.name, threads, round, error });
-  context.progress.note(`${fs}, ${workload.name}, ${threadsText(threads)}: ${error.split('\n')[0]}`);
+  context.progress.note(`${fs}, ${workload.name}, ${threadsText(threads)}: ${oneLine(error)}`);
 }
 
 /** Rejects with what nothing can go on after. */

@@ -52,6 +52,11 @@ export const failureSchema = z.object({
 
 export type Failure = Readonly<z.infer<typeof failureSchema>>;
 
+/** An error with what a program said, as one line. */
+export function oneLine(error: string): string {
+  return error.replaceAll(/\s*\n[\s|]*/g, ' ').trim();
+}
+
 /** The middle one; between the two in the middle of an even number. Undefined of none. */
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new RangeError('the median of nothing');

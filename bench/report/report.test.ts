@@ -84,13 +84,13 @@ test("an operation's time by where it goes: what the server and the switch do no
 });
 
 test('the text says which ratios were missed, and what was not measured', () => {
-  const failed = { fs: 'tmpfs', workload: 'create', threads: 1, round: 2, error: 'no room\nat all' };
+  const failed = { fs: 'tmpfs', workload: 'create', threads: 1, round: 2, error: 'it said:\n  | no room\n' };
   const markdown = markdownReport(report([failed]), declared);
   expect(markdown).toMatch(
     /\| 4 KiB random write, server copies.* \| 1 \| fuse-ll-best \| 5\.50 \| 5 \| met \|/,
   );
   expect(markdown).toMatch(/\| 2 \| fuse-ll-best \| 5\.50 \| 8 \| missed \|/);
-  expect(markdown).toContain('**tmpfs, create, 1 threads, round 2 was not measured: no room**');
+  expect(markdown).toContain('**tmpfs, create, 1 thread, round 2 was not measured: it said: no room**');
   expect(markdown).toContain('| zpmfs-copies | 1 | 11,000 | 18 % | 90.9 |');
   expect(terminalReport(report(), '/somewhere')).toContain('Details: /somewhere');
 });

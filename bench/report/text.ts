@@ -2,6 +2,7 @@
 
 /** Figures and tables as text: what the terminal, the Markdown file and the page have in common. */
 
+import { oneLine } from '../samples.ts';
 import type { BenchReport, RatioResult, Result } from './results.ts';
 
 /** `12,345`, or with a few digits when it is small. */
@@ -123,7 +124,7 @@ export function failureLines({ failures, incomplete }: BenchReport): string[] {
   return [
     ...failures.map(
       ({ fs, workload, threads, round, error }) =>
-        `${fs}, ${workload}, ${threads} threads, round ${round} was not measured: ${error.split('\n')[0]}`,
+        `${fs}, ${workload}, ${threads === 1 ? '1 thread' : `${threads} threads`}, round ${round} was not measured: ${oneLine(error)}`,
     ),
     ...(incomplete ? ['The run was ended before all rounds were through.'] : []),
   ];
