@@ -208,7 +208,7 @@ async function benchMachine(
       await recordServer(server, vm, run, step);
   });
   const cpus = Array.from({ length: state.cpus }, (_, cpu) => cpu);
-  await context.step(`Measuring on ${state.cpus} vCPUs`, (step) =>
+  await context.step(`Benchmark ${run.plan.run.matrix}, ${state.cpus} vCPUs`, (step) =>
     runMachine(
       {
         plan,

@@ -73,6 +73,8 @@ export const ratioSchema = z.strictObject({
   over: z.array(name).min(1),
   /** Another workload to take the divisor from. */
   overWorkload: name.optional(),
+  /** The divisor is always that of so many threads, and only more of them are looked at. */
+  overThreads: z.int().min(1).optional(),
   /** Of threads alone, and of more than one; what is left out is shown without a judgement. */
   atLeast: z.strictObject({ one: z.number().optional(), more: z.number().optional() }).default({}),
 });

@@ -40,12 +40,12 @@ function report(failures: Parameters<typeof makeReport>[0]['failures'] = []) {
     'fuse-ll-best': [2000, 1900, 2200],
   };
   const samples = Object.entries(rates).flatMap(([fs, all]) =>
-    [1, 2].flatMap((threads) => all.map((rate, at) => sample(fs, threads, at + 1, rate * threads))),
+    [1, 2, 4].flatMap((threads) => all.map((rate, at) => sample(fs, threads, at + 1, rate * threads))),
   );
   return makeReport({
     run: noFacts,
     cells: Object.keys(rates).flatMap((fs) =>
-      [1, 2].map((threads) => ({ fs, workload: 'randwrite-4k', threads })),
+      [1, 2, 4].map((threads) => ({ fs, workload: 'randwrite-4k', threads })),
     ),
     samples,
     failures,
@@ -63,9 +63,15 @@ test('medians and spread of the rounds, and ratios to the best of those compared
     rounds: [10_000, 12_000, 11_000],
   });
   expect(results[0].spread).toBeCloseTo(2 / 11);
-  expect(ratios.map(({ over, threads, ratio, atLeast }) => [over, threads, ratio, atLeast])).toEqual([
+  const fuse = ratios.filter(({ over }) => over.startsWith('fuse'));
+  expect(fuse.map(({ over, threads, ratio, atLeast }) => [over, threads, ratio, atLeast])).toEqual([
     ['fuse-ll-best', 1, 5.5, 5],
     ['fuse-ll-best', 2, 5.5, 8],
+    ['fuse-ll-best', 4, 5.5, 8],
+  ]);
+  // More threads than CPUs, over as many.
+  expect(ratios.filter(({ over }) => !over.startsWith('fuse'))).toMatchObject([
+    { threads: 4, ratio: 2, atLeast: 0.95 },
   ]);
   expect(incomplete).toBe(false);
 });

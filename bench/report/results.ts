@@ -156,27 +156,25 @@ function resultOf(samples: readonly Sample[]): Result[] {
 
 /** A ratio at each number of threads that both sides were measured at. */
 function ratioResults(ratio: Ratio, results: readonly Result[]): RatioResult[] {
+  const { of, workload, over, overWorkload = workload, overThreads = 0, atLeast } = ratio;
   return results
-    .filter(({ fs, workload }) => fs === ratio.of && workload === ratio.workload)
+    .filter((one) => one.fs === of && one.workload === workload && one.threads > overThreads)
     .flatMap((result) => {
+      const { threads } = result;
       const [best] = results
-        .filter(
-          ({ fs, workload, threads }) =>
-            ratio.over.includes(fs) &&
-            workload === (ratio.overWorkload ?? ratio.workload) &&
-            threads === result.threads,
-        )
+        .filter((one) => over.includes(one.fs) && one.workload === overWorkload)
+        .filter((one) => one.threads === (overThreads || threads))
         .toSorted((a, b) => b.opsPerSec - a.opsPerSec);
       if (best === undefined) return [];
-      const atLeast = result.threads === 1 ? ratio.atLeast.one : ratio.atLeast.more;
+      const least = threads === 1 ? atLeast.one : atLeast.more;
       return [
         {
           about: ratio.about,
-          threads: result.threads,
-          of: result.fs,
+          threads,
+          of,
           over: best.fs,
           ratio: result.opsPerSec / best.opsPerSec,
-          ...(atLeast === undefined ? {} : { atLeast }),
+          ...(least === undefined ? {} : { atLeast: least }),
         },
       ];
     });
