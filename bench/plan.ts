@@ -114,3 +114,7 @@ export function visits(plan: MachinePlan, rounds: number): Visit[] {
     }));
   }).flat();
 }
+
+export function threadsText(threads: number): string {
+  return threads === 1 ? '1 thread' : `${threads} threads`;
+}

@@ -5,7 +5,7 @@ import { VmFailure } from '../lab/vm/failure.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import type { Journal } from './journal.ts';
 import { Measurer, mountPoint, type Timing } from './measure.ts';
-import { type Cell, cellKey, keyOf, type MachinePlan, type Visit, visits } from './plan.ts';
+import { type Cell, cellKey, keyOf, type MachinePlan, threadsText, type Visit, visits } from './plan.ts';
 import { type Failure, oneLine, type Sample } from './samples.ts';
 import { type ServerControl, Stage } from './stage.ts';
 
@@ -104,8 +104,4 @@ function failureOf(error: unknown, signal: AbortSignal): string {
   signal.throwIfAborted();
   if (error instanceof VmFailure || !(error instanceof Error)) throw error;
   return error.message;
-}
-
-export function threadsText(threads: number): string {
-  return threads === 1 ? '1 thread' : `${threads} threads`;
 }

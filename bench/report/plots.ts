@@ -6,6 +6,7 @@
  */
 
 import type { TopLevelSpec } from 'vega-lite';
+import { threadsText } from '../plan.ts';
 import type { BenchReport, Result, Split } from './results.ts';
 import { workloadsOf } from './text.ts';
 
@@ -45,7 +46,13 @@ async function plot(name: string, title: string, spec: TopLevelSpec): Promise<Pl
   }
 }
 
-const byFileSystem = { field: 'fs', type: 'nominal', title: 'file system', sort: null } as const;
+const byFileSystem = {
+  field: 'fs',
+  type: 'nominal',
+  title: 'file system',
+  sort: null,
+  scale: { scheme: 'tableau20' },
+} as const;
 const byThreads = { field: 'threads', type: 'ordinal', title: 'threads', axis: { labelAngle: 0 } } as const;
 
 /** Each file system's line, with the range of its rounds. */
@@ -111,7 +118,7 @@ function distribution(results: readonly Result[]): TopLevelSpec {
       x: {
         field: 'us',
         type: 'quantitative',
-        title: `microseconds, ${threads} threads`,
+        title: `microseconds, ${threadsText(threads)}`,
         scale: { type: 'log' },
       },
       y: { field: 'part', type: 'quantitative', title: 'part of the operations', axis: { format: '%' } },

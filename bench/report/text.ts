@@ -2,6 +2,7 @@
 
 /** Figures and tables as text: what the terminal, the Markdown file and the page have in common. */
 
+import { threadsText } from '../plan.ts';
 import { oneLine } from '../samples.ts';
 import type { BenchReport, RatioResult, Result } from './results.ts';
 
@@ -124,7 +125,7 @@ export function failureLines({ failures, incomplete }: BenchReport): string[] {
   return [
     ...failures.map(
       ({ fs, workload, threads, round, error }) =>
-        `${fs}, ${workload}, ${threads === 1 ? '1 thread' : `${threads} threads`}, round ${round} was not measured: ${oneLine(error)}`,
+        `${fs}, ${workload}, ${threadsText(threads)}, round ${round} was not measured: ${oneLine(error)}`,
     ),
     ...(incomplete ? ['The run was ended before all rounds were through.'] : []),
   ];
