@@ -28,7 +28,7 @@ export class Fsstress {
   }
 
   start(round: number): void {
-    const directory = directoryOf(this.#mount, round);
+    const directory = Fsstress.directory(this.#mount, round);
     mkdirSync(directory);
     const words = ['-d', directory, '-p', this.#processes, '-n', OPERATIONS, '-s', round];
     this.#running = spawn(this.#program, words.map(String), { stdio: 'ignore' });
@@ -56,17 +56,18 @@ export class Fsstress {
     this.#running?.kill('SIGKILL');
   }
 
+  /** Where it works in a round. */
+  static directory(mount: string, round: number): string {
+    return `${mount}/fsstress-${round}`;
+  }
+
   /** Remove what a round left. Some of it may be immutable. */
   static forget(mount: string, round: number): void {
-    const directory = directoryOf(mount, round);
+    const directory = Fsstress.directory(mount, round);
     if (!existsSync(directory)) return;
     spawnSync('chattr', ['-R', '-f', '-ia', directory]);
     rmSync(directory, { recursive: true });
   }
-}
-
-function directoryOf(mount: string, round: number): string {
-  return `${mount}/fsstress-${round}`;
 }
 
 function isAlive(pid: number): boolean {

@@ -83,6 +83,7 @@ async function killAgainAndAgain(options: Options): Promise<void> {
   must('zus-service', ['start']);
   const promised = new Map<string, Promised>();
   let checked = 0;
+  let made = 0;
   const load =
     fsstress === null
       ? `${workers} workers of our own; no fsstress`
@@ -97,18 +98,21 @@ async function killAgainAndAgain(options: Options): Promise<void> {
     must('zus-service', ['start']);
     must('mount', ['-t', 'zpmfs', devices[0], mount]);
     checked += check(mount, promised);
+    const stressed = fsstress === null ? 0 : countEntries(Fsstress.directory(mount, round));
+    made += stressed;
     const entries = countEntries(mount);
     must('umount', [mount]);
     const fsck = spawnSync('fsck.zpmfs', ['-n', devices[0]], { encoding: 'utf8' });
     if (fsck.status !== 0)
       throw new BrokenError(`round ${round}: fsck.zpmfs says ${fsck.status}: ${fsck.stdout}`);
     process.stdout.write(
-      `round ${round}: ${operations} operations${fsstress === null ? '' : ' beside those of fsstress'}, then killed; ` +
-        `${promised.size} files promised and there, ${entries} names in all; fsck clean\n`,
+      `round ${round}: ${operations} operations of our own, then killed; ` +
+        `${promised.size} files promised and there, ${entries} names in all${fsstress === null ? '' : `, ${stressed} of this round's fsstress`}; fsck clean\n`,
     );
     must('mount', ['-t', 'zpmfs', devices[0], mount]);
   }
   must('umount', [mount]);
+  if (fsstress !== null && made === 0) throw new Error('fsstress made nothing: it was no load');
   process.stdout.write(
     `${rounds} kills under load (${load}), ${checked} promised files looked at, all as they should be\n`,
   );
