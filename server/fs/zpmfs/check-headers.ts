@@ -80,34 +80,42 @@ export class HeaderCheck extends CheckState {
     if (superblock[f.SB_STATE] !== f.STATE_CLEAN || block === 0) return;
     const forget = [{ block: f.SUPER_BLOCK, word: f.SB_SAVED_BLOCK, value: 0 }];
     const owners = new Uint8Array(this.owners.buffer);
-    let at = 0;
-    for (let number = 0; at < owners.length; number++) {
-      if (block <= 0 || block >= this.total || this.owners[block] !== FREE) {
+    /** Bytes of `owners` that were compared; the rest of the words is about inodes. */
+    let done = 0;
+    const compare = (saved: Uint8Array): boolean => {
+      const expected = owners.subarray(done, done + saved.length);
+      const compared = saved.subarray(0, expected.length);
+      if (Buffer.compare(compared, expected) !== 0) {
+        const first = (done + compared.findIndex((byte, index) => byte !== expected[index])) >>> 1;
+        this.bad(`saved state: block ${first} is not as the trees say`, forget);
+        return false;
+      }
+      done += expected.length;
+      return true;
+    };
+    const empty = new Uint8Array(f.SAVED_DATA_WORDS * 4);
+    for (let place = 0; block !== 0; place++) {
+      if (block >= this.total || this.owners[block] !== FREE) {
         this.bad(`saved state: block ${block} is not a free block`, forget);
         return;
       }
       const content = this.source.read(block).slice();
       const [low, high] = content.subarray(f.SAVED_CHECK, f.SAVED_CHECK + 2);
       const mounts = superblock[f.SB_MOUNTS];
-      const seeds = [f.savedSeed(mounts, number, 0), f.savedSeed(mounts, number, 1)] as const;
-      f.putChecks(content, f.SAVED_DATA, f.BLOCK_WORDS, ...seeds, f.SAVED_CHECK);
+      const seeds = [f.savedSeed(mounts, place, 0), f.savedSeed(mounts, place, 1)] as const;
+      f.putChecks(content, f.SAVED_NEXT, f.BLOCK_WORDS, ...seeds, f.SAVED_CHECK);
       const isWhole = content[f.SAVED_CHECK] === low && content[f.SAVED_CHECK + 1] === high;
+      const start = content[f.SAVED_PART] * empty.length;
       // A mount does not use it then.
-      if (content[0] !== f.SAVED_MAGIC || !isWhole) {
+      if (content[0] !== f.SAVED_MAGIC || !isWhole || start < Math.min(done, owners.length)) {
         this.bad('saved state: its check is wrong', forget);
         return;
       }
-      const length = Math.min(f.SAVED_DATA_WORDS * 4, owners.length - at);
-      const saved = bytesOf(content).subarray(f.SAVED_DATA * 4, f.SAVED_DATA * 4 + length);
-      const expected = owners.subarray(at, at + length);
-      if (Buffer.compare(saved, expected) !== 0) {
-        const first = (at + saved.findIndex((byte, index) => byte !== expected[index])) >>> 1;
-        this.bad(`saved state: block ${first} is not as the trees say`, forget);
-        return;
-      }
-      at += length;
+      while (done < Math.min(start, owners.length)) if (!compare(empty)) return;
+      if (!compare(bytesOf(content).subarray(f.SAVED_DATA * 4))) return;
       block = content[f.SAVED_NEXT];
     }
+    while (done < owners.length) if (!compare(empty)) return;
   }
 
   protected claimFixed(table: DeviceTable, superblock: Superblock): void {

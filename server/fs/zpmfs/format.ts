@@ -79,15 +79,20 @@ export const J_RECORDS = 16;
 // --- saved allocator state: a chain of blocks ---
 /** "ZSAV" */
 export const SAVED_MAGIC = 0x5641535a;
-export const SAVED_NEXT = 1;
-export const SAVED_CHECK = 2; // 2 words
-export const SAVED_DATA = 4;
+export const SAVED_CHECK = 1; // 2 words, of all from SAVED_NEXT on
+export const SAVED_NEXT = 3;
+/** Which part of the words the block has; parts that are all 0 have no block. */
+export const SAVED_PART = 4;
+export const SAVED_DATA = 5;
 export const SAVED_DATA_WORDS = BLOCK_WORDS - SAVED_DATA;
-/** Of the check of block `number` of a chain written in mount `stamp`: a block of another chain does not fit. */
-export function savedSeed(stamp: number, number: number, lane: number): number {
+/**
+ * Of the check of the block at `place` of a chain written in mount `stamp`: no block of another chain fits, and none of this one
+ * at another place. So a chain that ends, ends where it was made to.
+ */
+export function savedSeed(stamp: number, place: number, lane: number): number {
   return (
     Math.imul(stamp + 1, 0x9e3779b1) ^
-    Math.imul(number + 1, 0x85ebca6b) ^
+    Math.imul(place + 1, 0x85ebca6b) ^
     (lane === 0 ? 0x53415645 : 0x5a504d46)
   );
 }

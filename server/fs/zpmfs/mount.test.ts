@@ -72,6 +72,37 @@ describe('a mount after a clean unmount', () => {
     expect(repairFileSystem(memorySource(volume.bytes)).mended).toEqual([]);
   });
 
+  it('leaves out what is free all over, and takes no chain that was cut', () => {
+    // 4,000 blocks are a part of what is saved; files lie at the start of each CPU's share.
+    const volume = createVolume(512 << 20, 2);
+    let fs = volume.kernel.mount();
+    fs.writeFile('/first', new Uint8Array(50 * PAGE).fill(1));
+    volume.kernel.cpu = 1;
+    fs.writeFile('/second', new Uint8Array(50 * PAGE).fill(2));
+    const { bfree } = fs.statfs();
+    fs.unmount();
+    const chain: number[] = [];
+    for (let block = superblock(volume)[f.SB_SAVED_BLOCK]; block !== 0; ) {
+      chain.push(block);
+      block = words(volume)[block * f.BLOCK_WORDS + f.SAVED_NEXT];
+    }
+    expect(chain.length).toBeGreaterThan(2);
+    expect(chain.length).toBeLessThan(8);
+    expect(checkFileSystem(memorySource(volume.bytes)).problems.map(String)).toEqual([]);
+    words(volume)[chain[0] * f.BLOCK_WORDS + f.SAVED_NEXT] = chain[2];
+    const problems = checkFileSystem(memorySource(volume.bytes)).problems.map(String);
+    expect(problems).toEqual(['saved state: its check is wrong']);
+    fs = volume.kernel.mount();
+    expect(volume.log.join()).toContain('what the last unmount saved is not used: its check is wrong');
+    expect(fs.statfs().bfree).toBe(bfree);
+    fs.unmount();
+    fs = volume.kernel.mount();
+    expect(volume.log.slice(-2).join()).not.toContain('is not used');
+    expect(fs.statfs().bfree).toBe(bfree);
+    expect(fs.readFile('/second').every((byte) => byte === 2)).toBe(true);
+    fs.unmount();
+  });
+
   it('walks all inodes when the server died', () => {
     const volume = populated();
     const fs = volume.kernel.mount();

@@ -9,6 +9,7 @@ import {
   SAVED_DATA_WORDS,
   SAVED_MAGIC,
   SAVED_NEXT,
+  SAVED_PART,
   SB_MOUNTS,
   SB_SAVED_BLOCK,
   SB_SAVED_WORDS,
@@ -20,52 +21,83 @@ import { H_INODE_BLOCKS, REF_METADATA, REF_METADATA_UNSEEN, type SharedState } f
 
 /**
  * What a clean unmount saves, so that the next mount need not walk all inodes: how often each block is referred to, and
- * which inodes are taken. It lies in a chain of blocks that are free: whoever mounts puts the file system in use
+ * which inodes are taken. Parts in which nothing is taken are left out. It lies in a chain of blocks that are free: whoever mounts puts the file system in use
  * first, and with that there is nothing saved any more.
  */
 
-/** Words of the references, two a word, and of the inodes' bits. */
-function wordsOf(shared: SharedState): { readonly refs: number; readonly all: number } {
-  const refs = Math.ceil(shared.refs.length / 2);
-  return { refs, all: refs + shared.header[H_INODE_BLOCKS] };
+/** The words that are saved: references, two a word, then the bits of the inodes. */
+class SavedWords {
+  readonly count: number;
+  private readonly references: Uint32Array;
+  private readonly shared: SharedState;
+
+  constructor(shared: SharedState) {
+    const { refs, header } = shared;
+    this.shared = shared;
+    this.references = new Uint32Array(refs.buffer, refs.byteOffset, Math.ceil(refs.length / 2));
+    this.count = this.references.length + header[H_INODE_BLOCKS];
+  }
+
+  get(at: number): number {
+    const { references, shared } = this;
+    return at < references.length ? references[at] : shared.inodeBits[at - references.length] & 0xffff;
+  }
+
+  put(from: number, values: Uint32Array): void {
+    const { references, shared } = this;
+    const count = Math.max(0, Math.min(values.length, references.length - from));
+    if (count > 0) references.set(values.subarray(0, count), from);
+    for (let index = count; index < values.length; index++)
+      shared.inodeBits[from + index - references.length] = values[index] & 0xffff;
+  }
+
+  /** The words of a part: [from, to). */
+  rangeOf(part: number): { readonly from: number; readonly to: number } {
+    const from = part * SAVED_DATA_WORDS;
+    return { from, to: Math.min(from + SAVED_DATA_WORDS, this.count) };
+  }
+
+  isEmpty(part: number): boolean {
+    const { from, to } = this.rangeOf(part);
+    for (let at = from; at < to; at++) if (this.get(at) !== 0) return false;
+    return true;
+  }
+
+  clear(): void {
+    this.references.fill(0);
+    this.shared.inodeBits.fill(0);
+  }
 }
 
-/** Write the chain. Returns its first block and its words; block 0 when there is not enough room for it. */
+/** Write the chain. Returns its first block and the words saved; block 0 when there is not enough room for it. */
 export function saveAllocator(
   pmem: Pmem,
   shared: SharedState,
 ): { readonly block: number; readonly words: number } {
-  const { refs, all } = wordsOf(shared);
-  const blocks = findFree(shared, Math.ceil(all / SAVED_DATA_WORDS));
-  if (blocks === null) return { block: 0, words: 0 };
   // What nobody looked at in this mount either.
   const counts = shared.refs;
   for (let block = 0; block < counts.length; block++)
     if (counts[block] === REF_METADATA_UNSEEN) counts[block] = REF_METADATA;
-  const references = new Uint32Array(counts.buffer, counts.byteOffset, refs);
+  const words = new SavedWords(shared);
+  const parts: number[] = [];
+  for (let part = 0; part * SAVED_DATA_WORDS < words.count; part++)
+    if (!words.isEmpty(part)) parts.push(part);
+  const blocks = findFree(shared, parts.length);
+  if (blocks === null) return { block: 0, words: 0 };
   const stamp = pmem.load(SUPER_BLOCK, SB_MOUNTS);
-  blocks.forEach((block, number) => {
-    const first = number * SAVED_DATA_WORDS;
-    const count = Math.min(SAVED_DATA_WORDS, all - first);
-    for (let index = 0; index < SAVED_DATA_WORDS; index++) {
-      const at = first + index;
-      let value = 0;
-      if (index < count) value = at < refs ? references[at] : shared.inodeBits[at - refs] & 0xffff;
-      pmem.store(block, SAVED_DATA + index, value);
-    }
+  blocks.forEach((block, place) => {
+    const { from, to } = words.rangeOf(parts[place]);
+    for (let index = 0; index < SAVED_DATA_WORDS; index++)
+      pmem.store(block, SAVED_DATA + index, from + index < to ? words.get(from + index) : 0);
     pmem.store(block, 0, SAVED_MAGIC);
-    pmem.store(block, SAVED_NEXT, blocks[number + 1] ?? 0);
-    const content = pmem.u32.subarray(block * BLOCK_WORDS, (block + 1) * BLOCK_WORDS);
+    pmem.store(block, SAVED_NEXT, blocks[place + 1] ?? 0);
+    pmem.store(block, SAVED_PART, parts[place]);
     for (let lane = 0; lane < 2; lane++)
-      pmem.store(
-        block,
-        SAVED_CHECK + lane,
-        checkWords(content, SAVED_DATA, BLOCK_WORDS, savedSeed(stamp, number, lane)),
-      );
+      pmem.store(block, SAVED_CHECK + lane, checkOf(pmem, block, stamp, place, lane));
     pmem.writeBack(block, 0, BLOCK_SIZE);
   });
   pmem.fence();
-  return { block: blocks[0], words: all };
+  return { block: blocks[0], words: words.count };
 }
 
 function findFree(shared: SharedState, count: number): number[] | null {
@@ -76,39 +108,42 @@ function findFree(shared: SharedState, count: number): number[] | null {
   return found.length < count ? null : found;
 }
 
+function checkOf(pmem: Pmem, block: number, stamp: number, place: number, lane: number): number {
+  const content = pmem.u32.subarray(block * BLOCK_WORDS, (block + 1) * BLOCK_WORDS);
+  return checkWords(content, SAVED_NEXT, BLOCK_WORDS, savedSeed(stamp, place, lane)) >>> 0;
+}
+
 /**
  * Read back what was saved; `shared` has the number of inode blocks already. Null, or why it is not to be had: then the
  * references are as they were, all 0.
  */
 export function loadAllocator(pmem: Pmem, shared: SharedState): string | null {
-  const { refs, all } = wordsOf(shared);
+  const words = new SavedWords(shared);
+  const why = load(pmem, words);
+  if (why !== null) words.clear();
+  return why;
+}
+
+function load(pmem: Pmem, words: SavedWords): string | null {
   let block = pmem.load(SUPER_BLOCK, SB_SAVED_BLOCK);
   if (block === 0) return 'nothing is saved';
-  if (pmem.load(SUPER_BLOCK, SB_SAVED_WORDS) !== all) return 'its size is wrong';
-  const references = new Uint32Array(shared.refs.buffer, shared.refs.byteOffset, refs);
+  if (pmem.load(SUPER_BLOCK, SB_SAVED_WORDS) !== words.count) return 'its size is wrong';
   const stamp = pmem.load(SUPER_BLOCK, SB_MOUNTS);
-  for (let first = 0, number = 0; first < all; first += SAVED_DATA_WORDS, number++) {
-    const why = !pmem.inRange(block) || pmem.load(block, 0) !== SAVED_MAGIC ? 'it is cut short' : null;
-    if (why !== null || !isWhole(pmem, block, stamp, number)) {
-      shared.refs.fill(0);
-      return why ?? 'its check is wrong';
+  let next = 0;
+  for (let place = 0; block !== 0; place++) {
+    if (!pmem.inRange(block) || pmem.load(block, 0) !== SAVED_MAGIC) return 'it is cut short';
+    for (let lane = 0; lane < 2; lane++) {
+      if (checkOf(pmem, block, stamp, place, lane) !== pmem.load(block, SAVED_CHECK + lane))
+        return 'its check is wrong';
     }
-    const start = block * BLOCK_WORDS + SAVED_DATA;
-    const count = Math.min(SAVED_DATA_WORDS, all - first);
-    const forRefs = Math.max(0, Math.min(count, refs - first));
-    references.set(pmem.u32.subarray(start, start + forRefs), Math.min(first, refs));
-    for (let index = forRefs; index < count; index++)
-      shared.inodeBits[first + index - refs] = pmem.u32[start + index] & 0xffff;
+    const part = pmem.load(block, SAVED_PART);
+    const { from, to } = words.rangeOf(part);
+    // Each part comes behind the one before, and so the chain ends.
+    if (part < next || from >= words.count) return 'its parts are out of order';
+    const data = block * BLOCK_WORDS + SAVED_DATA;
+    words.put(from, pmem.u32.subarray(data, data + to - from));
+    next = part + 1;
     block = pmem.load(block, SAVED_NEXT);
   }
   return null;
-}
-
-function isWhole(pmem: Pmem, block: number, stamp: number, number: number): boolean {
-  const content = pmem.u32.subarray(block * BLOCK_WORDS, (block + 1) * BLOCK_WORDS);
-  for (let lane = 0; lane < 2; lane++) {
-    const check = checkWords(content, SAVED_DATA, BLOCK_WORDS, savedSeed(stamp, number, lane)) >>> 0;
-    if (check !== content[SAVED_CHECK + lane]) return false;
-  }
-  return true;
 }
