@@ -71,6 +71,19 @@ describe('with four CPUs and two file systems mounted, idle', () => {
     expect(rss).toBeLessThan(150 * MIB);
   });
 
+  it('has each thread bound to its CPU', async () => {
+    const threads = await must(
+      [
+        'for task in /proc/$(cat /run/zus.pid)/task/*; do',
+        'read name <$task/comm',
+        'case $name in zt*) echo "$name on $(sed -n "s/^Cpus_allowed_list:.//p" $task/status)";; esac',
+        'done',
+      ].join('\n'),
+    );
+    const bound = [0, 1, 2, 3].map((cpu) => `zt${cpu}.0 on ${cpu}`);
+    expect(threads.trim().split('\n').sort()).toEqual(bound);
+  });
+
   it('starts, mounts and stops in seconds', async () => {
     // As many threads of Node with nothing in them.
     const bare = [

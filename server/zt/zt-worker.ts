@@ -25,6 +25,8 @@ export async function ztWorker(
   const addon = loadAddon(data.addon);
   addon.setThreadName(`zt${data.cpu}.${data.channel}`);
   addon.blockSignals();
+  // What it allocates from here on is memory of its CPU's node.
+  bind(addon, data.cpu);
   const fileSystems = await load(data.fileSystems);
   parentPort?.postMessage({ kind: 'loaded' } satisfies ThreadMessage);
   control.waitForWarmUp();
@@ -51,6 +53,7 @@ function serve(
 ): void {
   let ready = false;
   try {
+    // Its CPU may have gone and come back since, and with it what the thread was bound to.
     if (!bind(addon, data.cpu)) {
       log('warn', 'its CPU is offline');
       return;
