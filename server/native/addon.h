@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/* What the files of the addon share. addon.ts says what each function does. */
+#ifndef ZUS_ADDON_H
+#define ZUS_ADDON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <node_api.h>
+
+#define REGISTERS 8
+
+/* One per isolate. */
+struct instance {
+	double registers[REGISTERS];
+};
+
+#define CHECK(call) do { if ((call) != napi_ok) return NULL; } while (0)
+
+static inline double *registers(napi_env env, napi_callback_info info)
+{
+	void *data = NULL;
+
+	napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
+	return ((struct instance *)data)->registers;
+}
+
+static inline void *pointer(double value)
+{
+	return (void *)(uintptr_t)value;
+}
+
+/* arguments.c */
+napi_value throw_type_error(napi_env env, const char *message);
+napi_value throw_errno(napi_env env, const char *syscall, int error);
+napi_value number(napi_env env, double value);
+bool arguments(napi_env env, napi_callback_info info, size_t count,
+	       double *numbers);
+
+/* operations.c: chooses the instruction of write_back(); its name */
+const char *detect_write_back(void);
+
+#define FUNCTION(name) \
+	napi_value name(napi_env env, napi_callback_info info)
+
+/* operations.c */
+FUNCTION(addon_ioctl);
+FUNCTION(addon_copy);
+FUNCTION(addon_copy_non_temporal);
+FUNCTION(addon_zero_non_temporal);
+FUNCTION(addon_store_records);
+FUNCTION(addon_zero);
+FUNCTION(addon_write_back);
+FUNCTION(addon_fence);
+FUNCTION(addon_clock_realtime_coarse);
+FUNCTION(addon_monotonic);
+FUNCTION(addon_equal);
+FUNCTION(addon_yield_cpu);
+
+/* files.c */
+FUNCTION(addon_open);
+FUNCTION(addon_close);
+FUNCTION(addon_mmap);
+FUNCTION(addon_mmap_anonymous);
+FUNCTION(addon_munmap);
+FUNCTION(addon_external);
+FUNCTION(addon_address_of);
+FUNCTION(addon_msync);
+FUNCTION(addon_size_of);
+FUNCTION(addon_try_lock);
+FUNCTION(addon_send_datagram);
+
+/* threads.c */
+FUNCTION(addon_bind_to_cpu);
+FUNCTION(addon_current_cpu);
+FUNCTION(addon_thread_id);
+FUNCTION(addon_set_thread_name);
+FUNCTION(addon_set_io_flusher);
+FUNCTION(addon_block_signals);
+
+#undef FUNCTION
+
+#endif

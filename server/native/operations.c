@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+/*
+ * The operation path. Functions take their arguments from `registers`, an array
+ * of doubles that JavaScript sees as a Float64Array: a number above 2^31 given
+ * as an argument would have to be boxed on the JavaScript heap first.
+ */
+#define _GNU_SOURCE
+#include <cpuid.h>
+#include <errno.h>
+#include <immintrin.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "addon.h"
+
+#define CACHE_LINE 64
+
+/* --- Cache lines --- */
+
+static void write_back_clflush(uintptr_t line, uintptr_t end)
+{
+	for (; line < end; line += CACHE_LINE)
+		_mm_clflush((void *)line);
+}
+
+__attribute__((target("clflushopt")))
+static void write_back_clflushopt(uintptr_t line, uintptr_t end)
+{
+	for (; line < end; line += CACHE_LINE)
+		_mm_clflushopt((void *)line);
+}
+
+__attribute__((target("clwb")))
+static void write_back_clwb(uintptr_t line, uintptr_t end)
+{
+	for (; line < end; line += CACHE_LINE)
+		_mm_clwb((void *)line);
+}
+
+/* Set once, before any function can be called, and to the same value by all. */
+static void (*write_back_lines)(uintptr_t line, uintptr_t end);
+
+const char *detect_write_back(void)
+{
+	unsigned int a, b, c, d;
+
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+		if (b & bit_CLWB) {
+			write_back_lines = write_back_clwb;
+			return "clwb";
+		}
+		if (b & bit_CLFLUSHOPT) {
+			write_back_lines = write_back_clflushopt;
+			return "clflushopt";
+		}
+	}
+	write_back_lines = write_back_clflush;
+	return "clflush";
+}
+
+static void write_back(const void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address;
+
+	if (length)
+		write_back_lines(start & ~(uintptr_t)(CACHE_LINE - 1), start + length);
+}
+
+/* --- Copies past the caches --- */
+
+static size_t minimum(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * The stores that go past the caches are aligned 16 bytes; what lies before and
+ * behind goes through the cache and is written back.
+ */
+static void copy_non_temporal(char *to, const char *from, size_t length)
+{
+	size_t head = minimum(-(uintptr_t)to & 15, length);
+
+	if (head) {
+		memcpy(to, from, head);
+		write_back(to, head);
+		to += head;
+		from += head;
+		length -= head;
+	}
+	for (; length >= 64; length -= 64, to += 64, from += 64) {
+		__m128i a = _mm_loadu_si128((const __m128i *)from);
+		__m128i b = _mm_loadu_si128((const __m128i *)(from + 16));
+		__m128i c = _mm_loadu_si128((const __m128i *)(from + 32));
+		__m128i d = _mm_loadu_si128((const __m128i *)(from + 48));
+
+		_mm_stream_si128((__m128i *)to, a);
+		_mm_stream_si128((__m128i *)(to + 16), b);
+		_mm_stream_si128((__m128i *)(to + 32), c);
+		_mm_stream_si128((__m128i *)(to + 48), d);
+	}
+	for (; length >= 16; length -= 16, to += 16, from += 16)
+		_mm_stream_si128((__m128i *)to,
+				 _mm_loadu_si128((const __m128i *)from));
+	if (length) {
+		memcpy(to, from, length);
+		write_back(to, length);
+	}
+}
+
+static void zero_non_temporal(char *to, size_t length)
+{
+	size_t head = minimum(-(uintptr_t)to & 15, length);
+	const __m128i zero = _mm_setzero_si128();
+
+	if (head) {
+		memset(to, 0, head);
+		write_back(to, head);
+		to += head;
+		length -= head;
+	}
+	for (; length >= 16; length -= 16, to += 16)
+		_mm_stream_si128((__m128i *)to, zero);
+	if (length) {
+		memset(to, 0, length);
+		write_back(to, length);
+	}
+}
+
+/* --- Records of words --- */
+
+#define BLOCK_WORDS 1024
+
+/* Each word as a whole, since the kernel may read it meanwhile. */
+static void store_records(uint32_t *base, const uint32_t *at, size_t words)
+{
+	const uint32_t *end = at + words;
+
+	while (at < end) {
+		volatile uint32_t *to = base + (size_t)at[0] * BLOCK_WORDS + (at[1] >> 16);
+		uint32_t count = at[1] & 0xffff;
+
+		at += 2;
+		for (uint32_t i = 0; i < count; i++)
+			to[i] = at[i];
+		write_back((const void *)to, count * sizeof(*at));
+		at += count;
+	}
+}
+
+/* --- Functions --- */
+
+napi_value addon_ioctl(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+	napi_value result;
+	int ret;
+
+	ret = ioctl((int)r[0], (unsigned long)r[1], pointer(r[2]));
+	CHECK(napi_create_int32(env, ret < 0 ? -errno : ret, &result));
+	return result;
+}
+
+napi_value addon_copy(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	memcpy(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
+	return NULL;
+}
+
+napi_value addon_copy_non_temporal(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	copy_non_temporal(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
+	return NULL;
+}
+
+napi_value addon_zero_non_temporal(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	zero_non_temporal(pointer(r[0]), (size_t)r[1]);
+	return NULL;
+}
+
+napi_value addon_store_records(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	store_records(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
+	return NULL;
+}
+
+napi_value addon_zero(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	memset(pointer(r[0]), 0, (size_t)r[1]);
+	return NULL;
+}
+
+napi_value addon_write_back(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+
+	write_back(pointer(r[0]), (size_t)r[1]);
+	return NULL;
+}
+
+napi_value addon_fence(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+	_mm_sfence();
+	return NULL;
+}
+
+napi_value addon_clock_realtime_coarse(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	*(uint64_t *)pointer(r[0]) = now.tv_sec * 1000000000ull + now.tv_nsec;
+	return NULL;
+}
+
+/* The answer is a double in register 0: returned, it would be boxed. */
+napi_value addon_monotonic(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	r[0] = now.tv_sec * 1e9 + now.tv_nsec;
+	return NULL;
+}
+
+napi_value addon_equal(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+	napi_value result;
+
+	CHECK(napi_get_boolean(env, !memcmp(pointer(r[0]), pointer(r[1]),
+					    (size_t)r[2]), &result));
+	return result;
+}
+
+napi_value addon_yield_cpu(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+	sched_yield();
+	return NULL;
+}
