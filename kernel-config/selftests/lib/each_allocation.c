@@ -4,6 +4,8 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +19,46 @@
 #define MOST		2000
 
 static int nth_fd = -1;
+
+/* Where the code of a function lies, as /proc/kallsyms has it. */
+static bool find_code(const char *function, uint64_t *start, uint64_t *end)
+{
+	FILE *symbols = fopen("/proc/kallsyms", "r");
+	uint64_t address;
+	char name[512];
+
+	*start = *end = 0;
+	/* Sorted by address. */
+	while (symbols && !*end &&
+	       fscanf(symbols, "%" SCNx64 " %*c %511s%*[^\n]", &address, name) == 2) {
+		if (*start && address > *start)
+			*end = address;
+		if (!strcmp(name, function))
+			*start = address;
+	}
+	if (symbols)
+		fclose(symbols);
+	return *end;
+}
+
+/*
+ * What kmemleak allocates for itself does not fail: it complains of a failure with
+ * a lock held that the console must not be used under, for lockdep to see, and
+ * none of it is an allocation of zuf.
+ */
+static int spare_kmemleak(void)
+{
+	uint64_t start, end;
+	char text[32];
+
+	if (!find_code("kmemleak_scan_area", &start, &end))
+		return 0;
+	snprintf(text, sizeof(text), "0x%" PRIx64, start);
+	if (write_text(DEBUG "failslab/reject-start", text))
+		return -1;
+	snprintf(text, sizeof(text), "0x%" PRIx64, end);
+	return write_text(DEBUG "failslab/reject-end", text);
+}
 
 /**
  * failures_possible - have allocations fail that may sleep, too
@@ -44,6 +86,8 @@ int failures_possible(void)
 	}
 	if (write_text(DEBUG "fail_page_alloc/ignore-gfp-highmem", "N") ||
 	    write_text(DEBUG "fail_page_alloc/min-order", "0"))
+		return -1;
+	if (spare_kmemleak())
 		return -1;
 	/* Memory of this process that is not there yet would fail as well. */
 	if (mlockall(MCL_CURRENT))
