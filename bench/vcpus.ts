@@ -39,9 +39,9 @@ export async function pinVcpus(stateDir: string, state: VmState): Promise<string
 
 /** CPUs that this process may run on, of /proc/self/status. */
 export function allowedCpus(status: string): number[] {
-  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? '';
-  return list.split(',').flatMap((range) => {
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1];
+  return (list?.split(',') ?? []).flatMap((range) => {
     const [first, last = first] = range.split('-').map(Number);
-    return Number.isNaN(first) ? [] : Array.from({ length: last - first + 1 }, (_, at) => first + at);
+    return Array.from({ length: last - first + 1 }, (_, at) => first + at);
   });
 }
