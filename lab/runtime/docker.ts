@@ -12,7 +12,7 @@ import { obtainBuilderImage } from './builder-image.ts';
 import { containerBackground, removeContainer } from './docker-background.ts';
 import type { Engine } from './engine.ts';
 import type { HostRuntime } from './host.ts';
-import { buildLabels, isOrphan, labelOfLab, labelOfRole } from './labels.ts';
+import { buildLabels, isOrphan, labelOfLab, labelOfRole, labelOfState } from './labels.ts';
 import { OutputCollector } from './output.ts';
 import type {
   Background,
@@ -137,7 +137,8 @@ export class DockerRuntime implements Runtime {
   }
 
   async find(labels: Labels): Promise<Background[]> {
-    const found = await this.#list(labels);
+    // Labs of other users of the engine, and those of tests, may have the same names.
+    const found = await this.#list({ ...labels, [labelOfState]: this.#options.host.stateRoot });
     return found.map((info) => containerBackground(this.#docker.getContainer(info.Id), info.Labels));
   }
 
@@ -177,7 +178,7 @@ export class DockerRuntime implements Runtime {
       WorkingDir: options.cwd,
       Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       User: options.user,
-      Labels: { ...options.labels },
+      Labels: { ...options.labels, [labelOfState]: this.#options.host.stateRoot },
       OpenStdin: options.openStdin,
       StdinOnce: options.openStdin,
       AttachStdin: options.openStdin,

@@ -26,6 +26,8 @@ const graceMs = 5000;
 /** Tools run on this machine, each program the leader of a process group of its own. */
 export class HostRuntime implements Runtime {
   readonly kind = 'host';
+  /** Holds a directory a lab. */
+  readonly stateRoot: string;
   readonly #lab: string;
   readonly #records: ProcessRecords;
   readonly #prepared = new Set<ToolSet>();
@@ -35,9 +37,10 @@ export class HostRuntime implements Runtime {
     for (const group of this.#running) signalGroup(group, 'SIGKILL');
   };
 
-  /** `stateRoot` holds a directory a lab; what runs for `lab` is recorded below its own. */
+  /** What runs for `lab` is recorded below its own directory. */
   constructor(lab: string, stateRoot: string) {
     this.#lab = lab;
+    this.stateRoot = stateRoot;
     this.#records = new ProcessRecords(stateRoot);
   }
 

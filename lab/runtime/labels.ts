@@ -5,6 +5,8 @@ import type { Labels } from './runtime.ts';
 
 export const labelOfLab = 'zufs-lab.lab';
 export const labelOfRole = 'zufs-lab.role';
+/** In an engine, which all labs of a machine share: the directory that keeps the state of the labs that a program belongs to. */
+export const labelOfState = 'zufs-lab.state';
 /** Identity of the zufs-lab that a program belongs to and must not outlive. */
 export const labelOfOwner = 'zufs-lab.owner';
 

@@ -20,6 +20,8 @@ const fileEngine = useTestEngine();
 describe.each(['host', 'docker'] as const)('%s', (kind) => {
   let directory: string;
   let runtime: Runtime;
+  /** Of somebody else on the same machine, or of tests: with the same engine, and labs of the same names. */
+  let other: Runtime;
   const lab = `test-${kind}`;
   const labels = { 'zufs-lab.lab': lab, 'zufs-lab.role': 'vm' };
 
@@ -31,6 +33,14 @@ describe.each(['host', 'docker'] as const)('%s', (kind) => {
       engine === undefined
         ? host
         : new DockerRuntime({ lab, engine: engine.engine, host, cacheRoot: defaultCacheRoot(process.env) });
+    const otherHost = new HostRuntime(lab, join(directory, 'other-state'));
+    other =
+      engine === undefined
+        ? otherHost
+        : new DockerRuntime({
+            ...{ lab, engine: engine.engine, cacheRoot: defaultCacheRoot(process.env) },
+            host: otherHost,
+          });
     onTestFinished(async () => {
       for (const left of await runtime.find({ 'zufs-lab.lab': lab })) await left.stop(0);
       await runtime[Symbol.asyncDispose]();
@@ -112,6 +122,7 @@ while True:
     expect(await received(port)).toBe('hello');
     const [found] = await runtime.find(labels);
     expect(found.id).toBe(started.id);
+    expect(await other.find(labels)).toEqual([]);
     expect(await found.running()).toBe(true);
     await found.stop(1000);
     expect(await runtime.find(labels)).toEqual([]);
