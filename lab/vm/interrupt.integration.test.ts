@@ -2,10 +2,14 @@
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { makeFakeTree } from '../../xfstests-runner/testing/fake-tree.ts';
+import { SOURCE_FILES } from '../../xfstests-runner/tree.ts';
 import { defaultCacheRoot } from '../paths.ts';
 import type { Cli } from '../testing/cli.ts';
+import { scratchDirectory } from '../testing/scratch.ts';
 import { TestLabs, tinyGuest } from '../testing/test-lab.ts';
 
 let labs: TestLabs;
@@ -47,6 +51,18 @@ describe('Ctrl-C ends the command with 130, and all that it started', () => {
     const cli = labs.start(...command, '--name', 'interrupted');
     await until(sign);
     await endsInterrupted(cli);
+  });
+
+  test('while an xfstests tree is built', async () => {
+    const tree = await makeFakeTree(await scratchDirectory(), SOURCE_FILES);
+    const takesLong = 'sleep 4322';
+    await writeFile(join(tree, 'Makefile'), `default:\n\t${takesLong}\n`);
+    const builds = (): boolean =>
+      execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).split('\n').includes(takesLong);
+    const cli = labs.start('xfstests', '--set', `xfstests.dir=${tree}`, '--name', 'interrupted');
+    await until(builds);
+    await endsInterrupted(cli);
+    expect(builds()).toBe(false);
   });
 
   test.each([
