@@ -69,6 +69,7 @@ function cellsOf(part: MatrixPart, declared: Declared): Cell[] {
       .flatMap((workload) =>
         part.threads
           .filter((threads) => threads <= (fileSystem.threads ?? threads))
+          .filter((threads) => threads <= (workload.threads ?? threads))
           .map((threads) => ({ fs, fileSystem, workload, threads })),
       );
   });

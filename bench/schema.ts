@@ -56,6 +56,7 @@ const common = {
     .regex(/^[A-Z_]+$/)
     .optional(),
   needs: z.literal('zus').optional(),
+  threads: z.int().min(1).optional(),
 };
 
 export const workloadSchema = z.discriminatedUnion('engine', [

@@ -89,13 +89,26 @@ test("an operation's time by where it goes: what the server and the switch do no
   expect(split.outside).toBeCloseTo(1e6 / 11_000 - 55, 5);
 });
 
+test('an operation that the server was rarely asked for is not split', () => {
+  const rare = [{ operation: 'WRITE', count: 3, queuedNs: 0, switchNs: 1, serverNs: 1, backNs: 1 }];
+  const { split } = makeReport({
+    run: noFacts,
+    cells: [{ fs: 'zpmfs', workload: 'randwrite-4k', threads: 1 }],
+    samples: [{ ...sample('zpmfs', 1, 1, 50_000), served: rare }],
+    failures: [],
+    ratios: [],
+    workloads: declared.workloads,
+  });
+  expect(split).toEqual([]);
+});
+
 test('the text says which ratios were missed, and what was not measured', () => {
   const failed = { fs: 'tmpfs', workload: 'create', threads: 1, round: 2, error: 'it said:\n  | no room\n' };
   const markdown = markdownReport(report([failed]), declared);
   expect(markdown).toMatch(
-    /\| 4 KiB random write, server copies.* \| 1 \| fuse-ll-best \| 5\.50 \| 5 \| met \|/,
+    /\| 4 KiB random write, server copies.* \| 1 \| fuse-ll-best \| 5\.50 \| 5\.50 \| 5 \| met \|/,
   );
-  expect(markdown).toMatch(/\| 2 \| fuse-ll-best \| 5\.50 \| 8 \| missed \|/);
+  expect(markdown).toMatch(/\| 2 \| fuse-ll-best \| 5\.50 \| 5\.50 \| 8 \| missed \|/);
   expect(markdown).toContain('**tmpfs, create, 1 thread, round 2 was not measured: it said: no room**');
   expect(markdown).toContain('| zpmfs-copies | 1 | 11,000 | 18 % | 90.9 |');
   expect(terminalReport(report(), '/somewhere')).toContain('Details: /somewhere');

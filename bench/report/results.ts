@@ -73,6 +73,8 @@ export const ratioResultSchema = z.object({
   /** The best of those that it is compared with. */
   over: z.string(),
   ratio: z.number(),
+  /** The same of the latencies that half of the calls did not exceed: what else the host does shows less in it. */
+  byP50: z.number(),
   atLeast: z.number().optional(),
 });
 
@@ -161,11 +163,13 @@ function ratioResults(ratio: Ratio, results: readonly Result[]): RatioResult[] {
     .filter((one) => one.fs === of && one.workload === workload && one.threads > overThreads)
     .flatMap((result) => {
       const { threads } = result;
-      const [best] = results
+      const others = results
         .filter((one) => over.includes(one.fs) && one.workload === overWorkload)
-        .filter((one) => one.threads === (overThreads || threads))
-        .toSorted((a, b) => b.opsPerSec - a.opsPerSec);
+        .filter((one) => one.threads === (overThreads || threads));
+      const [best] = others.toSorted((a, b) => b.opsPerSec - a.opsPerSec);
       if (best === undefined) return [];
+      // Operations that each thread would do, times threads.
+      const byP50 = ({ threads, latencyUs }: Result) => threads / latencyUs.p50;
       const least = threads === 1 ? atLeast.one : atLeast.more;
       return [
         {
@@ -174,6 +178,7 @@ function ratioResults(ratio: Ratio, results: readonly Result[]): RatioResult[] {
           of,
           over: best.fs,
           ratio: result.opsPerSec / best.opsPerSec,
+          byP50: byP50(result) / Math.max(...others.map(byP50)),
           ...(least === undefined ? {} : { atLeast: least }),
         },
       ];
@@ -183,7 +188,9 @@ function ratioResults(ratio: Ratio, results: readonly Result[]): RatioResult[] {
 /** Where one operation's time goes, for a workload each of whose operations is one of the server's. */
 function splitOf(result: Result, operation: string | undefined): Split[] {
   const served = result.served.find((one) => one.operation === operation);
-  if (served === undefined) return [];
+  // Where the kernel knows the blocks the server is asked now and then, which says nothing of the others.
+  const operations = result.latencies.reduce((sum, [, count]) => sum + count, 0);
+  if (served === undefined || served.count < operations / 2) return [];
   const us = (ns: number) => ns / 1000;
   const parts = {
     channel: us(served.queuedNs),

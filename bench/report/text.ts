@@ -63,12 +63,13 @@ export function resultTable(results: readonly Result[]): Table {
 
 export function ratioTable(ratios: readonly RatioResult[]): Table {
   return [
-    ['ratio', 'threads', 'over', 'is', 'wanted', ''],
-    ...ratios.map(({ about, threads, over, ratio, atLeast }) => [
+    ['ratio', 'threads', 'over', 'is', 'by p50', 'wanted', ''],
+    ...ratios.map(({ about, threads, over, ratio, byP50, atLeast }) => [
       about,
       `${threads}`,
       over,
       ratio.toFixed(2),
+      byP50.toFixed(2),
       atLeast === undefined ? '' : `${atLeast}`,
       atLeast === undefined ? '' : ratio >= atLeast ? 'met' : 'missed',
     ]),
