@@ -35,4 +35,15 @@ describe('the log', () => {
     expect(lines).toHaveLength(52);
     expect(lines[50]).toContain('log lines dropped count=150');
   });
+
+  it('fails nobody when its reader is gone', () => {
+    const log = createLog({
+      level: 'info',
+      thread: 'main',
+      write: () => {
+        throw new Error('EPIPE: broken pipe, write');
+      },
+    });
+    expect(() => log('error', 'unheard')).not.toThrow();
+  });
 });

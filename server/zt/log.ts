@@ -36,7 +36,11 @@ export function createLog(options: LogOptions): Log {
     const time = new Date(now()).toISOString();
     const rest = Object.entries(values).map(([key, value]) => ` ${key}=${quote(String(value))}`);
     const text = message.replaceAll('\n', '\\n');
-    write(`${time} ${level.padEnd(5)} ${options.thread} ${text}${rest.join('')}\n`);
+    try {
+      write(`${time} ${level.padEnd(5)} ${options.thread} ${text}${rest.join('')}\n`);
+    } catch {
+      // Whoever read the log is gone. The operation that had something to say is not to fail for it.
+    }
   };
 
   return (level, message, values = {}) => {
