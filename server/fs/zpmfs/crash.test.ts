@@ -3,7 +3,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
-import { CrashError, type CrashOptions, CrashRun, type MediaEvent } from './test-crash.ts';
+import { CrashError, type CrashOptions, CrashRun } from './test-crash.ts';
+import type { MediaEvent } from './test-media.ts';
 
 // Machines that do other things as well are slow at times.
 vi.setConfig({ testTimeout: 60_000 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { FLAG, IOM, zufs_ioc_hdr, zufs_ioc_IO, zufs_ioc_sync } from '../../abi/layout.ts';
+import { FLAG, zufs_ioc_IO } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import { WINDOW_BLOCKS } from './allocator.ts';
 import type { Core } from './core.ts';
@@ -13,8 +13,6 @@ import {
   MAP_SHARED,
   MAP_UNWRITTEN,
   MAX_FILE_SIZE,
-  S_IFMT,
-  S_IFREG,
   TWO_32,
 } from './format.ts';
 import { CHANGES, InodeInHand, READS } from './in-hand.ts';
@@ -27,12 +25,12 @@ export const BLOCKS_PER_STEP = 1024;
 const LARGE_RUN = 256;
 
 /** What a block of the range is to a writer. */
-const IN_PLACE = 0;
+export const IN_PLACE = 0;
 const HOLE = 1;
 const UNWRITTEN = 2;
 const COPY = 3;
 
-/** Contents of regular files: read, write, and handing blocks to the kernel for mmap. */
+/** Contents of regular files: read, write and size. */
 export class Data {
   private readonly core: Core;
   private readonly inode: InodeInHand;
@@ -122,7 +120,7 @@ export class Data {
   }
 
   /** What the block at `fileBlock` is to a writer (`mapping` has its place), or -EUCLEAN. */
-  private kindOf(ib: number, iw: number, fileBlock: number): number {
+  kindOf(ib: number, iw: number, fileBlock: number): number {
     const { mapping, allocator } = this.core;
     const error = mapping.lookup(ib, iw, fileBlock);
     if (error < 0) return error;
@@ -448,71 +446,7 @@ export class Data {
     this.dataTaken += blocks;
   }
 
-  // --- blocks for the kernel ---
-
-  getMulty(op: Operation): number {
-    const core = this.core;
-    const forWrite = (core.u32(op, zufs_ioc_IO.rw) & FLAG.ZUFS_RW_WRITE) !== 0;
-    const opened = this.inode.openFile(op, zufs_ioc_IO.zus_ii, forWrite);
-    if (opened < 0) return opened;
-    const { index, ib, iw } = this.inode;
-    const position = core.u64(op, zufs_ioc_IO.filepos);
-    if (position % BLOCK_SIZE !== 0 || position >= MAX_FILE_SIZE) return -EINVAL;
-    const inLength = op.u16[(op.base + zufs_ioc_hdr.in_len) >>> 1];
-    let count = Math.ceil(core.windowLength(op) / BLOCK_SIZE);
-    count = Math.min(
-      count,
-      core.u32(op, zufs_ioc_IO.ziom_iom_max),
-      Math.floor((inLength - zufs_ioc_IO.iom_e) / 8),
-      BLOCKS_PER_STEP,
-      (MAX_FILE_SIZE - position) / BLOCK_SIZE,
-    );
-    if (count < 1) return -EINVAL;
-    const first = position / BLOCK_SIZE;
-    core.setU32(op, zufs_ioc_IO.ret_flags, 0);
-    let result = 0;
-    if (forWrite) {
-      core.shared.lockExclusive(index);
-      result = this.allocateFor(ib, iw, first, count);
-      if (result > 0) {
-        count = result;
-        if (this.replaced) core.setU32(op, zufs_ioc_IO.ret_flags, FLAG.ZUFS_RET_NEW);
-        core.shared.noteMapped(index);
-        result = this.listBlocks(op, ib, iw, first, count);
-      }
-      core.shared.unlockExclusive(index);
-    } else {
-      core.shared.lockShared(index);
-      result = this.listBlocks(op, ib, iw, first, count);
-      core.shared.unlockShared(index);
-    }
-    if (result < 0) return result;
-    core.setU32(op, zufs_ioc_IO.pool, 0);
-    core.setU32(op, zufs_ioc_IO.ziom_iom_n, count);
-    return 0;
-  }
-
-  /**
-   * IOM_T1_WRITE says that a writer may store to the block where it is; IOM_T1_READ, that another file has it too. The
-   * kernel may keep both: no block moves or is freed but by an operation on its own inode.
-   */
-  private listBlocks(op: Operation, ib: number, iw: number, first: number, count: number): number {
-    const { mapping } = this.core;
-    let at = (op.base + zufs_ioc_IO.iom_e) >>> 2;
-    for (let index = 0; index < count; index++, at += 2) {
-      const kind = this.kindOf(ib, iw, first + index);
-      if (kind < 0) return kind;
-      if (mapping.block === 0 || (mapping.flags & MAP_UNWRITTEN) !== 0) {
-        op.u32[at] = 0;
-        op.u32[at + 1] = 0;
-      } else {
-        const type = kind === IN_PLACE ? IOM.IOM_T1_WRITE : IOM.IOM_T1_READ;
-        op.u32[at] = (mapping.block << 3) >>> 0;
-        op.u32[at + 1] = (type << 24) | (mapping.block >>> 29);
-      }
-    }
-    return 0;
-  }
+  // --- blocks to store to ---
 
   /** Make blocks writable in place: own ones, zeroed where there were none. Returns for how many it could, or an error. */
   allocateFor(ib: number, iw: number, first: number, wanted: number): number {
@@ -547,53 +481,5 @@ export class Data {
     }
     this.finish(ib, iw, -1, promised);
     return count;
-  }
-
-  putMulty(op: Operation): number {
-    return Math.min(this.core.indexAt(op, zufs_ioc_IO.zus_ii), 0);
-  }
-
-  // --- sync ---
-
-  sync(op: Operation): number {
-    const core = this.core;
-    const opened = this.inode.open(op, zufs_ioc_sync.zus_ii, READS);
-    if (opened < 0) return opened;
-    const { pmem } = core;
-    const { index, ib, iw } = this.inode;
-    // Everything but stores through mappings, and times that the kernel stored, is durable already.
-    if ((core.mode(ib, iw) & S_IFMT) === S_IFREG && core.shared.wasMapped(index)) {
-      const offset = core.u64(op, zufs_ioc_sync.offset);
-      const size = core.size(ib, iw);
-      const end = Math.min(size, offset + core.u64(op, zufs_ioc_sync.length));
-      const error = this.writeBackRange(
-        index,
-        ib,
-        iw,
-        Math.floor(offset / BLOCK_SIZE),
-        Math.ceil(end / BLOCK_SIZE),
-      );
-      if (error < 0) return error;
-    }
-    pmem.writeBack(ib, iw * 4, 128);
-    pmem.fence();
-    core.setU64(op, zufs_ioc_sync.write_unmapped, 0);
-    return 0;
-  }
-
-  private writeBackRange(index: number, ib: number, iw: number, first: number, end: number): number {
-    const { mapping, pmem, shared } = this.core;
-    let fileBlock = first;
-    while (fileBlock < end) {
-      shared.lockShared(index);
-      const next = mapping.nextMapped(ib, iw, fileBlock, end);
-      const block = mapping.block;
-      shared.unlockShared(index);
-      if (next < 0) return next;
-      if (next >= end) break;
-      pmem.writeBack(block, 0, BLOCK_SIZE);
-      fileBlock = next + 1;
-    }
-    return 0;
   }
 }

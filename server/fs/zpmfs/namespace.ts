@@ -1,15 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import {
-  FLAG,
-  zufs_dir_entry,
-  zufs_ioc_dentry,
-  zufs_ioc_hdr,
-  zufs_ioc_lookup,
-  zufs_ioc_new_inode,
-  zufs_ioc_readdir,
-  zufs_ioc_rename,
-} from '../../abi/layout.ts';
+import { FLAG, zufs_ioc_dentry, zufs_ioc_lookup, zufs_ioc_new_inode } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import { FS_PROJINHERIT } from './attributes.ts';
 import type { Core } from './core.ts';
@@ -27,12 +18,6 @@ import {
 } from './errno.ts';
 import {
   BLOCK_SIZE,
-  DR_HASH,
-  DR_INO,
-  DR_NAME,
-  DR_SHAPE,
-  DR_TIE,
-  I_ATIME,
   I_BLOCKS,
   I_CTIME,
   I_DIR_ROOT,
@@ -48,14 +33,12 @@ import {
   INODE_IN_USE,
   isValidMode,
   LINK_MAX,
-  S_IFCHR,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
   S_IFREG,
   SYMLINK_INLINE_BYTES,
   SYMLINK_MAX_BYTES,
-  TWO_32,
   X_BIRTH,
   X_ENTRIES,
   X_EXTENT_HINT,
@@ -65,35 +48,25 @@ import {
 } from './format.ts';
 import { CHANGES, InodeInHand, READS } from './in-hand.ts';
 import { slotWord } from './inodes.ts';
+import { Links } from './links.ts';
 
-const RENAME_NOREPLACE = 1;
-const RENAME_EXCHANGE = 2;
-const RENAME_WHITEOUT = 4;
-const FIRST_POSITION = 2 ** 21;
-const POSITIONS_PER_HASH = 2 ** 20;
-const DT_DIR = 4;
-const DT_CHR = 2;
 const DOT = 46;
 const LOOKUP_STR = zufs_ioc_lookup.str;
 /** What the kernel shares of an inode. */
 const ZUS_INODE_WORDS = 32;
-const NO_WORDS = new Int32Array(0);
 
-/** Operations on names: everything here is one transaction each, durable when it returns. */
+/** Look-up, and what makes and removes names: one transaction each, durable when it returns. */
 export class Namespace {
   private readonly core: Core;
+  private readonly links: Links;
   private readonly inode: InodeInHand;
   private readonly directory: InodeInHand;
-  /** What `rename` finds in the way, and where it moves to. */
-  private readonly target: InodeInHand;
-  private readonly newDirectory: InodeInHand;
 
   constructor(core: Core) {
     this.core = core;
+    this.links = new Links(core);
     this.inode = new InodeInHand(core);
     this.directory = new InodeInHand(core);
-    this.target = new InodeInHand(core);
-    this.newDirectory = new InodeInHand(core);
   }
 
   // --- lookup ---
@@ -222,13 +195,6 @@ export class Namespace {
     journal.set(ib, iw + X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
   }
 
-  /** A directory whose project is inherited takes no inode of another one. */
-  private staysOut(ib: number, iw: number, db: number, dw: number): boolean {
-    const { pmem } = this.core;
-    if ((pmem.load(db, dw + X_XFLAGS) & FS_PROJINHERIT) === 0) return false;
-    return pmem.load(ib, iw + X_PROJECT) !== pmem.load(db, dw + X_PROJECT);
-  }
-
   /** Whether a name may be added to a directory: it is one, has links left for a subdirectory, and lacks the name. */
   private mayAdd(
     op: Operation,
@@ -264,7 +230,7 @@ export class Namespace {
     const mode = core.mode(ib, iw);
     if ((mode & S_IFMT) === S_IFDIR) return -EINVAL;
     if (core.pmem.load(ib, iw + I_NLINK) >= LINK_MAX) return -EMLINK;
-    if (this.staysOut(ib, iw, db, dw)) return -EXDEV;
+    if (this.links.staysOut(ib, iw, db, dw)) return -EXDEV;
     const start = op.base + zufs_ioc_dentry.str + 1;
     const length = op.u8[start - 1];
     let error = this.mayAdd(op, dirIndex, db, dw, start, length, false);
@@ -303,12 +269,12 @@ export class Namespace {
     journal.begin();
     const rootBlock = journal.get(db, dw + I_DIR_ROOT);
     const rootTag = journal.get(db, dw + I_DIR_ROOT + 1);
-    const cleared = this.takeName(db, dw, directory.leaf, directory.record, directory.previous);
+    const cleared = this.links.take(db, dw, directory.leaf, directory.record, directory.previous);
     if (cleared < 0) {
       journal.abort();
       return cleared;
     }
-    this.dropLink(ib, iw, db, dw, isDirectory);
+    this.links.drop(ib, iw, db, dw, isDirectory);
     core.stampTime(db, dw + I_MTIME);
     core.stampTime(db, dw + I_CTIME);
     core.stampTime(ib, iw + I_CTIME);
@@ -316,288 +282,5 @@ export class Namespace {
     if (cleared === 1) directory.releaseTree(rootBlock, rootTag, 0);
     core.setU64(op, zufs_ioc_dentry.ino, index);
     return 0;
-  }
-
-  /**
-   * Stage the removal of a record; `previous` is as for `Directory.remove`. Returns 1 when it was the last one of a tall tree,
-   * which then goes as a whole, 0 when not, or -EUCLEAN.
-   */
-  private takeName(db: number, dw: number, leaf: number, record: number, previous: number): number {
-    const { journal, directory } = this.core;
-    const entries = journal.get(db, dw + X_ENTRIES);
-    if (entries === 0) return -EUCLEAN;
-    journal.set(db, dw + X_ENTRIES, entries - 1);
-    if (entries === 1 && directory.hasNodes(db, dw)) {
-      directory.clear(db, dw);
-      return 1;
-    }
-    return directory.remove(leaf, record, previous);
-  }
-
-  /** Stage one link less; a directory that loses its name loses all, and its parent the one of `..`. */
-  private dropLink(ib: number, iw: number, db: number, dw: number, isDirectory: boolean): void {
-    const journal = this.core.journal;
-    const links = journal.get(ib, iw + I_NLINK);
-    if (isDirectory) {
-      journal.set(ib, iw + I_NLINK, 0);
-      journal.set(db, dw + I_NLINK, Math.max(2, journal.get(db, dw + I_NLINK) - 1));
-    } else {
-      journal.set(ib, iw + I_NLINK, Math.max(0, links - 1));
-    }
-  }
-
-  // --- rename ---
-
-  /** The directories and inodes of RENAME. */
-  private openRename(op: Operation, hasTarget: boolean): number {
-    let opened = this.inode.open(op, zufs_ioc_rename.old_zus_ii, CHANGES);
-    if (opened === 0) opened = this.directory.openDirectory(op, zufs_ioc_rename.old_dir_ii, CHANGES);
-    if (opened === 0) opened = this.newDirectory.openDirectory(op, zufs_ioc_rename.new_dir_ii, CHANGES);
-    if (opened === 0 && hasTarget) opened = this.target.open(op, zufs_ioc_rename.new_zus_ii, CHANGES);
-    return opened;
-  }
-
-  rename(op: Operation): number {
-    const core = this.core;
-    const { journal, directory, inodes } = core;
-    const flags = core.u32(op, zufs_ioc_rename.flags);
-    if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
-    const exchange = (flags & RENAME_EXCHANGE) !== 0;
-    const whiteout = (flags & RENAME_WHITEOUT) !== 0;
-    if (exchange && (whiteout || (flags & RENAME_NOREPLACE) !== 0)) return -EINVAL;
-
-    const hasTarget = core.u64(op, zufs_ioc_rename.new_zus_ii) !== 0;
-    const opened = this.openRename(op, hasTarget);
-    if (opened < 0) return opened;
-    if (exchange && !hasTarget) return -ENOENT;
-    const { index: oldDir, ib: ob, iw: ow } = this.directory;
-    const { index: newDir, ib: nb, iw: nw } = this.newDirectory;
-    const { index, ib, iw, isDirectory } = this.inode;
-    const { index: target, ib: tb, iw: tw } = this.target;
-    const targetIsDirectory = hasTarget && this.target.isDirectory;
-    const newStart = op.base + zufs_ioc_rename.new_d_str + 1;
-    const newLength = op.u8[newStart - 1];
-    const oldStart = op.base + zufs_ioc_rename.old_d_str + 1;
-    const oldLength = op.u8[oldStart - 1];
-    if (newLength === 0 || oldLength === 0) return -EINVAL;
-
-    let found = directory.findRoom(nb, nw, newDir, op.u8, newStart, newLength);
-    const newLeaf = directory.leaf;
-    const newRecord = directory.record;
-    if (found < 0) return found;
-    if ((found === 1) !== hasTarget || (hasTarget && directory.ino !== target))
-      return found === 1 ? -EEXIST : -ENOENT;
-    if (hasTarget && (flags & RENAME_NOREPLACE) !== 0) return -EEXIST;
-    if (hasTarget && !exchange && targetIsDirectory && core.pmem.load(tb, tw + X_ENTRIES) !== 0)
-      return -ENOTEMPTY;
-    if (oldDir !== newDir) {
-      if (this.staysOut(ib, iw, nb, nw) || (exchange && this.staysOut(tb, tw, ob, ow))) return -EXDEV;
-      const gainsDirectory = isDirectory && !targetIsDirectory;
-      const losesDirectory = exchange && targetIsDirectory && !isDirectory;
-      if (gainsDirectory && core.pmem.load(nb, nw + I_NLINK) >= LINK_MAX) return -EMLINK;
-      if (losesDirectory && core.pmem.load(ob, ow + I_NLINK) >= LINK_MAX) return -EMLINK;
-    }
-    let whiteoutIndex = 0;
-    if (whiteout) {
-      whiteoutIndex = inodes.allocate();
-      if (whiteoutIndex < 0) return whiteoutIndex;
-    }
-    if (!hasTarget) {
-      const error = directory.makeRoom(nb, nw, newDir, op.u8, newStart, newLength);
-      if (error < 0) {
-        if (whiteout) inodes.release(whiteoutIndex);
-        return error;
-      }
-    }
-    // Looked for now, because making room may have moved it.
-    found = directory.find(ob, ow, oldDir, op.u8, oldStart, oldLength);
-    if (found <= 0 || directory.ino !== index) {
-      if (whiteout) inodes.release(whiteoutIndex);
-      return found < 0 ? found : -ENOENT;
-    }
-    const oldLeaf = directory.leaf;
-    const oldRecord = directory.record;
-
-    core.setClock(core.u32(op, zufs_ioc_rename.time), core.u32(op, zufs_ioc_rename.time + 4));
-    journal.begin();
-    const rootBlock = journal.get(ob, ow + I_DIR_ROOT);
-    const rootTag = journal.get(ob, ow + I_DIR_ROOT + 1);
-    if (hasTarget) {
-      directory.replace(newLeaf, newRecord, index, core.mode(ib, iw) >>> 12);
-    } else {
-      directory.insert(op.u8, newStart, newLength, index, core.mode(ib, iw) >>> 12);
-      journal.set(nb, nw + X_ENTRIES, journal.get(nb, nw + X_ENTRIES) + 1);
-    }
-    let cleared = 0;
-    if (exchange) {
-      directory.replace(oldLeaf, oldRecord, target, core.mode(tb, tw) >>> 12);
-    } else if (whiteout) {
-      directory.replace(oldLeaf, oldRecord, whiteoutIndex, DT_CHR);
-      this.stageWhiteout(whiteoutIndex);
-    } else {
-      cleared = this.takeName(ob, ow, oldLeaf, oldRecord, -1);
-      if (cleared < 0) {
-        journal.abort();
-        return cleared;
-      }
-    }
-    // Links: what was replaced loses one; directories that change parents move the link of their `..`.
-    if (hasTarget && !exchange) this.dropLink(tb, tw, nb, nw, targetIsDirectory);
-    if (oldDir !== newDir) {
-      if (isDirectory) this.moveParent(ib, iw, ob, ow, nb, nw, newDir);
-      if (exchange && targetIsDirectory) this.moveParent(tb, tw, nb, nw, ob, ow, oldDir);
-    }
-    core.stampTime(ob, ow + I_MTIME);
-    core.stampTime(ob, ow + I_CTIME);
-    core.stampTime(nb, nw + I_MTIME);
-    core.stampTime(nb, nw + I_CTIME);
-    core.stampTime(ib, iw + I_CTIME);
-    if (hasTarget) core.stampTime(tb, tw + I_CTIME);
-    journal.commit();
-    if (cleared === 1) directory.releaseTree(rootBlock, rootTag, 0);
-    return 0;
-  }
-
-  private moveParent(
-    ib: number,
-    iw: number,
-    fromBlock: number,
-    fromWord: number,
-    toBlock: number,
-    toWord: number,
-    to: number,
-  ): void {
-    const journal = this.core.journal;
-    journal.set64(ib, iw + I_PARENT, to);
-    journal.set(fromBlock, fromWord + I_NLINK, Math.max(2, journal.get(fromBlock, fromWord + I_NLINK) - 1));
-    journal.set(toBlock, toWord + I_NLINK, journal.get(toBlock, toWord + I_NLINK) + 1);
-  }
-
-  /** What overlayfs leaves behind a renamed file: a character device 0:0. */
-  private stageWhiteout(index: number): void {
-    const core = this.core;
-    const journal = core.journal;
-    const ib = core.inodes.slotBlock(index);
-    const iw = slotWord(index);
-    const generation = (core.pmem.load(ib, iw + I_GENERATION) + 1) >>> 0;
-    journal.setInode(ib, iw, NO_WORDS, 0, 0);
-    journal.set(ib, iw + I_FLAGS_MODE, S_IFCHR * 65536);
-    journal.set(ib, iw + I_NLINK, 1);
-    journal.set(ib, iw + I_INO, index);
-    journal.set(ib, iw + I_GENERATION, generation);
-    core.stampTime(ib, iw + I_MTIME);
-    core.stampTime(ib, iw + I_CTIME);
-    core.stampTime(ib, iw + I_ATIME);
-    core.stampTime(ib, iw + X_BIRTH);
-    journal.set(ib, iw + X_STATE, INODE_IN_USE);
-  }
-
-  // --- readdir ---
-
-  readdir(op: Operation): number {
-    const core = this.core;
-    const opened = this.inode.open(op, zufs_ioc_readdir.dir_ii, READS);
-    if (opened < 0) return opened;
-    const { directory, pmem } = core;
-    const { index, ib, iw } = this.inode;
-    if ((core.mode(ib, iw) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
-    const from = core.windowOffset(op);
-    const end = from + core.windowLength(op);
-    let at = from;
-    let position = core.u64(op, zufs_ioc_readdir.pos);
-    let more = 0;
-    if (position === 0) {
-      if (at + 24 > end) more = 1;
-      else {
-        at = this.putEntry(op, at, index, DT_DIR, 1, 0, op.u8, 0, 1);
-        op.window[at - 24 + zufs_dir_entry.zstr_name] = DOT;
-        position = 1;
-      }
-    }
-    if (more === 0 && position === 1) {
-      if (at + 24 > end) more = 1;
-      else {
-        at = this.putEntry(op, at, pmem.load(ib, iw + I_PARENT), DT_DIR, 2, 0, op.u8, 0, 2);
-        op.window[at - 24 + zufs_dir_entry.zstr_name] = DOT;
-        op.window[at - 24 + zufs_dir_entry.zstr_name + 1] = DOT;
-        position = 2;
-      }
-    }
-    if (position < FIRST_POSITION && position >= 2) position = FIRST_POSITION;
-    let hash = Math.floor((position - FIRST_POSITION) / POSITIONS_PER_HASH);
-    let tie = (position - FIRST_POSITION) % POSITIONS_PER_HASH;
-    while (more === 0 && hash < TWO_32) {
-      const count = directory.collect(ib, iw, index, hash | 0, tie);
-      if (count < 0) return count;
-      const leaf = directory.leafRead;
-      for (let entry = 0; entry < count; entry++) {
-        const record = directory.recordOf(entry);
-        const shape = pmem.load(leaf, record + DR_SHAPE);
-        const length = (shape >>> 16) & 0xff;
-        if (at + ((zufs_dir_entry.zstr_name + length + 7) & ~7) > end) {
-          more = 1;
-          break;
-        }
-        position =
-          FIRST_POSITION +
-          pmem.load(leaf, record + DR_HASH) * POSITIONS_PER_HASH +
-          pmem.load(leaf, record + DR_TIE) +
-          1;
-        const name = leaf * BLOCK_SIZE + (record + DR_NAME) * 4;
-        at = this.putEntry(
-          op,
-          at,
-          pmem.load(leaf, record + DR_INO),
-          shape >>> 24,
-          (position % TWO_32) | 0,
-          Math.floor(position / TWO_32),
-          pmem.u8,
-          name,
-          length,
-        );
-      }
-      hash = directory.nextHash;
-      tie = 0;
-    }
-    core.setU64(op, zufs_ioc_readdir.pos, position);
-    op.u8[op.base + zufs_ioc_readdir.more] = more;
-    core.setU32(op, zufs_ioc_hdr.len, at - from);
-    // Not even one entry fits: the kernel has to bring a larger buffer.
-    return more === 1 && at === from ? -EINVAL : 0;
-  }
-
-  private putEntry(
-    op: Operation,
-    at: number,
-    ino: number,
-    type: number,
-    low: number,
-    high: number,
-    name: Uint8Array,
-    nameAt: number,
-    length: number,
-  ): number {
-    const window = op.window;
-    const bytes = (zufs_dir_entry.zstr_name + length + 7) & ~7;
-    window[at] = ino;
-    window[at + 1] = ino >>> 8;
-    window[at + 2] = ino >>> 16;
-    window[at + 3] = ino >>> 24;
-    window[at + 4] = 0;
-    window[at + 5] = 0;
-    window[at + 6] = 0;
-    window[at + 7] = 0;
-    window[at + 8] = type;
-    window[at + 9] = low;
-    window[at + 10] = low >>> 8;
-    window[at + 11] = low >>> 16;
-    window[at + 12] = low >>> 24;
-    window[at + 13] = high;
-    window[at + 14] = high >>> 8;
-    window[at + 15] = high >>> 16;
-    window[at + 16] = length;
-    for (let index = 0; index < length; index++) window[at + 17 + index] = name[nameAt + index];
-    for (let index = 17 + length; index < bytes; index++) window[at + index] = 0;
-    return at + bytes;
   }
 }

@@ -5,20 +5,30 @@ import type { AttachRequest, FileSystem, MountedFileSystem, Operation } from '..
 import { Attributes } from './attributes.ts';
 import { Core } from './core.ts';
 import { Data } from './data.ts';
+import { Extents } from './extents.ts';
 import { FS_MAGIC, FS_NAME, MAX_FILE_SIZE, VERSION_MAJOR, VERSION_MINOR } from './format.ts';
+import { KernelBlocks } from './kernel-blocks.ts';
 import { Lifecycle } from './lifecycle.ts';
+import { Listing } from './listing.ts';
 import { help, mount, remount, unmount } from './mount.ts';
 import { Namespace } from './namespace.ts';
+import { Rename } from './rename.ts';
 import { Share } from './share.ts';
 import { Space } from './space.ts';
+import { Sync } from './sync.ts';
 import { Xattrs } from './xattr.ts';
 
 /** zpmfs in one ZT: operations by subject, over one core. */
 export class Zpmfs implements MountedFileSystem {
   readonly core: Core;
   private readonly names: Namespace;
+  private readonly renames: Rename;
+  private readonly listing: Listing;
   private readonly data: Data;
+  private readonly syncs: Sync;
+  private readonly kernelBlocks: KernelBlocks;
   private readonly space: Space;
+  private readonly extents: Extents;
   private readonly lifecycle: Lifecycle;
   private readonly sharing: Share;
   private readonly attributes: Attributes;
@@ -27,8 +37,13 @@ export class Zpmfs implements MountedFileSystem {
   constructor(request: AttachRequest) {
     this.core = new Core(request);
     this.names = new Namespace(this.core);
+    this.renames = new Rename(this.core);
+    this.listing = new Listing(this.core);
     this.data = new Data(this.core);
+    this.syncs = new Sync(this.core);
+    this.kernelBlocks = new KernelBlocks(this.core, this.data);
     this.space = new Space(this.core, this.data);
+    this.extents = new Extents(this.core);
     this.lifecycle = new Lifecycle(this.core);
     this.sharing = new Share(this.core, this.data);
     this.attributes = new Attributes(this.core);
@@ -68,11 +83,11 @@ export class Zpmfs implements MountedFileSystem {
   }
 
   rename(op: Operation): number {
-    return this.names.rename(op);
+    return this.renames.rename(op);
   }
 
   readdir(op: Operation): number {
-    return this.names.readdir(op);
+    return this.listing.readdir(op);
   }
 
   clone(op: Operation): number {
@@ -105,7 +120,7 @@ export class Zpmfs implements MountedFileSystem {
   }
 
   sync(op: Operation): number {
-    return this.data.sync(op);
+    return this.syncs.sync(op);
   }
 
   fallocate(op: Operation): number {
@@ -113,7 +128,7 @@ export class Zpmfs implements MountedFileSystem {
   }
 
   llseek(op: Operation): number {
-    return this.space.llseek(op);
+    return this.extents.llseek(op);
   }
 
   ioctl(op: Operation): number {
@@ -133,15 +148,15 @@ export class Zpmfs implements MountedFileSystem {
   }
 
   fiemap(op: Operation): number {
-    return this.space.fiemap(op);
+    return this.extents.fiemap(op);
   }
 
   getMulty(op: Operation): number {
-    return this.data.getMulty(op);
+    return this.kernelBlocks.getMulty(op);
   }
 
   putMulty(op: Operation): number {
-    return this.data.putMulty(op);
+    return this.kernelBlocks.putMulty(op);
   }
 }
 
