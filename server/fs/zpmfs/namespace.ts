@@ -189,7 +189,7 @@ export class Namespace {
     const flags = pmem.load(db, dw + X_XFLAGS);
     if (type !== S_IFDIR && type !== S_IFREG) return;
     const noDump = pmem.load(db, dw + I_FLAGS_MODE) & FLAG.ZUFS_S_NODUMP;
-    journal.set(ib, iw + I_FLAGS_MODE, journal.get(ib, iw + I_FLAGS_MODE) | noDump);
+    journal.set(ib, iw + I_FLAGS_MODE, journal.getBits(ib, iw + I_FLAGS_MODE) | noDump);
     journal.set(ib, iw + X_XFLAGS, type === S_IFDIR ? flags & FS_PROJINHERIT : 0);
     if ((flags & FS_PROJINHERIT) !== 0) journal.set(ib, iw + X_PROJECT, pmem.load(db, dw + X_PROJECT) | 0);
     journal.set(ib, iw + X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
