@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { describe, expect, it, vi } from 'vitest';
+import { FLAG } from '../../abi/layout.ts';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { checkFileSystem, memorySource } from './check.ts';
 import * as f from './format.ts';
@@ -10,6 +11,8 @@ import { createVolume, type Volume } from './test-volume.ts';
 // Machines that do other things as well are slow at times.
 vi.setConfig({ testTimeout: 60_000 });
 
+const GET_LABEL = 0x81009431;
+const SET_LABEL = 0x41009432;
 const BYTES = 16 << 20;
 const FILES = 120;
 
@@ -160,6 +163,28 @@ describe('repair', () => {
     const { fs } = repaired(volume);
     expect(fs.list('/many')).toHaveLength(FILES);
     fs.unmount();
+  });
+
+  it('takes a superblock that is gone, and its label, from the copy, and the copy from it', () => {
+    const volume = populated();
+    const label = (mount: FakeMount) => Buffer.from(mount.ioctl('/', GET_LABEL, new Uint8Array(256)));
+    const named = volume.kernel.mount();
+    const wanted = Buffer.alloc(256);
+    wanted.write('set while mounted');
+    named.ioctl('/', SET_LABEL, wanted, FLAG.ZUFS_IOC_CAP_ADMIN);
+    named.unmount();
+    const media = words(volume);
+    media.fill(0, f.SUPER_BLOCK * f.BLOCK_WORDS, (f.SUPER_BLOCK + 1) * f.BLOCK_WORDS);
+    const first = repaired(volume);
+    expect(first.mended).toContain('superblock has no magic');
+    expect(label(first.fs)).toEqual(wanted);
+    expect(first.fs.list('/many')).toHaveLength(FILES);
+    first.fs.unmount();
+    media[f.SUPER_BACKUP_BLOCK * f.BLOCK_WORDS + f.SB_LABEL] ^= 1;
+    const second = repaired(volume);
+    expect(second.mended).toBe('the copy of the superblock differs from it');
+    expect(label(second.fs)).toEqual(wanted);
+    second.fs.unmount();
   });
 
   it('makes the device table and an empty root anew', () => {
