@@ -51,7 +51,7 @@ ${definitions(Object.entries(report.run.options))}
 
 function htmlTable([head, ...rows]: Table): string {
   const row = (cells: readonly string[], tag: string) =>
-    `<tr class="${cells.at(-1) === 'missed' ? 'missed' : ''}">${cells.map((cell) => `<${tag}>${escapeHtml(cell)}`).join('')}`;
+    `<tr class="${cells.at(-1)?.startsWith('missed') ? 'missed' : ''}">${cells.map((cell) => `<${tag}>${escapeHtml(cell)}`).join('')}`;
   return `<table><thead>${row(head, 'th')}<tbody>${rows.map((cells) => row(cells, 'td')).join('\n')}</table>`;
 }
 

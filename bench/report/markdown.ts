@@ -47,7 +47,7 @@ export function tables(report: BenchReport): { title: string; note: string; tabl
   return [
     {
       title: 'Ratios',
-      note: 'Medians of operations a second, over the best of those that it is compared with. By p50: what the latency of half of the calls gives.',
+      note: 'Medians of operations a second, over the best of those that it is compared with. A question mark: not all rounds agree. By p50: what the latency of half of the calls gives.',
       table: ratioTable(report.ratios),
     },
     {

@@ -9,6 +9,7 @@ import type { Sample } from '../samples.ts';
 import { noFacts } from '../testing/facts.ts';
 import { markdownReport, terminalReport } from './markdown.ts';
 import { benchReportSchema, makeReport } from './results.ts';
+import { ratioTable } from './text.ts';
 import { writeReports } from './write.ts';
 
 function sample(fs: string, threads: number, round: number, opsPerSec: number): Sample {
@@ -106,12 +107,18 @@ test('the text says which ratios were missed, and what was not measured', () => 
   const failed = { fs: 'tmpfs', workload: 'create', threads: 1, round: 2, error: 'it said:\n  | no room\n' };
   const markdown = markdownReport(report([failed]), declared);
   expect(markdown).toMatch(
-    /\| 4 KiB random write, server copies.* \| 1 \| fuse-ll-best \| 5\.50 \| 5\.50 \| 5 \| met \|/,
+    /\| 4 KiB random write, server copies.* \| 1 \| fuse-ll-best \| 5\.50 \| 5\.00 to 6\.32 \| 5\.50 \| 5 \| met \|/,
   );
-  expect(markdown).toMatch(/\| 2 \| fuse-ll-best \| 5\.50 \| 5\.50 \| 8 \| missed \|/);
+  expect(markdown).toMatch(/\| 2 \| fuse-ll-best \| 5\.50 \| 5\.00 to 6\.32 \| 5\.50 \| 8 \| missed \|/);
   expect(markdown).toContain('**tmpfs, create, 1 thread, round 2 was not measured: it said: no room**');
   expect(markdown).toContain('| zpmfs-copies | 1 | 11,000 | 18 % | 90.9 |');
   expect(terminalReport(report(), '/somewhere')).toContain('Details: /somewhere');
+});
+
+test('a ratio that not all rounds agree on has a question mark', () => {
+  const [, ratio] = report().ratios;
+  const row = (atLeast: number) => ratioTable([{ ...ratio, atLeast }])[1].at(-1);
+  expect([4, 5.2, 6, 7].map(row)).toEqual(['met', 'met?', 'missed?', 'missed']);
 });
 
 test('the files of a run: JSON that reads back, plots that stand alone, and a page that needs nothing else', async () => {

@@ -73,6 +73,8 @@ export const ratioResultSchema = z.object({
   /** The best of those that it is compared with. */
   over: z.string(),
   ratio: z.number(),
+  /** The same, round by round. */
+  rounds: z.array(z.number()),
   /** The same of the latencies that half of the calls did not exceed: what else the host does shows less in it. */
   byP50: z.number(),
   atLeast: z.number().optional(),
@@ -178,6 +180,9 @@ function ratioResults(ratio: Ratio, results: readonly Result[]): RatioResult[] {
           of,
           over: best.fs,
           ratio: result.opsPerSec / best.opsPerSec,
+          rounds: result.rounds
+            .slice(0, best.rounds.length)
+            .map((opsPerSec, at) => opsPerSec / best.rounds[at]),
           byP50: byP50(result) / Math.max(...others.map(byP50)),
           ...(least === undefined ? {} : { atLeast: least }),
         },

@@ -63,17 +63,25 @@ export function resultTable(results: readonly Result[]): Table {
 
 export function ratioTable(ratios: readonly RatioResult[]): Table {
   return [
-    ['ratio', 'threads', 'over', 'is', 'by p50', 'wanted', ''],
-    ...ratios.map(({ about, threads, over, ratio, byP50, atLeast }) => [
+    ['ratio', 'threads', 'over', 'is', 'rounds', 'by p50', 'wanted', ''],
+    ...ratios.map(({ about, threads, over, ratio, rounds, byP50, atLeast }) => [
       about,
       `${threads}`,
       over,
       ratio.toFixed(2),
+      `${Math.min(...rounds).toFixed(2)} to ${Math.max(...rounds).toFixed(2)}`,
       byP50.toFixed(2),
       atLeast === undefined ? '' : `${atLeast}`,
-      atLeast === undefined ? '' : ratio >= atLeast ? 'met' : 'missed',
+      atLeast === undefined ? '' : judgement(ratio, rounds, atLeast),
     ]),
   ];
+}
+
+/** By the median; with a question mark when not all rounds agree. */
+function judgement(ratio: number, rounds: readonly number[], atLeast: number): string {
+  const met = ratio >= atLeast;
+  const agreed = rounds.every((one) => one >= atLeast === met);
+  return `${met ? 'met' : 'missed'}${agreed ? '' : '?'}`;
 }
 
 export function splitTable(split: BenchReport['split']): Table {
