@@ -10,14 +10,14 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{lab,server,xfstests-runner,bench,kernel-config}/**/*.test.ts'],
+          include: ['{lab,server,xfstests-runner,workloads,bench,kernel-config}/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
         },
       },
       {
         test: {
           name: 'integration',
-          include: ['{lab,server,xfstests-runner,bench,kernel-config}/**/*.integration.test.ts'],
+          include: ['{lab,server,xfstests-runner,workloads,bench,kernel-config}/**/*.integration.test.ts'],
           globalSetup: 'lab/testing/global-setup.ts',
           fileParallelism: false,
           testTimeout: 600_000,

@@ -57,7 +57,8 @@ export async function ensureVm(
         await found.vm[Symbol.asyncDispose]();
       }
       // Also what a killed zufs-lab left behind.
-      await endLab(step, step.name, step.stateDir, { keepLogs: true });
+      const keep = { keepLogs: true, keepPmem: options.keepPmem ?? false };
+      await endLab(step, step.name, step.stateDir, keep);
       const { vm, state } = await bootVm(step, artefacts, { ...options, machineKey: machine });
       step.progress.note(`Guest ready ${state.readyAfter} s after its kernel's start.`);
       return { vm, state, booted: true };

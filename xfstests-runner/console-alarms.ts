@@ -55,6 +55,11 @@ export class ConsoleAlarms {
     return new ConsoleAlarms(log);
   }
 
+  /** Watches it from its beginning. */
+  static async whole(path: string): Promise<ConsoleAlarms> {
+    return new ConsoleAlarms(new ConsoleLog(path));
+  }
+
   /** Alarms since the last look. */
   async look(): Promise<Alarm[]> {
     const text = this.#rest + (await this.#log.read());

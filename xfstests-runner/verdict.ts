@@ -48,6 +48,8 @@ export const reportSchema = z.object({
   /** What happened on the way and changed no verdict: a VM that was lost and replaced, an expunge that is not needed. */
   events: z.array(z.string()),
   fileSystem: z.string(),
+  /** What ran: left out for xfstests. */
+  suite: z.string().optional(),
   /** Seconds from the first test's start to the end; of a resumed run, those of its last part. */
   seconds: z.number(),
   /** Time of the start, ISO 8601. */
@@ -58,6 +60,11 @@ export const reportSchema = z.object({
 });
 
 export type RunReport = Readonly<z.infer<typeof reportSchema>>;
+
+/** Name of what a run ran. */
+export function suiteOf(report: RunReport): string {
+  return report.suite ?? 'xfstests';
+}
 
 export function countOutcomes(tests: readonly TestOutcome[]): Counts {
   const counts = { passed: 0, failed: 0, notrun: 0, crashed: 0, hung: 0 };

@@ -28,6 +28,8 @@ export interface BootArtefacts {
 export interface BootOptions {
   /** Default true; without NVDIMMs a VM is smaller and boots sooner. */
   readonly pmem?: boolean;
+  /** Boot over the files behind the NVDIMMs as the lab's last VM left them, as after a loss of power. */
+  readonly keepPmem?: boolean;
   /** Kernel command line arguments besides those of the settings; what follows a `--` goes to init. */
   readonly kernelArguments?: readonly string[];
   /** Goes on record with the VM's state, for whoever asks later whether it is the one that is wanted. */
@@ -65,7 +67,10 @@ export async function bootVm(
   try {
     await mkdir(paths.directory, { recursive: true });
     await keepPreviousLog(paths.consoleLog);
-    const pmemFiles = await copyPmemFiles(prepared, paths.pmem, context.signal);
+    const pmemFiles =
+      options.keepPmem === true
+        ? prepared.map((_, index) => paths.pmem(index))
+        : await copyPmemFiles(prepared, paths.pmem, context.signal);
     const machine = { topology, accelerator, pmemFiles, artefacts };
     return await bootOnFreePort(context, machine, options);
   } catch (error) {

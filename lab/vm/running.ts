@@ -7,7 +7,7 @@ import { isOrphan, labelOfLab, labelOfRole } from '../runtime/labels.ts';
 import type { Background, Runtime } from '../runtime/runtime.ts';
 import { LabNotUpError } from './failure.ts';
 import { GuestVm } from './guest.ts';
-import { readState, removeVmFiles, type VmState, vmPaths } from './state.ts';
+import { type Keep, readState, removeVmFiles, type VmState, vmPaths } from './state.ts';
 
 /** A lab's VM as later commands find it. It may have ended since: `vm.health()` tells. */
 export interface RunningLab {
@@ -54,7 +54,7 @@ export async function endLab(
   context: LabContext,
   name: string,
   stateDir: string,
-  options: { keepLogs: boolean } = { keepLogs: false },
+  options: Keep = { keepLogs: false },
 ): Promise<number> {
   let ended = 0;
   for (const runtime of await everyRuntime(context)) {

@@ -93,15 +93,25 @@ export async function writeState(stateDir: string, state: VmState): Promise<void
   await rename(`${path}.new`, path);
 }
 
-/** Remove what belongs to the VM alone; with `keepLogs` the console and QEMU's own output stay for who looks for a reason. */
-export async function removeVmFiles(stateDir: string, options: { keepLogs: boolean }): Promise<void> {
+/** What stays of a VM that has ended. */
+export interface Keep {
+  /** The console and QEMU's own output, for who looks for a reason. */
+  readonly keepLogs: boolean;
+  /** The files behind the NVDIMMs, for a new boot over them. */
+  readonly keepPmem?: boolean;
+}
+
+/** Remove what belongs to the VM alone, but for what is to be kept. */
+export async function removeVmFiles(stateDir: string, options: Keep): Promise<void> {
   const paths = vmPaths(stateDir);
-  if (!options.keepLogs) {
+  const kept = (name: string): boolean =>
+    (options.keepLogs && name.endsWith('.log')) || (options.keepPmem === true && /^pmem\d+$/.test(name));
+  if (!options.keepLogs && !options.keepPmem) {
     await rm(paths.directory, { recursive: true, force: true });
     return;
   }
   for (const name of await readdir(paths.directory).catch(() => [])) {
-    if (!name.endsWith('.log')) await rm(join(paths.directory, name), { recursive: true, force: true });
+    if (!kept(name)) await rm(join(paths.directory, name), { recursive: true, force: true });
   }
 }
 

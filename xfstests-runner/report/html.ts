@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Comparison } from '../compare.ts';
-import type { RunReport, TestOutcome } from '../verdict.ts';
+import { type RunReport, suiteOf, type TestOutcome } from '../verdict.ts';
 import type { Evidence } from './evidence.ts';
 import { countsText, verdictText } from './summary.ts';
 
@@ -10,7 +10,7 @@ import { countsText, verdictText } from './summary.ts';
  * times against a baseline where there is one.
  */
 export function htmlPage(report: RunReport, evidence: Evidence, against?: Comparison): string {
-  const title = `xfstests on ${report.fileSystem}: ${report.verdict}`;
+  const title = `${suiteOf(report)} on ${report.fileSystem}: ${report.verdict}`;
   const before = new Map(against?.times.map(({ name, before }) => [name, before]));
   const rows = report.tests.map((test) => row(test, evidence.get(test.name), before.get(test.name)));
   return `<!doctype html>
@@ -19,7 +19,7 @@ export function htmlPage(report: RunReport, evidence: Evidence, against?: Compar
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
 <style>${style}</style>
-<h1 class="${report.verdict}">${escapeHtml(`xfstests on ${report.fileSystem}: ${verdictText[report.verdict]}`)}</h1>
+<h1 class="${report.verdict}">${escapeHtml(`${suiteOf(report)} on ${report.fileSystem}: ${verdictText[report.verdict]}`)}</h1>
 <p>${escapeHtml(countsText(report.counts))} · ${report.seconds.toFixed(0)} s · ${report.shards} ${report.shards === 1 ? 'VM' : 'VMs'} · run ${escapeHtml(report.run)}, started ${escapeHtml(report.started)}</p>
 <dl>${Object.entries(report.provenance)
     .map(([name, value]) => `<dt>${escapeHtml(name)}<dd>${escapeHtml(String(value))}`)

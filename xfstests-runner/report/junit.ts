@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { create } from 'xmlbuilder2';
-import type { RunReport, TestOutcome } from '../verdict.ts';
+import { type RunReport, suiteOf, type TestOutcome } from '../verdict.ts';
 import type { Evidence } from './evidence.ts';
 
 /**
@@ -18,9 +18,9 @@ export function junitXml(report: RunReport, evidence: Evidence): string {
     skipped: counts.notrun,
     time: report.seconds.toFixed(3),
   };
-  const suites = document.ele('testsuites', { name: 'xfstests', ...totals });
+  const suites = document.ele('testsuites', { name: suiteOf(report), ...totals });
   const suite = suites.ele('testsuite', {
-    name: `xfstests.${report.fileSystem}`,
+    name: `${suiteOf(report)}.${report.fileSystem}`,
     ...totals,
     timestamp: report.started.replace(/\.\d+Z$/, ''),
     hostname: 'zufs-lab',
@@ -30,7 +30,7 @@ export function junitXml(report: RunReport, evidence: Evidence): string {
   properties.ele('property', { name: 'verdict', value: report.verdict });
   for (const test of tests) {
     const testcase = suite.ele('testcase', {
-      classname: `xfstests.${report.fileSystem}`,
+      classname: `${suiteOf(report)}.${report.fileSystem}`,
       name: test.name,
       time: test.seconds.toFixed(3),
     });
@@ -42,7 +42,7 @@ export function junitXml(report: RunReport, evidence: Evidence): string {
   }
   for (const name of missing) {
     suite
-      .ele('testcase', { classname: `xfstests.${report.fileSystem}`, name, time: '0.000' })
+      .ele('testcase', { classname: `${suiteOf(report)}.${report.fileSystem}`, name, time: '0.000' })
       .ele('error', { message: 'no verdict came back', type: 'missing' });
   }
   if (report.problems.length > 0) suite.ele('system-err').txt(printable(report.problems.join('\n')));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import type { Counts, RunReport, TestOutcome, Verdict } from '../verdict.ts';
+import { type Counts, type RunReport, suiteOf, type TestOutcome, type Verdict } from '../verdict.ts';
 
 /** `42 passed, 1 failed, 3 not run`: what there was none of is left out, but for passed. */
 export function countsText(counts: Counts): string {
@@ -31,7 +31,7 @@ export function terminalSummary(report: RunReport, directory: string): string {
     ...bad.map(testLine),
     ...report.missing.map((name) => `${name.padEnd(12)} without a verdict`),
     ...report.problems,
-    `xfstests on ${report.fileSystem}: ${verdictText[report.verdict]} (${countsText(report.counts)}, ${report.seconds.toFixed(0)} s)`,
+    `${suiteOf(report)} on ${report.fileSystem}: ${verdictText[report.verdict]} (${countsText(report.counts)}, ${report.seconds.toFixed(0)} s)`,
     `Details: ${directory}`,
   ].join('\n');
 }
@@ -41,7 +41,7 @@ export function markdownSummary(report: RunReport): string {
   const bad = report.tests.filter((test) => test.status !== 'passed' && test.status !== 'notrun');
   const notrun = report.tests.filter((test) => test.status === 'notrun');
   const sections = [
-    `# xfstests on ${report.fileSystem}: ${report.verdict}`,
+    `# ${suiteOf(report)} on ${report.fileSystem}: ${report.verdict}`,
     `${countsText(report.counts)}; ${report.seconds.toFixed(0)} s; run ${report.run}, started ${report.started}.`,
     ...report.problems.map((problem) => `**${cell(problem)}**`),
     ...(report.missing.length > 0 ? [`Without a verdict: ${report.missing.join(', ')}.`] : []),

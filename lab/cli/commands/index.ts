@@ -19,6 +19,7 @@ import * as smoke from './smoke.ts';
 import * as ssh from './ssh.ts';
 import * as status from './status.ts';
 import * as up from './up.ts';
+import * as workloads from './workloads.ts';
 import * as xfstests from './xfstests.ts';
 
 /** Every command: a file beside this one, and a line here. Order is that of `--help`. */
@@ -40,6 +41,7 @@ export const commands: readonly { register(program: Command): void }[] = [
   compare,
   bench,
   bisect,
+  workloads,
   config,
   cache,
 ];
