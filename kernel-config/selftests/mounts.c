@@ -279,6 +279,28 @@ static int test_read_only(void)
 	return PASS;
 }
 
+/* A change wants a mount that can be written to, whatever the file was opened for. */
+static int test_label_of_read_only(void)
+{
+	char label[FSLABEL_MAX] = "label";
+	int fd, bound;
+
+	CHECK(!mount(MNT, MNT_SECOND, NULL, MS_BIND, NULL));
+	CHECK(!mount(NULL, MNT_SECOND, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY,
+		     NULL));
+	bound = open(MNT_SECOND, O_RDONLY);
+	fd = open(MNT, O_RDONLY);
+	CHECK(bound >= 0 && fd >= 0);
+	CHECK_ERR(ioctl(bound, FS_IOC_SETFSLABEL, label), EROFS);
+	/* This server has none. */
+	CHECK_ERR(ioctl(fd, FS_IOC_SETFSLABEL, label), ENOTTY);
+	CHECK_ERR(ioctl(bound, FS_IOC_GETFSLABEL, label), ENOTTY);
+	close(bound);
+	close(fd);
+	CHECK(!umount(MNT_SECOND));
+	return PASS;
+}
+
 static int write_it(void *unused)
 {
 	return write_file(MNT "/f", "thawed", 6);
@@ -452,6 +474,7 @@ static const struct test tests[] = {
 	{ "several servers, each on its zuf-root", test_roots },
 	{ "T2 and private mounts are not supported", test_not_supported },
 	{ "read-only", test_read_only },
+	{ "a label is not set through a read-only mount", test_label_of_read_only },
 	{ "freeze", test_freeze },
 	{ "shut down in three ways", test_shut_down },
 	{ "file handles", test_handles },

@@ -249,7 +249,8 @@ static int retry_ioctl(struct inode *inode, struct zufs_ioc_ioctl **ioc,
 static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 {
 	size_t size = _IOC_DIR(cmd) == _IOC_NONE ? 0 : _IOC_SIZE(cmd);
-	bool write = file->f_mode & FMODE_WRITE;
+	/* ioctls that change something need write access to the mount. */
+	bool write = (file->f_mode & FMODE_WRITE) || cmd == FS_IOC_SETFSLABEL;
 	struct inode *inode = file_inode(file);
 	struct zufs_ioc_ioctl *ioc;
 	int err = -EFAULT;
@@ -261,7 +262,6 @@ static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 		return -ENOMEM;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(ioc->arg, arg, size))
 		goto out;
-	/* ioctls that change something need write access. */
 	if (write) {
 		err = mnt_want_write_file(file);
 		if (err)
