@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { escapeHtml } from '../../lab/escape-html.ts';
 import type { Declared } from '../declared.ts';
 import { tables } from './markdown.ts';
 import type { Plot } from './plots.ts';
@@ -58,12 +59,6 @@ function htmlTable([head, ...rows]: Table): string {
 function definitions(pairs: readonly (readonly [string, string])[]): string {
   const lines = pairs.map(([name, value]) => `<dt>${escapeHtml(name)}<dd>${escapeHtml(value)}`);
   return `<dl>${lines.join('')}</dl>`;
-}
-
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => entities[character]);
 }
 
 const style = `

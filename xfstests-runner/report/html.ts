@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { escapeHtml } from '../../lab/escape-html.ts';
 import type { Comparison } from '../compare.ts';
 import { type RunReport, suiteOf, type TestOutcome } from '../verdict.ts';
 import type { Evidence } from './evidence.ts';
@@ -55,12 +56,6 @@ function row(test: TestOutcome, left: string | undefined, before: number | undef
 
 function paragraphs(kind: string, sentences: readonly string[]): string {
   return sentences.map((sentence) => `<p class="${kind}">${escapeHtml(sentence)}</p>\n`).join('');
-}
-
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => entities[character]);
 }
 
 const style = `
