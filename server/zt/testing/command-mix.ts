@@ -33,21 +33,24 @@ export class CommandMix implements Transport {
   readonly operation: Operation;
   /** Operations served, and the errors among them. */
   done = 0;
+  /** How many operations there are before the one that breaks the loop. */
+  limit: number;
   errors = 0;
   readonly histogram = new Uint32Array(64 * FINE);
   readonly #addon: Addon;
-  readonly #limit: number;
   readonly #templates: Uint32Array;
   readonly #templatesAddress: number;
   readonly #count: number;
   readonly #create: number;
   #next = 0;
+  /** A command was handed out and its answer not looked at yet. */
+  #running = false;
   #errorsAt = -1;
 
   /** `only`: the commands of these operations instead of all. */
   constructor(kernel: FakeKernel, fs: FakeMount, limit: number, only?: readonly number[]) {
     this.#addon = kernel.addon;
-    this.#limit = limit;
+    this.limit = limit;
     this.operation = kernel.zt.operation;
     fs.mkdir('/mix');
     const directory = fs.inode('/mix').cookie;
@@ -113,8 +116,9 @@ export class CommandMix implements Transport {
 
   wait(): number {
     const { u32, i32, u16 } = this.operation;
-    if (this.done > 0) this.#check(u32, i32[0]);
-    if (this.done === this.#limit) {
+    if (this.#running) this.#check(u32, i32[0]);
+    this.#running = this.done !== this.limit;
+    if (!this.#running) {
       u16[zufs_ioc_hdr.operation >> 1] = OP.ZUFS_OP_BREAK;
       return 0;
     }

@@ -8,7 +8,7 @@ import { loadFileSystems } from '../../fs/index.ts';
 import { loadAddon } from '../../native/load.ts';
 import { collectGarbage } from '../collect-garbage.ts';
 import { FakeKernel } from '../fake-kernel.ts';
-import { runZt } from '../zt-loop.ts';
+import { type CommandServer, runZt } from '../zt-loop.ts';
 import { CommandMix, countLatency, latencyPercentile } from './command-mix.ts';
 
 export interface ZtThreadData {
@@ -32,6 +32,12 @@ export interface ZtThreadResult {
   readonly p999: number;
 }
 
+/** Operations between two looks at what the warm-up allocates. */
+const STRETCH = 200_000;
+/** What a stretch may allocate when all is optimised: the look itself does. */
+const QUIET_BYTES = 16 << 10;
+const WARM_UP_NANOSECONDS = 60e9;
+
 const data = workerData as ZtThreadData;
 const addon = loadAddon(data.addon);
 const [fileSystem] = await loadFileSystems([data.fileSystem]);
@@ -48,42 +54,60 @@ const fs = kernel.mount();
 /** Times each operation as the server sees it: from the return of one wait to the next. */
 class TimedDispatcher {
   readonly histogram = new Uint32Array(64 * 16);
-  readonly #waste: object[] = [];
   dispatch = (): void => {
     const started = addon.monotonic();
     kernel.zt.dispatcher.dispatch();
     countLatency(this.histogram, addon.monotonic() - started);
-    if (data.wasteful) this.#waste[0] = { started };
+  };
+}
+
+/** One that the measurement has to find. It comes in after the warm-up, which would never end with it. */
+class WastefulDispatcher {
+  readonly waste: object[] = [];
+  dispatch = (): void => {
+    timed.dispatch();
+    this.waste[0] = { operation: mix.done };
   };
 }
 
 const timed = new TimedDispatcher();
-runZt(new CommandMix(kernel, fs, 300_000), timed);
+const newSpace = () =>
+  getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_used_size ?? 0;
+
+/** What `operations` more of the mix add to new space, in bytes. Negative when they made V8 collect. */
+function serve(operations: number, dispatcher: CommandServer = timed): number {
+  const before = newSpace();
+  mix.limit = mix.done + operations;
+  const result = runZt(mix, dispatcher);
+  if (result !== 0) throw new Error(`the loop ended with ${result}`);
+  return newSpace() - before;
+}
+
+// Code that is not optimised yet allocates, and how many operations the optimising compiler takes depends on how soon
+// it gets a CPU. So the warm-up ends when a stretch allocates next to nothing, or when there is no end to it.
+const mix = new CommandMix(kernel, fs, 0);
+const warmUpEnds = addon.monotonic() + WARM_UP_NANOSECONDS;
+do {
+  collectGarbage();
+} while (Math.abs(serve(STRETCH)) > QUIET_BYTES && addon.monotonic() < warmUpEnds);
 timed.histogram.fill(0);
-fs.unlink('/mix/file');
-fs.rmdir('/mix');
-const mix = new CommandMix(kernel, fs, data.operations);
 
 // As the threads of the server do when they are warm.
 collectGarbage();
-const newSpace = () =>
-  getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_used_size ?? 0;
 const profiler = new GCProfiler();
 profiler.start();
-const before = newSpace();
+const warm = mix.done;
 const started = addon.monotonic();
-const result = runZt(mix, timed);
+const allocatedBytes = serve(data.operations, data.wasteful ? new WastefulDispatcher() : timed);
 const elapsed = addon.monotonic() - started;
-const after = newSpace();
 const collections = profiler.stop()?.statistics.map(({ gcType }) => gcType) ?? [];
-if (result !== 0) throw new Error(`the loop ended with ${result}`);
 parentPort?.postMessage({
-  operations: mix.done,
+  operations: mix.done - warm,
   errors: mix.errors,
   failedCommand: mix.failedCommand,
   collections,
-  allocatedBytes: after - before,
-  nanosecondsPerOperation: elapsed / mix.done,
+  allocatedBytes,
+  nanosecondsPerOperation: elapsed / data.operations,
   p50: latencyPercentile(timed.histogram, 0.5),
   p99: latencyPercentile(timed.histogram, 0.99),
   p999: latencyPercentile(timed.histogram, 0.999),
