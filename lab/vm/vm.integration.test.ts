@@ -16,8 +16,18 @@ afterAll(() => labs[Symbol.asyncDispose]());
 const runningPrograms = () => labs.runningPrograms();
 
 describe('a lab that is up', () => {
+  let secondsToMount: number;
   beforeAll(async () => {
+    await labs.must('kernel', 'build');
+    await labs.must('image', 'build');
+    const started = performance.now();
     await labs.must('up');
+    secondsToMount = (performance.now() - started) / 1000;
+  });
+
+  test('with kernel and image in the cache it is mounted within 60 s', () => {
+    process.stdout.write(`mounted after ${secondsToMount.toFixed(1)} s\n`);
+    expect(secondsToMount).toBeLessThan(60);
   });
 
   const inGuest = (...command: string[]) => labs.must('exec', '--', ...command);
