@@ -5,12 +5,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { defaultCacheRoot, packageRoot } from '../lab/paths.ts';
-import { HostRuntime } from '../lab/runtime/host.ts';
-import { testLabContext } from '../lab/testing/lab-context.ts';
+import { packageRoot } from '../lab/paths.ts';
 import { TestLabs } from '../lab/testing/test-lab.ts';
 import { readState, vmPaths } from '../lab/vm/state.ts';
-import { NoTreeError, obtainTree } from './source.ts';
+import { whyNoTree } from './testing/why-no-tree.ts';
 import type { RunReport } from './verdict.ts';
 
 // The runner's own tests in a VM of their own, on ext4 with DAX, which needs no server: what a test does that passes, fails,
@@ -43,26 +41,13 @@ function reasonOf(report: RunReport, test: string): string | undefined {
   return report.tests.find(({ name }) => name === test)?.reason;
 }
 
-/** Why there is no xfstests tree; undefined when there is one. One that is not built is built here. */
-async function whyNoTree(): Promise<string | undefined> {
-  await using runtime = new HostRuntime('test', labs.stateRoot);
-  const cacheRoot = defaultCacheRoot(process.env);
-  try {
-    await obtainTree(await testLabContext({ runtime, cacheRoot, stateDir: labs.stateRoot }));
-    return undefined;
-  } catch (error) {
-    if (error instanceof NoTreeError) return error.message;
-    throw error;
-  }
-}
-
 function statuses(report: RunReport): Record<string, string> {
   return Object.fromEntries(report.tests.map(({ name, status }) => [name, status]));
 }
 
 beforeAll(async () => {
   labs = await TestLabs.create();
-  noTree = await whyNoTree();
+  noTree = await whyNoTree(labs);
   if (noTree === undefined) await labs.must('up', '--no-server');
 });
 beforeEach((context) => {
