@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { availableParallelism } from 'node:os';
 import type { LabContext } from '../lab/context.ts';
 import { ensureMounted, ensureVm, obtainArtefacts } from '../lab/lifecycle.ts';
 import type { BootArtefacts } from '../lab/vm/boot.ts';
@@ -57,6 +58,7 @@ export async function runXfstestsInLab(
   await using labs = new Labs(profile, contexts, build);
   const round = async (number: number): Promise<XfstestsResult> => {
     const vms = await labs.ready(number === 1 ? given : undefined);
+    if (number === 1) noteIfCrowded(context, vms);
     const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
     return await context.step(title, (step) => runXfstests(step, { ...rest, vms }));
   };
@@ -68,6 +70,17 @@ export async function runXfstestsInLab(
     labs.endOpened();
     throw error;
   }
+}
+
+/** Emulated CPUs that take turns on one of the host's wait for each other, in locks and in interrupts. */
+function noteIfCrowded(context: LabContext, vms: readonly LabVm[]): void {
+  const host = availableParallelism();
+  const emulated = vms.reduce((sum, { state }) => sum + (state.accelerator === 'tcg' ? state.cpus : 0), 0);
+  if (vms.length === 1 || emulated <= Math.max(host, vms.length)) return;
+  const each = Math.max(1, Math.floor(host / vms.length));
+  context.progress.note(
+    `${vms.length} VMs have ${emulated} emulated CPUs, this machine ${host}: tests end sooner with --set vm.cpus=${each}, and vm.nodes to match (docs/ci.md).`,
+  );
 }
 
 /** A lab beside the context's own. */
