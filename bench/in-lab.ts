@@ -95,9 +95,6 @@ export async function runBench(context: LabContext, request: BenchRequest): Prom
   throw context.signal.aborted ? new InterruptedError() : failure;
 }
 
-/** On a busy host the guest's kernel takes its TSC for unstable, and reading the clock it takes instead costs microseconds. */
-const steadyClock = 'tsc=reliable';
-
 /** A run while it goes on; its plan learns about the machine when one is up. */
 interface OpenRun {
   readonly directory: string;
@@ -199,7 +196,7 @@ async function benchMachine(
   };
   // One that a killed run left behind has been used.
   await endLab(lab, lab.name, lab.stateDir, { keepLogs: true });
-  const { vm, state } = await ensureVm(lab, artefacts, { kernelArguments: [steadyClock] });
+  const { vm, state } = await ensureVm(lab, artefacts);
   await using __ = vm;
   const server = new ZusControl(lab, vm);
   await context.step('Set-up', async (step) => {

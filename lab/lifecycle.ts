@@ -87,12 +87,6 @@ export const describeHealth = {
 /** All that a running VM cannot change any more. */
 function machineKey(context: LabContext, artefacts: BootArtefacts, options: BootOptions): string {
   const { bootTimeout, ...machine } = context.config.vm;
-  const all = [
-    artefacts.kernel.key,
-    artefacts.image.key,
-    machine,
-    options.pmem ?? true,
-    options.kernelArguments ?? [],
-  ];
+  const all = [artefacts.kernel.key, artefacts.image.key, machine, options.pmem ?? true];
   return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 20);
 }

@@ -30,8 +30,6 @@ export interface BootOptions {
   readonly pmem?: boolean;
   /** Boot over the files behind the NVDIMMs as the lab's last VM left them, as after a loss of power. */
   readonly keepPmem?: boolean;
-  /** Kernel command line arguments besides those of the settings; what follows a `--` goes to init. */
-  readonly kernelArguments?: readonly string[];
   /** Goes on record with the VM's state, for whoever asks later whether it is the one that is wanted. */
   readonly machineKey?: string;
 }
@@ -157,7 +155,6 @@ async function boot(
       `zufs.name=${context.name}`,
       `zufs.key=${keyBlob(keys.publicKey)}`,
       ...context.config.vm.kernelArguments,
-      ...(options.kernelArguments ?? []),
     ],
     consoleLog: paths.consoleLog,
     monitorSocket: paths.monitorSocket,

@@ -59,12 +59,12 @@ test('the root disk is never written to', () => {
   expect(values(qemuCommand(machine), '-drive')[0]).toMatch(/snapshot=on/);
 });
 
-test('randomisation and mitigations are off under emulation alone', () => {
+test('randomisation, mitigations and doubts about the TSC are off under emulation alone', () => {
   const commandLine = (accelerator: 'kvm' | 'tcg') =>
     values(qemuCommand({ ...machine, accelerator }), '-append')[0].split(' ');
-  expect(commandLine('tcg')).toEqual(expect.arrayContaining(['norandmaps', 'nokaslr', 'mitigations=off']));
-  for (const word of ['norandmaps', 'nokaslr', 'mitigations=off'])
-    expect(commandLine('kvm')).not.toContain(word);
+  const words = ['norandmaps', 'nokaslr', 'mitigations=off', 'tsc=reliable'];
+  expect(commandLine('tcg')).toEqual(expect.arrayContaining(words));
+  for (const word of words) expect(commandLine('kvm')).not.toContain(word);
 });
 
 test("the user's kernel arguments come last, so that they win", () => {
