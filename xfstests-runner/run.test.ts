@@ -536,17 +536,27 @@ test('an expunge of a test that passes is reported as not needed', async () => {
   expect(report.verdict).toBe('passed');
 });
 
-test('times of passes are kept for the next ETA', async () => {
+test('what tests took is kept for the next ETA; those that do not apply count, but set no limit', async () => {
   await play(async (guest) => {
-    for (const name of three) guest.pass(name);
+    guest.pass('generic/001');
+    guest.notrun('generic/002', 'no such thing here');
     guest.finish();
     return 0;
   });
   const times = await RecordedTimes.load(join(root, 'times.json'));
-  expect(times.estimate('zpmfs', three)).toBeTypeOf('number');
-  expect(times.estimate('ext4-dax', three)).toBeUndefined();
+  expect(times.of('zpmfs', 'generic/001')).toBeTypeOf('number');
+  expect(times.of('zpmfs', 'generic/002')).toBeUndefined();
+
+  times.record('zpmfs', 'generic/001', 'passed', 10);
+  times.record('zpmfs', 'generic/002', 'notrun', 2);
+  const expected = (fileSystem: string) => three.map(times.expected(fileSystem, three));
+  expect(expected('zpmfs')).toEqual([10, 2, 6]);
+  expect(expected('ext4-dax')).toEqual([1, 1, 1]);
+});
+
+test('a damaged file of times is a run without estimates', async () => {
   await writeFile(join(root, 'times.json'), '{"zpmfs": 3}');
-  expect((await RecordedTimes.load(join(root, 'times.json'))).estimate('zpmfs', three)).toBeUndefined();
+  expect((await RecordedTimes.load(join(root, 'times.json'))).of('zpmfs', 'generic/001')).toBeUndefined();
 });
 
 test('two runs in one second get two directories', async () => {

@@ -80,6 +80,9 @@ class Run {
   /** Tests that have ended, settled or not. */
   readonly #finished = new Set<string>();
   readonly #running = new Set<string>();
+  /** Tests without a verdict at the start, and the seconds that each is expected to take. */
+  #toDo: readonly string[] = [];
+  #expected: (test: string) => number = () => 1;
 
   constructor(options: RunOptions, context: LabContext) {
     this.#options = options;
@@ -96,11 +99,9 @@ class Run {
     const started = this.#started.toISOString();
     await writePlan(directory, { run, fileSystem: fileSystem.name, tests: [...tests], started });
     const left = tests.filter((test) => !this.#outcomes.has(test));
-    const shares = balance(
-      left,
-      this.#options.vms.length,
-      (test) => times.estimate(fileSystem.name, [test]) ?? 1,
-    );
+    this.#toDo = left;
+    this.#expected = times.expected(fileSystem.name, left);
+    const shares = balance(left, this.#options.vms.length, this.#expected);
     const results = await Promise.all(shares.map((share, at) => this.#shard(at, share)));
     const interrupted = this.#context.signal.aborted;
     const report = await this.#report(
@@ -164,18 +165,20 @@ class Run {
     this.#running.delete(name);
     progress.note(testLine(outcome));
     this.#showProgress();
-    progress.fraction(this.#finished.size / this.#options.tests.length);
-    if (status === 'passed') this.#options.times.record(this.#options.fileSystem.name, name, seconds);
+    // Of the time, not of the tests: what is left of it is then what the pace so far says.
+    const finished = this.#toDo.filter((test) => this.#finished.has(test));
+    progress.fraction(this.#secondsOf(finished) / this.#secondsOf(this.#toDo));
+    const { times, fileSystem } = this.#options;
+    if (status === 'passed' || status === 'notrun') times.record(fileSystem.name, name, status, seconds);
+  }
+
+  #secondsOf(tests: readonly string[]): number {
+    return tests.reduce((sum, test) => sum + this.#expected(test), 0);
   }
 
   #showProgress(): void {
-    const { tests, times, fileSystem, vms } = this.#options;
-    const rest = tests.filter((name) => !this.#finished.has(name));
-    const seconds = times.estimate(fileSystem.name, rest);
-    const eta = seconds === undefined ? '' : `, ${etaText(seconds / vms.length)} to go`;
-    const done = tests.length - rest.length;
     const now = [...this.#running].join(' and ');
-    const count = `${done} of ${tests.length} done${eta}`;
+    const count = `${this.#finished.size} of ${this.#options.tests.length} done`;
     this.#context.progress.update(now === '' ? count : `${now} (${count})`);
   }
 
@@ -205,8 +208,4 @@ class Run {
     await writeReports(directory, report);
     return report;
   }
-}
-
-function etaText(seconds: number): string {
-  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 }

@@ -6,7 +6,12 @@ import { z } from 'zod';
 
 const timesSchema = z.record(z.string(), z.record(z.string(), z.number().nonnegative()));
 
-/** Seconds that each test took when it last passed, by file system: what an ETA is made of. */
+/** What tests that do not apply took is kept apart: it says nothing about how long they may take once they do. */
+function notrunOf(fileSystem: string): string {
+  return `${fileSystem} notrun`;
+}
+
+/** Seconds that each test took the last time, by file system: what an ETA is made of. */
 export class RecordedTimes {
   readonly #file: string;
   readonly #times: Record<string, Record<string, number>>;
@@ -25,13 +30,16 @@ export class RecordedTimes {
     }
   }
 
-  /** Seconds the tests will take together; tests never seen count as the mean of the others. Undefined: no idea. */
-  estimate(fileSystem: string, tests: readonly string[]): number | undefined {
-    const known = this.#times[fileSystem] ?? {};
-    const seen = tests.map((test) => known[test]).filter((seconds) => seconds !== undefined);
-    if (seen.length === 0) return undefined;
-    const sum = seen.reduce((total, seconds) => total + seconds, 0);
-    return sum + (sum / seen.length) * (tests.length - seen.length);
+  /**
+   * Seconds that each of the tests is expected to take: as when it last passed, or last said that it does not apply; one never
+   * seen, the mean of the others, and 1 when none was.
+   */
+  expected(fileSystem: string, tests: readonly string[]): (test: string) => number {
+    const seen = (test: string): number | undefined =>
+      this.#times[fileSystem]?.[test] ?? this.#times[notrunOf(fileSystem)]?.[test];
+    const known = tests.map(seen).filter((seconds) => seconds !== undefined);
+    const mean = known.length === 0 ? 1 : known.reduce((sum, seconds) => sum + seconds, 0) / known.length;
+    return (test) => seen(test) ?? mean;
   }
 
   /** Seconds that a test took when it last passed. */
@@ -39,9 +47,10 @@ export class RecordedTimes {
     return this.#times[fileSystem]?.[test];
   }
 
-  record(fileSystem: string, test: string, seconds: number): void {
-    this.#times[fileSystem] ??= {};
-    this.#times[fileSystem][test] = Math.round(seconds * 10) / 10;
+  record(fileSystem: string, test: string, status: 'passed' | 'notrun', seconds: number): void {
+    const key = status === 'passed' ? fileSystem : notrunOf(fileSystem);
+    this.#times[key] ??= {};
+    this.#times[key][test] = Math.round(seconds * 10) / 10;
   }
 
   async save(): Promise<void> {
