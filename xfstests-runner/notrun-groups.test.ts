@@ -35,6 +35,7 @@ test('reasons in the words of xfstests find their group', () => {
     ['write atomic not supported by this block device', 'atomic writes'],
     ['scratch device too small, 1048576 < 3145728', 'size of the device'],
     ['zpmfs is on memory, and a scsi_debug disk has no DAX', 'block device'],
+    ['zpmfs is on memory, and a loop device has no DAX', 'block device'],
     ['zpmfs aligns to huge pages, not to stripes of 8192 bytes', 'stripes'],
     ['High offset ftruncate failed', 'largest files'],
     ['xfs_io chattr +x failed (old kernel/wrong fs?)', 'DAX file by file'],

@@ -113,6 +113,18 @@ zpmfs__require_scsi_debug()
 	_notrun "zpmfs is on memory, and a scsi_debug disk has no DAX"
 }
 
+# _mkfs_dev [OPTION...] DEVICE
+# Tests make file systems in a file too, and mount it through a loop device.
+zpmfs__mkfs_dev()
+{
+	local device=${*: -1}
+
+	if [ ! -b "$device" ] || [[ $device == /dev/loop* ]]; then
+		_notrun "zpmfs is on memory, and a loop device has no DAX"
+	fi
+	zufs_lab_upstream__mkfs_dev "$@"
+}
+
 # Bytes of a label.
 zpmfs__label_get_max()
 {
@@ -143,6 +155,7 @@ zufs_lab_answer _try_scratch_mkfs_sized \
 	_filesystem_timestamp_range \
 	_label_get_max \
 	_has_metadata_journaling \
+	_mkfs_dev \
 	_require_scsi_debug
 
 # Upstream's files end with a success, and so does this one.
