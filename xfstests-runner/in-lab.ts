@@ -9,9 +9,9 @@ import { endLab, findLab } from '../lab/vm/running.ts';
 import { siblingStateDir, type VmState } from '../lab/vm/state.ts';
 import { type FileSystemProfile, fileSystemProfile } from './filesystems.ts';
 import {
-  checkRequest,
   type LabVm,
   runXfstests,
+  withTestsNamed,
   type XfstestsRequest,
   type XfstestsResult,
 } from './xfstests.ts';
@@ -51,7 +51,7 @@ export async function runXfstestsInLab(
     context.packageRoot,
     context.config.xfstests.filesystems,
   );
-  if (given === undefined) await context.step('xfstests tree', (step) => checkRequest(step, rest));
+  const named = await context.step('xfstests tree', (step) => withTestsNamed(step, rest));
   const contexts = Array.from({ length: shards }, (_, at) =>
     at === 0 ? context : shardContext(context, at + 1),
   );
@@ -60,7 +60,7 @@ export async function runXfstestsInLab(
     const vms = await labs.ready(number === 1 ? given : undefined);
     if (number === 1) noteIfCrowded(context, vms);
     const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
-    return await context.step(title, (step) => runXfstests(step, { ...rest, vms }));
+    return await context.step(title, (step) => runXfstests(step, { ...named, vms }));
   };
   try {
     const results: [XfstestsResult, ...XfstestsResult[]] = [await round(1)];

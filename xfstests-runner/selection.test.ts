@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { packageRoot } from '../lab/paths.ts';
-import { readTestList, selectTests } from './selection.ts';
+import { readTestList, selectTests, shortestTests } from './selection.ts';
 
 let tree: string;
 beforeAll(async () => {
@@ -32,6 +32,18 @@ test('a group, in numeric order', async () => {
 test('of a group only what is in an area, too', async () => {
   const selection = { ...nothing, group: 'quick', areas: new Set(['rw', 'acl']) };
   expect(await selectTests(tree, selection, own)).toEqual(['generic/001']);
+});
+
+test('the shortest are those that took least when they passed, in numeric order; never one that has not passed', () => {
+  const took = new Map([
+    ['generic/001', 3],
+    ['generic/002', 9],
+    ['generic/1200', 1],
+  ]);
+  const tests = ['generic/001', 'generic/002', 'generic/017', 'generic/1200'];
+  const shortest = (count: number) => shortestTests(tests, count, (test) => took.get(test));
+  expect(shortest(2)).toEqual(['generic/001', 'generic/1200']);
+  expect(() => shortest(4)).toThrow('only 3 have passed on this file system before');
 });
 
 test('parts have every test once between them', async () => {

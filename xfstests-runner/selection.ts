@@ -74,6 +74,34 @@ export async function selectTests(
   return part === undefined ? tests : tests.filter((_, at) => at % part.of === part.number - 1);
 }
 
+/**
+ * The `count` of the tests that took least when they last passed, in the order of `tests`. `seconds` knows what each took;
+ * undefined for one that has not passed here yet, which is never among them.
+ */
+export function shortestTests(
+  tests: readonly string[],
+  count: number,
+  seconds: (test: string) => number | undefined,
+): readonly string[] {
+  const passed = tests.flatMap((test) => {
+    const took = seconds(test);
+    return took === undefined ? [] : [{ test, took }];
+  });
+  if (passed.length < count) {
+    throw new LabError(
+      `The ${count} shortest of ${tests.length} tests are not known: only ${passed.length} have passed on this file system before.`,
+      { hint: 'Run the selection once without --shortest: what tests take is recorded.' },
+    );
+  }
+  const shortest = new Set(
+    passed
+      .sort((a, b) => a.took - b.took)
+      .slice(0, count)
+      .map(({ test }) => test),
+  );
+  return tests.filter((test) => shortest.has(test));
+}
+
 function requireKnown(name: string, known: ReadonlyMap<string, unknown>): void {
   if (known.has(name)) return;
   throw new LabError(`This xfstests tree has no test '${name}'.`, {

@@ -11,7 +11,7 @@ import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './fi
 import { execChecked } from './guest.ts';
 import { readJournal } from './journal.ts';
 import { makeRunDirectory, runTests } from './run.ts';
-import { readTestList, type Selection, selectTests } from './selection.ts';
+import { readTestList, type Selection, selectTests, shortestTests } from './selection.ts';
 import type { ShardVm } from './shard.ts';
 import { obtainTree } from './source.ts';
 import { RecordedTimes } from './times.ts';
@@ -31,6 +31,8 @@ export interface XfstestsRequest {
    * Tests and group default to `xfstests.tests` and `xfstests.group`, together; where these are empty, to the default list.
    */
   readonly selection?: Partial<Selection>;
+  /** Only so many of the selection: those that took least when they last passed. */
+  readonly shortest?: number;
   /** Seconds one test may take; default: `xfstests.testTimeout`. */
   readonly testTimeout?: number;
   /** Seconds that tests made to run for a while are to take. */
@@ -52,7 +54,7 @@ export interface XfstestsResult {
  * or no tree to be had; everything that goes wrong later is in the report's verdict.
  */
 export async function runXfstests(context: LabContext, request: XfstestsRequest): Promise<XfstestsResult> {
-  const { config, packageRoot, cacheRoot, cache, signal } = context;
+  const { config, packageRoot, cache, signal } = context;
   const [{ vm, state }] = request.vms;
   const profile = fileSystemProfile(
     request.fileSystem ?? config.mount.filesystem,
@@ -74,7 +76,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
 
   const { run, directory, tests, settled } =
     request.resume === undefined
-      ? await newRun(context, profile, tree, request.selection ?? {})
+      ? await newRun(context, profile, tree, request)
       : await resumedRun(request.resume, profile);
   const expunged = tests.flatMap((test) => expunges.get(test) ?? []).map(expungedOutcome);
 
@@ -100,7 +102,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
         accelerator,
         cpus: state.cpus,
       },
-      times: await RecordedTimes.load(join(cacheRoot, 'xfstests-times.json')),
+      times: await recordedTimes(context),
     },
     context,
   );
@@ -118,31 +120,44 @@ async function newRun(
   context: LabContext,
   profile: FileSystemProfile,
   tree: string,
-  selection: Partial<Selection>,
+  request: RequestedTests,
 ): Promise<RunToDo> {
-  const tests = await selectedTests(context, tree, selection);
+  const tests = await selectedTests(context, tree, request);
   const made = await makeRunDirectory(resultsRoot(context.packageRoot), profile.name, new Date());
   return { ...made, tests, settled: [] };
 }
 
+type RequestedTests = Pick<XfstestsRequest, 'selection' | 'shortest' | 'fileSystem'>;
+
 async function selectedTests(
   context: LabContext,
   tree: string,
-  selection: Partial<Selection>,
+  { selection = {}, shortest, fileSystem = context.config.mount.filesystem }: RequestedTests,
 ): Promise<readonly string[]> {
   const complete = await completeSelection(context, selection);
   const tests = await selectTests(tree, complete, await ownTests(context.packageRoot));
   if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
-  return tests;
+  if (shortest === undefined) return tests;
+  const times = await recordedTimes(context);
+  return shortestTests(tests, shortest, (test) => times.of(fileSystem, test));
 }
 
-/** Find the tree, and refuse a selection that it does not have: before a kernel is built and a VM booted for it. */
-export async function checkRequest(
+async function recordedTimes({ cacheRoot }: LabContext): Promise<RecordedTimes> {
+  return await RecordedTimes.load(join(cacheRoot, 'xfstests-times.json'));
+}
+
+/**
+ * The request with its tests by name. Finds the tree, and refuses a selection that it does not have, before a kernel is built
+ * and a VM booted for it; and repeats of the request run the same tests, whatever times are recorded meanwhile.
+ */
+export async function withTestsNamed<Request extends Pick<XfstestsRequest, 'resume'> & RequestedTests>(
   context: LabContext,
-  request: Pick<XfstestsRequest, 'selection' | 'resume'>,
-): Promise<void> {
+  request: Request,
+): Promise<Request> {
   const tree = await obtainTree(context);
-  if (request.resume === undefined) await selectedTests(context, tree, request.selection ?? {});
+  if (request.resume !== undefined) return request;
+  const { shortest, ...rest } = request;
+  return { ...(rest as Request), selection: { tests: await selectedTests(context, tree, request) } };
 }
 
 /** The same run, with the verdicts that it came to: a failure stays one. */

@@ -21,6 +21,7 @@ interface Options {
   readonly exclude?: readonly string[];
   readonly changed?: string;
   readonly part?: Selection['part'];
+  readonly shortest?: number;
   readonly fs?: string;
   readonly flavour?: 'release' | 'debug';
   readonly timeout?: number;
@@ -45,6 +46,7 @@ export function register(program: Command): void {
     )
     .option('--exclude <list>', 'tests to leave out', commaList)
     .option('--part <i/n>', 'the i-th of n parts of the selection, for jobs on several machines', partOf)
+    .option('--shortest <n>', 'of the selection, the n tests that took least when they last passed', count)
     .option(
       '--changed <revision>',
       'only tests of what changed since then, here or in the kernel tree (of quick)',
@@ -80,6 +82,7 @@ Exit code 1 when a test failed, 2 when the lab failed or nothing ran.
   npx zufs-lab xfstests --tests generic/001,generic/013
   npx zufs-lab xfstests --group quick --shards 2 --save-baseline before
   npx zufs-lab xfstests --group quick --fs ext4-dax
+  npx zufs-lab xfstests --group quick --shortest 50 --repeat 20
   npx zufs-lab xfstests --resume`,
     )
     .action((options: Options, command: Command) =>
@@ -115,12 +118,13 @@ function withFlavour(context: LabContext, flavour: Options['flavour']): LabConte
 }
 
 async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
-  const { fs, timeout, soak, shards, repeat, resume, runExpunged, build = false } = options;
+  const { fs, timeout, soak, shards, repeat, resume, runExpunged, shortest, build = false } = options;
   const selects =
     options.tests !== undefined ||
     options.group !== undefined ||
     options.list !== undefined ||
     options.exclude !== undefined ||
+    options.shortest !== undefined ||
     options.changed !== undefined;
   if (resume !== undefined && (selects || repeat > 1)) {
     throw new LabError('--resume goes on with the tests of a run: it takes no selection and no --repeat.');
@@ -133,6 +137,7 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
     ...(timeout === undefined ? {} : { testTimeout: timeout }),
     ...(soak === undefined ? {} : { soak }),
     ...(runExpunged === undefined ? {} : { runExpunged }),
+    ...(shortest === undefined ? {} : { shortest }),
     ...(resume === undefined
       ? {
           selection: {
