@@ -110,7 +110,7 @@ test("a server's file system gets its settings, all devices, and its operations 
   const progress = new Progress(bench.journal, bench.total, []);
   await bench.start(progress);
   expect(bench.settings).toEqual([{ extentCache: false, channels: 1, localCpu: false }]);
-  expect(bench.guest.commands).toContain('mkfs.zpmfs --device=/dev/pmem1 /dev/pmem0');
+  expect(bench.guest.commands).toContain('mkfs.zpmfs -f --device=/dev/pmem1 /dev/pmem0');
   expect(bench.guest.commands).toContain('tee /sys/kernel/debug/zuf/operations');
   expect(progress.samples[0]).toMatchObject({
     opsPerSec: 1000,

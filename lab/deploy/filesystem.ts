@@ -36,7 +36,7 @@ export async function makeFileSystem(vm: Vm, plan: FileSystemPlan, signal: Abort
 
 /** `--device=` names the further devices of a file system that spans several; others take the first alone. */
 function makeCommand({ type, devices: [first, ...more] }: FileSystemPlan): string[] {
-  if (type === 'zpmfs') return ['mkfs.zpmfs', ...more.map((device) => `--device=${device}`), first];
+  if (type === 'zpmfs') return ['mkfs.zpmfs', '-f', ...more.map((device) => `--device=${device}`), first];
   // On a small device ext4 would take smaller blocks than DAX can do with.
   return [`mkfs.${type}`, ...(type === 'ext4' ? ['-q', '-F', '-b', '4096'] : ['-f']), first];
 }

@@ -194,7 +194,8 @@ export class DeviceSet implements BlockSource, Disposable {
   }
 }
 
-function tableOf(device: OpenDevice): DeviceTable | string {
+/** The device table of a zpmfs, or why there is none. */
+export function tableOf(device: OpenDevice): DeviceTable | string {
   if (device.size < CONST.MDT_SIZE) return 'too small for a file system';
   return decodeDeviceTable(readAt(device, 0, CONST.MDT_SIZE));
 }

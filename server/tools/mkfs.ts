@@ -8,9 +8,19 @@ import { CONST } from '../abi/layout.ts';
 import { BLOCK_SIZE } from '../fs/zpmfs/format.ts';
 import { MakeError, makeFileSystem } from '../fs/zpmfs/make.ts';
 import { formatSize, formatUuid, parseSize, parseUuid, runTool } from './arguments.ts';
-import { nodeOf, type OpenDevice, openDevice, ToolError, usableBlocks, writeAt } from './block-devices.ts';
+import {
+  nodeOf,
+  type OpenDevice,
+  openDevice,
+  ToolError,
+  tableOf,
+  usableBlocks,
+  writeAt,
+} from './block-devices.ts';
 
 const FAILED = 1;
+/** Exit code of blkid(8) for a device with signatures of more than one kind. */
+const BLKID_AMBIVALENT = 8;
 /** Where other file systems and RAID leave their marks: the first and last so many bytes of a device. */
 const WIPED_START = 1 << 20;
 const WIPED_END = 1 << 20;
@@ -23,7 +33,7 @@ Several devices make one file system. A DEVICE may be a plain file.
   -L, --label LABEL   label, at most 32 bytes
   -U, --uuid UUID     UUID instead of a random one
   -q, --quiet         print nothing
-  -f, --force         accepted; old contents are always overwritten
+  -f, --force         overwrite what blkid(8) takes for a file system or partitions, or is a zpmfs
   -h, --help          this text
 `;
 
@@ -45,13 +55,38 @@ function wipe(device: OpenDevice): void {
   writeAt(device, device.size - end, empty.subarray(0, end));
 }
 
-function make(
-  files: readonly string[],
-  size: number | null,
-  label: string,
-  uuid: Uint8Array | null,
-  quiet: boolean,
-): number {
+/** What blkid(8) finds on a device, '' for nothing, or where there is no blkid. It does not know zpmfs. */
+function foreignContents(file: string): string {
+  // Loaded only here: xfstests calls mkfs hundreds of times, with --force, and an emulated CPU pays for each module.
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
+  const probe = ['-p', '-o', 'value', '-s', 'TYPE', '-s', 'PTTYPE', file];
+  const { status, stdout } = spawnSync('blkid', probe, { encoding: 'utf8' });
+  if (status === BLKID_AMBIVALENT) return 'more than one file system';
+  return status === 0 ? stdout.trim().replaceAll('\n', ', ') : '';
+}
+
+/** Users name the wrong device; what is on it is not lost for that. */
+function requireEmpty(file: string): void {
+  if (!existsSync(file)) return;
+  const device = openDevice(file, false, FAILED);
+  try {
+    const contents = typeof tableOf(device) === 'string' ? foreignContents(file) : 'zpmfs';
+    if (contents !== '') throw new ToolError(`${file}: holds ${contents}; --force overwrites it`, FAILED);
+  } finally {
+    closeSync(device.fd);
+  }
+}
+
+interface MakeOptions {
+  readonly size: number | null;
+  readonly label: string;
+  readonly uuid: Uint8Array | null;
+  readonly quiet: boolean;
+  readonly force: boolean;
+}
+
+function make(files: readonly string[], { size, label, uuid, quiet, force }: MakeOptions): number {
+  if (!force) files.forEach(requireEmpty);
   for (const file of files) prepareFile(file, files.length === 1 ? size : null);
   const devices = files.map((file) => openDevice(file, true, FAILED));
   try {
@@ -112,13 +147,13 @@ export function main(argv: readonly string[]): number {
     if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, FAILED);
     if (new Set(positionals).size < positionals.length)
       throw new ToolError('a device is named twice', FAILED);
-    return make(
-      positionals,
-      values.size === undefined ? null : parseSize(values.size, FAILED),
-      values.label ?? '',
-      values.uuid === undefined ? null : parseUuid(values.uuid, FAILED),
-      values.quiet ?? false,
-    );
+    return make(positionals, {
+      size: values.size === undefined ? null : parseSize(values.size, FAILED),
+      label: values.label ?? '',
+      uuid: values.uuid === undefined ? null : parseUuid(values.uuid, FAILED),
+      quiet: values.quiet ?? false,
+      force: values.force ?? false,
+    });
   });
 }
 

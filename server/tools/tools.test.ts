@@ -47,6 +47,17 @@ describe('mkfs.zpmfs and fsck.zpmfs', () => {
     expect(output).toBe('');
   });
 
+  it('overwrites a file system only when it is told to', () => {
+    mkfs(['-q', '-s', '8M', '-L', 'first', file('a')]);
+    expect(mkfs(['-q', '-s', '16M', file('a')])).toBe(1);
+    expect(output).toContain('a: holds zpmfs; --force overwrites it');
+    expect(fs.statSync(file('a')).size).toBe(8 << 20);
+    expect(dump([file('a')])).toBe(0);
+    expect(output).toContain('label              first');
+    expect(mkfs(['-q', '-s', '16M', '-f', file('a')])).toBe(0);
+    expect(fsck(['-n', file('a')])).toBe(0);
+  });
+
   it('spreads one file system over several devices', () => {
     for (const name of ['a', 'b', 'c']) fs.writeFileSync(file(name), Buffer.alloc(4 << 20));
     expect(mkfs([`--device=${file('b')}`, '--device', file('c'), file('a')])).toBe(0);
@@ -54,7 +65,8 @@ describe('mkfs.zpmfs and fsck.zpmfs', () => {
     expect(fsck(['-n', file('a'), file('c'), file('b')])).toBe(0);
     expect(fsck(['-n', file('a'), file('b')])).toBe(8);
     expect(output).toContain('device 2 of its 3 is missing');
-    mkfs(['-q', file('c')]);
+    expect(mkfs(['-q', file('c')])).toBe(1);
+    mkfs(['-q', '-f', file('c')]);
     expect(fsck(['-n', file('a'), file('b'), file('c')])).toBe(8);
     expect(output).toContain('belongs to another file system');
   });

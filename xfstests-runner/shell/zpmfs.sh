@@ -49,7 +49,7 @@ zpmfs__try_scratch_mkfs_sized()
 	room=$(blockdev --getsize64 "$SCRATCH_DEV")
 	if [ "$bytes" -le "$room" ]; then
 		# One device is enough for a size that one device holds.
-		options=
+		options=-f
 	else
 		for word in $options; do
 			case $word in

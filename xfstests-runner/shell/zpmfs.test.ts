@@ -26,16 +26,16 @@ function run(fstyp: string, call: string, times = 1): string {
       _label_get_max() { _notrun "upstream's label"; }
     }`;
   const source = Array.from({ length: times }, () => `define; . ${functions} || echo failed`).join('\n');
-  const script = `FSTYP=${fstyp}; MKFS_OPTIONS=--device=/dev/pmem3; SCRATCH_DEV=/dev/pmem1\n${upstream}\n${source}\n${call}`;
+  const script = `FSTYP=${fstyp}; MKFS_OPTIONS='-f --device=/dev/pmem3'; SCRATCH_DEV=/dev/pmem1\n${upstream}\n${source}\n${call}`;
   return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim();
 }
 
 test('sized mkfs of zpmfs goes to mkfs with the size; too large or oddly blocked is notrun', () => {
-  expect(run('zpmfs', '_try_scratch_mkfs_sized 268435456')).toBe('mkfs [] --size=268435456');
+  expect(run('zpmfs', '_try_scratch_mkfs_sized 268435456')).toBe('mkfs [-f] --size=268435456');
   expect(run('zpmfs', '_try_scratch_mkfs_sized 268435456 1024')).toMatch(/^notrun: .*1024/);
   // What one device does not hold may go on both.
   expect(run('zpmfs', '_try_scratch_mkfs_sized 2147483648')).toBe(
-    'mkfs [--device=/dev/pmem3] --size=2147483648',
+    'mkfs [-f --device=/dev/pmem3] --size=2147483648',
   );
   expect(run('zpmfs', '_try_scratch_mkfs_sized 2147487744')).toMatch(/^notrun: .*too small/);
 });
