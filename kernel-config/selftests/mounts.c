@@ -362,7 +362,7 @@ static int test_handles(void)
 		struct file_handle handle;
 		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 	} h = { .handle.handle_bytes = MAX_HANDLE_SZ };
-	int mount_id, root = open(MNT, O_RDONLY), fd;
+	int mount_id, root = open(MNT, O_RDONLY), fd, again;
 	uint64_t evictions;
 	char text[8] = "";
 
@@ -375,9 +375,13 @@ static int test_handles(void)
 	fd = open_by_handle_at(root, &h.handle, O_RDONLY);
 	CHECK(fd >= 0);
 	CHECK(read(fd, text, 7) == 6 && !strcmp(text, "handle"));
+	/* Without a name, but open. */
+	CHECK(!unlink(MNT "/d/f"));
+	again = open_by_handle_at(root, &h.handle, O_RDONLY);
+	CHECK(again >= 0);
+	close(again);
 	close(fd);
 	/* Nor on the file system, whoever has its number now. */
-	CHECK(!unlink(MNT "/d/f"));
 	CHECK_ERR(open_by_handle_at(root, &h.handle, O_RDONLY), ESTALE);
 	CHECK(!write_file(MNT "/d/g", "another", 7));
 	CHECK_ERR(open_by_handle_at(root, &h.handle, O_RDONLY), ESTALE);
