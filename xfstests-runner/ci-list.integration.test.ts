@@ -15,7 +15,7 @@ test('the fixed list of CI passes on zpmfs, every test of it, in two VMs and wit
   const { code, stdout, stderr } = await labs.run(
     ...['--json', 'xfstests', '--list', 'ci', '--shards', '2'],
     // As docs/ci.md has it for a machine of two CPUs.
-    ...['vm.cpus=1', 'vm.nodes=1', 'vm.pmemPerNode=4'].flatMap((setting) => ['--set', setting]),
+    ...['vm.cpus=1', 'vm.nodes=1', 'vm.pmemSize=2G'].flatMap((setting) => ['--set', setting]),
   );
   if (stdout.length === 0) throw new Error(`no report: ${stderr}`);
   const report = JSON.parse(stdout.toString()) as RunReport;
