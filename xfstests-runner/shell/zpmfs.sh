@@ -125,6 +125,13 @@ zpmfs__mkfs_dev()
 	zufs_lab_upstream__mkfs_dev "$@"
 }
 
+# Entries of an ACL. A command to the server has at most 65535 bytes: 48 are its head, 17 the name, 4 the ACL's own head, and an
+# entry takes 8.
+zpmfs__acl_get_max()
+{
+	echo 8183
+}
+
 # Bytes of a label.
 zpmfs__label_get_max()
 {
@@ -147,7 +154,8 @@ blkid()
 	echo "$device: LABEL=\"$label\""
 }
 
-zufs_lab_answer _try_scratch_mkfs_sized \
+zufs_lab_answer _acl_get_max \
+	_try_scratch_mkfs_sized \
 	_scratch_mkfs_blocksized \
 	_scratch_mkfs_geom \
 	_require_names_are_bytes \
