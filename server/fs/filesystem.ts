@@ -150,6 +150,7 @@ export interface MountedFileSystem {
   xattrGet(op: Operation): Errno;
   xattrSet(op: Operation): Errno;
   xattrList(op: Operation): Errno;
+  /** With FIEMAP_FLAG_XATTR in `flags` the extents of the attributes, which may have none. */
   fiemap(op: Operation): Errno;
   getMulty(op: Operation): Errno;
   putMulty(op: Operation): Errno;

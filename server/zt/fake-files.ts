@@ -221,12 +221,13 @@ export class MountFiles extends MountNames {
     this.call(command.u64(rw, FLAG.ZUFS_RW_WRITE), 'munmap');
   }
 
-  fiemap(target: Target, start = 0, length = 2 ** 52, max = 64): Extent[] {
+  fiemap(target: Target, start = 0, length = 2 ** 52, max = 64, flags = 0): Extent[] {
     const inode = this.inode(target);
     const { zus_ii, start: from, length: bytes, extents_max, extents_mapped, SIZE } = zufs_ioc_fiemap;
     const data = { offset: 0, length: max * 56 };
     const command = this.newCommand(OP.ZUFS_OP_FIEMAP, SIZE, [extents_mapped, 4], data);
-    command.u64(zus_ii, inode.cookie).u64(from, start).u64(bytes, length).u32(extents_max, max);
+    command.u64(zus_ii, inode.cookie).u64(from, start).u64(bytes, length);
+    command.u32(zufs_ioc_fiemap.flags, flags).u32(extents_max, max);
     this.call(command, 'fiemap');
     const count = command.getU32(extents_mapped);
     if (count > max) command.bad(`${count} extents where ${max} fit`);

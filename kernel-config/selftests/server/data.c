@@ -214,6 +214,9 @@ static int do_fiemap(struct zufs_ioc_fiemap *ioc, char *window)
 	uint32_t block, found = 0;
 	bool fresh;
 
+	/* Attributes lie in no blocks here. */
+	if (ioc->flags & FIEMAP_FLAG_XATTR)
+		end = 0;
 	for (i = ioc->start / BLOCK; i < MAX_FILE_BLOCKS && i * BLOCK < end;
 	     i++) {
 		block = get_block(m, n, i, false, &fresh);

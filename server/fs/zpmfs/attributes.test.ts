@@ -35,6 +35,31 @@ function setFsx(fs: FakeMount, path: string, xflags: number, project: number, ex
   fs.ioctl(path, FSSETXATTR, new Uint8Array(view.buffer), FLAG.ZUFS_IOC_CAP_ADMIN);
 }
 
+describe('extended attributes', () => {
+  it('that are too large for the inode lie in blocks that fiemap tells when it is asked for them', () => {
+    const FIEMAP_FLAG_XATTR = 2;
+    const FIEMAP_EXTENT_LAST = 1;
+    const fs = createVolume(8 << 20).kernel.mount();
+    fs.writeFile('/file', new Uint8Array(3 * 4096).fill(1));
+    const ofAttributes = (start = 0, max = 64) => fs.fiemap('/file', start, 2 ** 52, max, FIEMAP_FLAG_XATTR);
+    fs.setxattr('/file', 'user.small', 'in the inode');
+    expect(ofAttributes()).toEqual([]);
+    fs.setxattr('/file', 'user.large', new Uint8Array(10_000).fill(2));
+    const extents = ofAttributes();
+    expect(extents.map(({ logical, length, flags }) => [logical, length, flags])).toEqual([
+      [0, 4096, 0],
+      [4096, 4096, 0],
+      [8192, 4096, FIEMAP_EXTENT_LAST],
+    ]);
+    const ofData = fs.fiemap('/file').flatMap(({ physical, length }) => [physical, physical + length - 1]);
+    for (const { physical } of extents) expect(physical > ofData[0] && physical < ofData[1]).toBe(false);
+    // In pieces.
+    expect(ofAttributes(0, 2)).toEqual(extents.slice(0, 2));
+    expect(ofAttributes(8192)).toEqual(extents.slice(2));
+    fs.unmount();
+  });
+});
+
 describe('projects', () => {
   it('are inherited where the directory says so, over a remount too', () => {
     const volume = createVolume(8 << 20);

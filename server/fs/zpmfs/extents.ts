@@ -3,19 +3,30 @@
 import { zufs_ioc_fiemap, zufs_ioc_seek } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
-import { EINVAL, ENXIO } from './errno.ts';
-import { BLOCK_SIZE, MAP_UNWRITTEN, TWO_32 } from './format.ts';
+import { EINVAL, ENXIO, EUCLEAN } from './errno.ts';
+import {
+  BLOCK_SIZE,
+  MAP_UNWRITTEN,
+  TWO_32,
+  X_XATTR_BLOCK,
+  X_XATTR_BLOCKS,
+  XATTR_MAGIC,
+  XB_MAGIC,
+  XB_NEXT,
+} from './format.ts';
 import { InodeInHand, READS } from './in-hand.ts';
+import { XATTR_BLOCKS_MAX } from './scan.ts';
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
+const FIEMAP_FLAG_XATTR = 0x2;
 const FIEMAP_EXTENT_LAST = 0x1;
 const FIEMAP_EXTENT_UNWRITTEN = 0x800;
 const FIEMAP_EXTENT_SHARED = 0x2000;
 const FIEMAP_EXTENT_BYTES = 56;
 
-/** What an application can ask about the blocks of a file: SEEK_DATA, SEEK_HOLE and fiemap. */
+/** What an application can ask about the blocks of a file and of its attributes: SEEK_DATA, SEEK_HOLE and fiemap. */
 export class Extents {
   private readonly core: Core;
   private readonly inode: InodeInHand;
@@ -66,9 +77,13 @@ export class Extents {
     const length = core.u64(op, zufs_ioc_fiemap.length);
     const asked = core.u32(op, zufs_ioc_fiemap.extents_max);
     const max = Math.min(asked, Math.floor(core.windowLength(op) / FIEMAP_EXTENT_BYTES));
+    const first = Math.floor(start / BLOCK_SIZE);
     const end = Math.min(TWO_32, Math.ceil((start + length) / BLOCK_SIZE));
+    const ofAttributes = (core.u32(op, zufs_ioc_fiemap.flags) & FIEMAP_FLAG_XATTR) !== 0;
     core.shared.lockShared(index);
-    const count = this.listExtents(op, ib, iw, Math.floor(start / BLOCK_SIZE), end, asked === 0 ? 0 : max);
+    const count = ofAttributes
+      ? this.listAttributes(op, ib, iw, first, end, asked === 0 ? 0 : max)
+      : this.listExtents(op, ib, iw, first, end, asked === 0 ? 0 : max);
     core.shared.unlockShared(index);
     if (count < 0) return count;
     core.setU32(op, zufs_ioc_fiemap.extents_mapped, count);
@@ -113,6 +128,32 @@ export class Extents {
         this.putExtent(op, count, from, start, run, flags);
       }
       count++;
+    }
+    return count;
+  }
+
+  /** The same of the blocks with attributes, as if they were a file of their own; those in the inode have none. */
+  private listAttributes(
+    op: Operation,
+    ib: number,
+    iw: number,
+    first: number,
+    end: number,
+    max: number,
+  ): number {
+    const { pmem } = this.core;
+    const blocks = pmem.load(ib, iw + X_XATTR_BLOCKS);
+    if (blocks > XATTR_BLOCKS_MAX) return -EUCLEAN;
+    let block = pmem.load(ib, iw + X_XATTR_BLOCK);
+    let count = 0;
+    for (let number = 0; number < blocks && number < end && (max === 0 || count < max); number++) {
+      if (!pmem.inRange(block) || pmem.load(block, XB_MAGIC) !== XATTR_MAGIC) return -EUCLEAN;
+      if (number >= first) {
+        const flags = number === blocks - 1 ? FIEMAP_EXTENT_LAST : 0;
+        if (max !== 0) this.putExtent(op, count, number, block, 1, flags);
+        count++;
+      }
+      block = pmem.load(block, XB_NEXT);
     }
     return count;
   }

@@ -118,7 +118,7 @@ int zuf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 	u64 end;
 	int err;
 
-	err = fiemap_prep(inode, info, start, &len, 0);
+	err = fiemap_prep(inode, info, start, &len, FIEMAP_FLAG_XATTR);
 	if (err)
 		return err;
 	end = start + len;
