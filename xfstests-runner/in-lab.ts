@@ -51,14 +51,16 @@ export async function runXfstestsInLab(
     context.packageRoot,
     context.config.xfstests.filesystems,
   );
-  const named = await context.step('xfstests tree', (step) => withTestsNamed(step, rest));
+  const named =
+    given === undefined ? await context.step('xfstests tree', (step) => withTestsNamed(step, rest)) : rest;
   const contexts = Array.from({ length: shards }, (_, at) =>
     at === 0 ? context : shardContext(context, at + 1),
   );
   await using labs = new Labs(profile, contexts, build);
   const round = async (number: number): Promise<XfstestsResult> => {
     const vms = await labs.ready(number === 1 ? given : undefined);
-    if (number === 1) noteIfCrowded(context, vms);
+    const hint = number === 1 ? hintIfCrowded(vms, availableParallelism()) : undefined;
+    if (hint !== undefined) context.progress.note(hint);
     const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
     return await context.step(title, (step) => runXfstests(step, { ...named, vms }));
   };
@@ -72,15 +74,18 @@ export async function runXfstestsInLab(
   }
 }
 
-/** Emulated CPUs that take turns on one of the host's wait for each other, in locks and in interrupts. */
-function noteIfCrowded(context: LabContext, vms: readonly LabVm[]): void {
-  const host = availableParallelism();
+/**
+ * What to say of VMs on a machine of `host` CPUs: emulated CPUs that take turns on one of the host's wait for each other, in locks
+ * and in interrupts. Undefined when there is room for all, or but one CPU in each.
+ */
+export function hintIfCrowded(
+  vms: readonly { readonly state: Pick<VmState, 'accelerator' | 'cpus'> }[],
+  host: number,
+): string | undefined {
   const emulated = vms.reduce((sum, { state }) => sum + (state.accelerator === 'tcg' ? state.cpus : 0), 0);
-  if (vms.length === 1 || emulated <= Math.max(host, vms.length)) return;
+  if (vms.length === 1 || emulated <= Math.max(host, vms.length)) return undefined;
   const each = Math.max(1, Math.floor(host / vms.length));
-  context.progress.note(
-    `${vms.length} VMs have ${emulated} emulated CPUs, this machine ${host}: tests end sooner with --set vm.cpus=${each}, and vm.nodes to match (docs/ci.md).`,
-  );
+  return `${vms.length} VMs have ${emulated} emulated CPUs, this machine ${host}: tests end sooner with --set vm.cpus=${each}, and vm.nodes to match (docs/ci.md).`;
 }
 
 /** A lab beside the context's own. */

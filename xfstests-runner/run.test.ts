@@ -554,6 +554,16 @@ test('what tests took is kept for the next ETA; those that do not apply count, b
   expect(expected('ext4-dax')).toEqual([1, 1, 1]);
 });
 
+test('how far a run is goes by the time of the tests that it has to do', async () => {
+  await writeFile(
+    join(root, 'times.json'),
+    '{"zpmfs": {"generic/001": 9, "generic/002": 1, "generic/003": 90}}',
+  );
+  const settled: TestOutcome = { name: 'generic/003', status: 'passed', seconds: 90, reason: '' };
+  const { context } = await play(passAll, { settled: [settled] });
+  expect(context.fractions).toEqual([0.9, 1]);
+});
+
 test('a damaged file of times is a run without estimates', async () => {
   await writeFile(join(root, 'times.json'), '{"zpmfs": 3}');
   expect((await RecordedTimes.load(join(root, 'times.json'))).of('zpmfs', 'generic/001')).toBeUndefined();

@@ -15,6 +15,8 @@ export interface Selection {
   /** Of the group, only tests that are in one of these too; undefined: all. */
   readonly areas?: ReadonlySet<string>;
   readonly exclude: readonly string[];
+  /** Of all that is selected, so many tests: those that took least when they last passed; undefined: all. */
+  readonly shortest?: number;
   /** Of all that is selected, one part of several, as for jobs on machines of their own; undefined: the whole. */
   readonly part?: { readonly number: number; readonly of: number };
 }

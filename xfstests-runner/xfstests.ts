@@ -31,8 +31,6 @@ export interface XfstestsRequest {
    * Tests and group default to `xfstests.tests` and `xfstests.group`, together; where these are empty, to the default list.
    */
   readonly selection?: Partial<Selection>;
-  /** Only so many of the selection: those that took least when they last passed. */
-  readonly shortest?: number;
   /** Seconds one test may take; default: `xfstests.testTimeout`. */
   readonly testTimeout?: number;
   /** Seconds that tests made to run for a while are to take. */
@@ -127,19 +125,19 @@ async function newRun(
   return { ...made, tests, settled: [] };
 }
 
-type RequestedTests = Pick<XfstestsRequest, 'selection' | 'shortest' | 'fileSystem'>;
+type RequestedTests = Pick<XfstestsRequest, 'selection' | 'fileSystem'>;
 
 async function selectedTests(
   context: LabContext,
   tree: string,
-  { selection = {}, shortest, fileSystem = context.config.mount.filesystem }: RequestedTests,
+  { selection = {}, fileSystem = context.config.mount.filesystem }: RequestedTests,
 ): Promise<readonly string[]> {
   const complete = await completeSelection(context, selection);
   const tests = await selectTests(tree, complete, await ownTests(context.packageRoot));
   if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
-  if (shortest === undefined) return tests;
+  if (complete.shortest === undefined) return tests;
   const times = await recordedTimes(context);
-  return shortestTests(tests, shortest, (test) => times.of(fileSystem, test));
+  return shortestTests(tests, complete.shortest, (test) => times.of(fileSystem, test));
 }
 
 async function recordedTimes({ cacheRoot }: LabContext): Promise<RecordedTimes> {
@@ -156,8 +154,7 @@ export async function withTestsNamed<Request extends Pick<XfstestsRequest, 'resu
 ): Promise<Request> {
   const tree = await obtainTree(context);
   if (request.resume !== undefined) return request;
-  const { shortest, ...rest } = request;
-  return { ...(rest as Request), selection: { tests: await selectedTests(context, tree, request) } };
+  return { ...request, selection: { tests: await selectedTests(context, tree, request) } };
 }
 
 /** The same run, with the verdicts that it came to: a failure stays one. */

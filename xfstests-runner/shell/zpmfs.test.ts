@@ -23,6 +23,8 @@ function run(fstyp: string, call: string, times = 1): string {
       _require_scsi_debug() { echo "upstream's disk $*"; }
       _filesystem_timestamp_range() { echo "upstream's range \${2:-$FSTYP}"; }
       _fstyp_has_non_default_seek_data_hole() { return 1; }
+      _mkfs_dev() { echo "upstream's mkfs $*"; }
+      _acl_get_max() { echo 0; }
       _label_get_max() { _notrun "upstream's label"; }
     }`;
   const source = Array.from({ length: times }, () => `define; . ${functions} || echo failed`).join('\n');
@@ -44,6 +46,7 @@ test('other types get what upstream answers', () => {
   expect(run('ext4', '_try_scratch_mkfs_sized 268435456')).toBe("notrun: upstream's sized");
   expect(run('ext4', '_require_names_are_bytes')).toBe("notrun: upstream's names");
   expect(run('ext4', '_filesystem_timestamp_range /dev/x')).toBe("upstream's range ext4");
+  expect(run('ext4', '_mkfs_dev /dev/loop0')).toBe("upstream's mkfs /dev/loop0");
   expect(run('ext4', '_require_scsi_debug atomic_wr')).toBe("upstream's disk atomic_wr");
 });
 
@@ -55,6 +58,9 @@ test('answers for zpmfs', () => {
   expect(run('zpmfs', '_scratch_mkfs_blocksized 1024')).toMatch(/^notrun: .*1024/);
   expect(run('zpmfs', '_require_scsi_debug')).toMatch(/^notrun: .*no DAX/);
   expect(run('zpmfs', '_label_get_max')).toBe('32');
+  expect(run('zpmfs', '_acl_get_max')).toBe('8183');
+  expect(run('zpmfs', '_mkfs_dev -q /dev/loop0')).toMatch(/^notrun: .*loop device/);
+  expect(run('zpmfs', `_mkfs_dev ${functions}`)).toMatch(/^notrun: .*loop device/);
 });
 
 test('blkid reads the label of zpmfs where it lies on the device, and asks the real one for all else', () => {

@@ -24,6 +24,8 @@ export const noProvenance: Provenance = {
 export interface FakeContext extends LabContext {
   /** Lines worth keeping that were reported. */
   readonly notes: readonly string[];
+  /** How far it was said to be. */
+  readonly fractions: readonly number[];
   readonly abort: AbortController;
 }
 
@@ -42,6 +44,7 @@ export function fakeContext(
 ): FakeContext {
   const abort = new AbortController();
   const notes: string[] = [];
+  const fractions: number[] = [];
   const runtime: Runtime = {
     kind: 'host',
     prepare: async () => undefined,
@@ -62,9 +65,10 @@ export function fakeContext(
     signal: abort.signal,
     abort,
     notes,
+    fractions,
     progress: {
       update: () => undefined,
-      fraction: () => undefined,
+      fraction: (done) => fractions.push(done),
       note: (line) => notes.push(line),
       output: () => undefined,
     },

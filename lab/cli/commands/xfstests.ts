@@ -118,7 +118,7 @@ function withFlavour(context: LabContext, flavour: Options['flavour']): LabConte
 }
 
 async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
-  const { fs, timeout, soak, shards, repeat, resume, runExpunged, shortest, build = false } = options;
+  const { fs, timeout, soak, shards, repeat, resume, runExpunged, build = false } = options;
   const selects =
     options.tests !== undefined ||
     options.group !== undefined ||
@@ -137,7 +137,6 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
     ...(timeout === undefined ? {} : { testTimeout: timeout }),
     ...(soak === undefined ? {} : { soak }),
     ...(runExpunged === undefined ? {} : { runExpunged }),
-    ...(shortest === undefined ? {} : { shortest }),
     ...(resume === undefined
       ? {
           selection: {
@@ -166,11 +165,12 @@ async function changedSelection({ changed }: Options, context: LabContext): Prom
 }
 
 /** `--exclude` alone takes away from what the settings or the default list select. */
-function selectionOf({ tests, group, exclude, part }: Options): Partial<Selection> {
+function selectionOf({ tests, group, exclude, shortest, part }: Options): Partial<Selection> {
   return {
     ...(tests === undefined ? {} : { tests }),
     ...(group === undefined ? {} : { group }),
     ...(exclude === undefined ? {} : { exclude }),
+    ...(shortest === undefined ? {} : { shortest }),
     ...(part === undefined ? {} : { part }),
   };
 }

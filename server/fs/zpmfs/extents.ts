@@ -72,34 +72,29 @@ export class Extents {
     const core = this.core;
     const opened = this.inode.openFile(op, zufs_ioc_fiemap.zus_ii, READS);
     if (opened < 0) return opened;
-    const { index, ib, iw } = this.inode;
+    const { index } = this.inode;
     const start = core.u64(op, zufs_ioc_fiemap.start);
     const length = core.u64(op, zufs_ioc_fiemap.length);
     const asked = core.u32(op, zufs_ioc_fiemap.extents_max);
-    const max = Math.min(asked, Math.floor(core.windowLength(op) / FIEMAP_EXTENT_BYTES));
+    const room = Math.floor(core.windowLength(op) / FIEMAP_EXTENT_BYTES);
+    const max = asked === 0 ? 0 : Math.min(asked, room);
     const first = Math.floor(start / BLOCK_SIZE);
     const end = Math.min(TWO_32, Math.ceil((start + length) / BLOCK_SIZE));
     const ofAttributes = (core.u32(op, zufs_ioc_fiemap.flags) & FIEMAP_FLAG_XATTR) !== 0;
     core.shared.lockShared(index);
     const count = ofAttributes
-      ? this.listAttributes(op, ib, iw, first, end, asked === 0 ? 0 : max)
-      : this.listExtents(op, ib, iw, first, end, asked === 0 ? 0 : max);
+      ? this.listAttributes(op, first, end, max)
+      : this.listExtents(op, first, end, max);
     core.shared.unlockShared(index);
     if (count < 0) return count;
     core.setU32(op, zufs_ioc_fiemap.extents_mapped, count);
     return 0;
   }
 
-  /** Fill in extents, or only count them when `max` is 0. */
-  private listExtents(
-    op: Operation,
-    ib: number,
-    iw: number,
-    first: number,
-    end: number,
-    max: number,
-  ): number {
+  /** Fill in the extents of the inode in hand, or only count them when `max` is 0. */
+  private listExtents(op: Operation, first: number, end: number, max: number): number {
     const { mapping, allocator } = this.core;
+    const { ib, iw } = this.inode;
     const countOnly = max === 0;
     let count = 0;
     let fileBlock = first;
@@ -133,15 +128,9 @@ export class Extents {
   }
 
   /** The same of the blocks with attributes, as if they were a file of their own; those in the inode have none. */
-  private listAttributes(
-    op: Operation,
-    ib: number,
-    iw: number,
-    first: number,
-    end: number,
-    max: number,
-  ): number {
+  private listAttributes(op: Operation, first: number, end: number, max: number): number {
     const { pmem } = this.core;
+    const { ib, iw } = this.inode;
     const blocks = pmem.load(ib, iw + X_XATTR_BLOCKS);
     if (blocks > XATTR_BLOCKS_MAX) return -EUCLEAN;
     let block = pmem.load(ib, iw + X_XATTR_BLOCK);
