@@ -60,7 +60,9 @@ function foreignContents(file: string): string {
   // Loaded only here: xfstests calls mkfs hundreds of times, with --force, and an emulated CPU pays for each module.
   const { spawnSync } = process.getBuiltinModule('node:child_process');
   const probe = ['-p', '-o', 'value', '-s', 'TYPE', '-s', 'PTTYPE', file];
-  const { status, stdout } = spawnSync('blkid', probe, { encoding: 'utf8' });
+  // Where it lies is in root's PATH alone.
+  const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` };
+  const { status, stdout } = spawnSync('blkid', probe, { encoding: 'utf8', env });
   if (status === BLKID_AMBIVALENT) return 'more than one file system';
   return status === 0 ? stdout.trim().replaceAll('\n', ', ') : '';
 }

@@ -24,6 +24,7 @@ beforeEach(() => {
 
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.unstubAllEnvs();
   fs.rmSync(folder, { recursive: true });
 });
 
@@ -55,6 +56,21 @@ describe('mkfs.zpmfs and fsck.zpmfs', () => {
     expect(dump([file('a')])).toBe(0);
     expect(output).toContain('label              first');
     expect(mkfs(['-q', '-s', '16M', '-f', file('a')])).toBe(0);
+    expect(fsck(['-n', file('a')])).toBe(0);
+  });
+
+  it('overwrites what blkid knows only when it is told to, also for users without /usr/sbin in their PATH', () => {
+    const image = Buffer.alloc(8 << 20);
+    // As mkswap(8) leaves it: version 1, a last page, the signature at the end of the first.
+    image.writeUInt32LE(1, 1024);
+    image.writeUInt32LE(100, 1028);
+    image.write('SWAPSPACE2', 4086);
+    fs.writeFileSync(file('a'), image);
+    vi.stubEnv('PATH', '/usr/bin:/bin');
+    expect(mkfs(['-q', file('a')])).toBe(1);
+    expect(output).toContain('a: holds swap; --force overwrites it');
+    expect(fs.readFileSync(file('a')).equals(image)).toBe(true);
+    expect(mkfs(['-q', '-f', file('a')])).toBe(0);
     expect(fsck(['-n', file('a')])).toBe(0);
   });
 
