@@ -11,8 +11,17 @@ export interface SshKeyPair {
 
 /** A fresh ed25519 key pair, without a passphrase: it opens one throw-away guest. */
 export function makeKeyPair(comment: string): SshKeyPair {
-  const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519', { comment });
-  return { privateKey, publicKey };
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
+    // ssh2 drops leading zero bytes of the public key, so that one pair of 256 is 31 bytes long and of no use to anyone:
+    // https://github.com/mscdex/ssh2/issues/1390
+    if (isKey(pair.private) && isKey(pair.public))
+      return { privateKey: pair.private, publicKey: pair.public };
+  }
+}
+
+function isKey(text: string): boolean {
+  return !(ssh2.utils.parseKey(text) instanceof Error);
 }
 
 /** The base64 part of a public key line. */
