@@ -13,6 +13,7 @@ import {
   QemuEndedError,
   SshUnreachableError,
 } from './failure.ts';
+import { describeSilentGuest } from './silent-guest.ts';
 import { HostKeyError, type SshAddress, SshConnection } from './ssh.ts';
 import { vmPaths } from './state.ts';
 
@@ -74,9 +75,12 @@ export class BootWatch {
       const { panic } = scanConsole(this.#console.text);
       if (panic !== undefined || !(await this.#background.running())) throw await this.#ended(panic);
       if (cause instanceof HostKeyError || performance.now() > deadline) {
+        const details = this.#details();
+        progress.update('asking the guest on its serial line');
+        const found = await describeSilentGuest(this.#context.stateDir);
         throw new SshUnreachableError(
           `The guest is up, but its SSH on ${address.host}:${address.port} cannot be used: ${cause instanceof Error ? cause.message : cause}.`,
-          { ...this.#details(), cause },
+          { ...details, found, cause },
         );
       }
       await sleep(pollMs, undefined, { signal });

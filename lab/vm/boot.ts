@@ -204,7 +204,7 @@ async function boot(
     };
     await writeState(context.stateDir, complete);
     const { name } = context;
-    const vm = new GuestVm({ name, consoleLog: paths.consoleLog, background, address, connection });
+    const vm = new GuestVm({ name, stateDir: context.stateDir, background, address, connection });
     return { vm, state: complete };
   } catch (error) {
     await background.stop(0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { expect, test } from 'vitest';
-import { GuestPanicError, LabNotUpError, PortTakenError } from './failure.ts';
+import { ConnectionLostError, GuestPanicError, LabNotUpError, PortTakenError } from './failure.ts';
 
 test('a failure shows the last lines of the console and where all of it is', () => {
   const error = new GuestPanicError("The guest's kernel panicked while booting: no init.", {
@@ -13,6 +13,17 @@ test('a failure shows the last lines of the console and where all of it is', () 
   );
   expect(error.hint).toBe('The whole console is in /state/console.log.');
   expect(error.exitCode).toBe(2);
+});
+
+test('what was found out of a guest comes after its console', () => {
+  const error = new ConnectionLostError('It does not answer.', {
+    consoleTail: 'last',
+    consoleLog: '/c',
+    found: 'QEMU says that the VM is running.',
+  });
+  expect(error.message).toBe(
+    'It does not answer. Last lines of the console:\n  | last\nQEMU says that the VM is running.\n',
+  );
 });
 
 test('an empty console is said to be empty', () => {

@@ -10,14 +10,18 @@ export class VmFailure extends LabError {
   readonly consoleTail: string;
   /** Path of the whole console log. */
   readonly consoleLog: string;
+  /** `found`: what was found out of the guest, in lines, for the message. */
   constructor(
     message: string,
-    details: { consoleTail: string; consoleLog: string; hint?: string; cause?: unknown },
+    details: { consoleTail: string; consoleLog: string; found?: string; hint?: string; cause?: unknown },
   ) {
-    super(withConsole(message, details.consoleTail), {
-      hint: `${details.hint === undefined ? '' : `${details.hint} `}The whole console is in ${details.consoleLog}.`,
-      ...(details.cause === undefined ? {} : { cause: details.cause }),
-    });
+    super(
+      `${withConsole(message, details.consoleTail)}${details.found === undefined ? '' : `${details.found}\n`}`,
+      {
+        hint: `${details.hint === undefined ? '' : `${details.hint} `}The whole console is in ${details.consoleLog}.`,
+        ...(details.cause === undefined ? {} : { cause: details.cause }),
+      },
+    );
     this.consoleTail = details.consoleTail;
     this.consoleLog = details.consoleLog;
   }

@@ -5,7 +5,9 @@ import type { Background, TaskContext } from '../runtime/runtime.ts';
 import { abortable } from './abortable.ts';
 import { lastLines, panicLines, readConsole, scanConsole } from './console.ts';
 import { ConnectionLostError, GuestPanicError, QemuEndedError, type VmFailure } from './failure.ts';
+import { describeSilentGuest } from './silent-guest.ts';
 import { type SshAddress, SshClosedError, SshConnection, type StreamOptions } from './ssh.ts';
+import { vmPaths } from './state.ts';
 import { download, upload } from './transfer.ts';
 import type { GuestExecOptions, GuestResult, Vm, VmHealth } from './vm.ts';
 
@@ -19,19 +21,22 @@ const answerMs = 60_000;
 export class GuestVm implements Vm, AsyncDisposable {
   readonly name: string;
   readonly consoleLog: string;
+  readonly #stateDir: string;
   readonly #background: Background;
   readonly #address: SshAddress;
   #connection: Promise<SshConnection> | undefined;
 
   constructor(parts: {
     readonly name: string;
-    readonly consoleLog: string;
+    /** Of the lab that the VM belongs to. */
+    readonly stateDir: string;
     readonly background: Background;
     readonly address: SshAddress;
     readonly connection?: SshConnection;
   }) {
     this.name = parts.name;
-    this.consoleLog = parts.consoleLog;
+    this.#stateDir = parts.stateDir;
+    this.consoleLog = vmPaths(parts.stateDir).consoleLog;
     this.#background = parts.background;
     this.#address = parts.address;
     if (parts.connection !== undefined) this.#connection = Promise.resolve(parts.connection);
@@ -122,7 +127,7 @@ export class GuestVm implements Vm, AsyncDisposable {
       if (performance.now() > deadline) {
         return new ConnectionLostError(
           `The guest of the lab '${this.name}' runs, but its SSH does not answer.`,
-          details,
+          { ...details, found: await describeSilentGuest(this.#stateDir) },
         );
       }
       await sleep(pollMs);

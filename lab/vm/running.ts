@@ -27,7 +27,7 @@ export async function findLab(context: LabContext): Promise<RunningLab | undefin
   const paths = vmPaths(context.stateDir);
   const vm = new GuestVm({
     name: context.name,
-    consoleLog: paths.consoleLog,
+    stateDir: context.stateDir,
     background,
     address: {
       host: '127.0.0.1',

@@ -206,7 +206,24 @@ describe('a boot that fails', () => {
     const { code, stderr } = await withKernel(noSshd, '--set', 'vm.bootTimeout=25');
     expect(code).toBe(2);
     expect(stderr).toMatch(/The guest is up, but its SSH on 127\.0\.0\.1:\d+ cannot be used/);
+    expect(stderr).toMatch(/QEMU says that the VM is running\.\nvCPU 0: at [0-9a-f]{16}/);
+    // Of the list of CPUs and of blocked tasks that SysRq prints.
+    expect(stderr).toMatch(
+      /No shell answers on the serial line.*kernel says \n[\s\S]*sysrq: Show Blocked State/,
+    );
     expect(runningPrograms()).toEqual([]);
+  });
+
+  test('an sshd that has ended: a shell on the serial line tells of it', async () => {
+    await labs.must('up', '--no-server', '--name', 'bad', ...tinyGuest);
+    await labs.run('exec', '--name', 'bad', '--', 'pkill', 'sshd');
+    const { code, stderr } = await labs.run('exec', '--name', 'bad', '--', 'true');
+    await labs.must('down', '--name', 'bad');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/The guest of the lab 'bad' runs, but its SSH does not answer/);
+    expect(stderr).toMatch(
+      /A shell on the serial line answers:\n[\s\S]*eth0 +UP +10\.0\.2\.15[\s\S]*zufs-init/,
+    );
   });
 
   test('a port that is taken', async () => {
