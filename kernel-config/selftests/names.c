@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -39,6 +40,88 @@ static int test_create(void)
 	CHECK_ERR(stat(MNT "/a", &st), ENOENT);
 	CHECK(!rmdir(MNT "/d"));
 	CHECK(!stat(MNT, &st) && st.st_nlink == 2);
+	return PASS;
+}
+
+/* How often the server was asked to do something, of debugfs. */
+static long long asked(int operation)
+{
+	long long count = 0, n;
+	char line[200];
+	FILE *file;
+	int op;
+
+	file = fopen("/sys/kernel/debug/zuf/operations", "r");
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%d %lld", &op, &n) == 2 && op == operation)
+			count = n;
+	fclose(file);
+	return count;
+}
+
+/* What is there, whether the kernel knows it or not, is opened. */
+static int open_existing(void)
+{
+	char text[8] = {};
+	struct stat st;
+	int fd;
+
+	fd = open(MNT "/there", O_CREAT | O_RDWR, 0600);
+	CHECK(fd >= 0 && read(fd, text, sizeof(text)) == 5);
+	CHECK(!memcmp(text, "hello", 5));
+	CHECK(!fstat(fd, &st) && (st.st_mode & 0777) == 0644);
+	close(fd);
+	CHECK_ERR(open(MNT "/there", O_CREAT | O_EXCL | O_RDWR, 0600), EEXIST);
+	CHECK_ERR(open(MNT "/dir", O_CREAT | O_RDWR, 0600), EISDIR);
+	CHECK_ERR(open(MNT "/link", O_CREAT | O_NOFOLLOW | O_RDWR, 0600), ELOOP);
+	fd = open(MNT "/link", O_CREAT | O_RDWR, 0600);
+	CHECK(fd >= 0 && read(fd, text, sizeof(text)) == 5);
+	close(fd);
+	return PASS;
+}
+
+static int test_open_creates(void)
+{
+	long long made, looked;
+	struct stat st;
+	int fd;
+
+	CHECK(!write_file(MNT "/there", "hello", 5));
+	CHECK(!mkdir(MNT "/dir", 0700));
+	CHECK(!symlink("there", MNT "/link"));
+	CHECK(open_existing() == PASS);
+	write_text("/proc/sys/vm/drop_caches", "2");
+	CHECK(open_existing() == PASS);
+
+	made = asked(ZUFS_OP_NEW_INODE);
+	looked = asked(ZUFS_OP_LOOKUP);
+	CHECK(made > 0);
+	fd = open(MNT "/new", O_CREAT | O_RDWR, 0640);
+	CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+	/* One call, not a look before it. */
+	CHECK(asked(ZUFS_OP_NEW_INODE) == made + 1);
+	CHECK(asked(ZUFS_OP_LOOKUP) == looked);
+	CHECK(!fstat(fd, &st) && st.st_nlink == 1 && st.st_size == 1);
+	close(fd);
+	CHECK(!stat(MNT "/new", &st) && (st.st_mode & 0777) == 0640);
+	/* A name that the kernel knows is not there. */
+	CHECK_ERR(stat(MNT "/later", &st), ENOENT);
+	fd = open(MNT "/later", O_CREAT | O_EXCL | O_WRONLY, 0600);
+	CHECK(fd >= 0);
+	close(fd);
+	CHECK(!unlink(MNT "/later"));
+	CHECK_ERR(open(MNT "/later", O_RDWR), ENOENT);
+
+	/* What may not be changed can still be opened. */
+	write_text("/proc/sys/vm/drop_caches", "2");
+	CHECK(!mount(NULL, MNT, NULL, MS_REMOUNT | MS_RDONLY, NULL));
+	fd = open(MNT "/there", O_CREAT | O_RDONLY, 0600);
+	CHECK(fd >= 0);
+	close(fd);
+	CHECK_ERR(open(MNT "/none", O_CREAT | O_RDONLY, 0600), EROFS);
+	CHECK(!mount(NULL, MNT, NULL, MS_REMOUNT, NULL));
 	return PASS;
 }
 
@@ -262,6 +345,7 @@ static int test_mount_errors(void)
 
 static const struct test tests[] = {
 	{ "create", test_create },
+	{ "open creates", test_open_creates },
 	{ "readdir", test_readdir },
 	{ "links", test_links },
 	{ "rename", test_rename },

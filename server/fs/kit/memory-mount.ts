@@ -17,7 +17,16 @@ import { readU64, writeU64 } from '../words.ts';
 import { MemoryTree, wantsName } from './memory-tree.ts';
 
 const { zufs_ioc_IO, zufs_ioc_new_inode, zufs_ioc_rename, zufs_ioc_dentry, zufs_ioc_lookup, FLAG } = abi;
-const errno = { ENODEV: 19, EINVAL: 22, ENOTTY: 25, ENOSPC: 28, ENOTEMPTY: 39, ENODATA: 61, EOPNOTSUPP: 95 };
+const errno = {
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  ENOTTY: 25,
+  ENOSPC: 28,
+  ENOTEMPTY: 39,
+  ENODATA: 61,
+  EOPNOTSUPP: 95,
+};
 const RENAME_EXCHANGE = 2;
 const RENAME_WHITEOUT = 4;
 
@@ -72,10 +81,15 @@ export abstract class MemoryMount implements MountedFileSystem {
     const memory = this.memory;
     const n = zufs_ioc_new_inode;
     const parent = this.index(op, n.dir_ii);
+    const named = wantsName(op, n.flags);
     memory.lock();
+    // open(2) makes a name without having looked whether it is there.
+    if (named && memory.lookup(parent, op.u8, op.base + n.str) >= 0) {
+      memory.unlock();
+      return -errno.EEXIST;
+    }
     const inode = memory.createInode(op, op.base + n.zi);
-    const linked =
-      inode === 0 || !wantsName(op, n.flags) || memory.addName(parent, op.u8, op.base + n.str, inode);
+    const linked = inode === 0 || !named || memory.addName(parent, op.u8, op.base + n.str, inode);
     if (inode !== 0 && !linked) memory.freeInode(inode);
     memory.unlock();
     return inode === 0 || !linked ? -errno.ENOSPC : this.#answer(op, inode, n.zus_ii, n._zi);

@@ -186,7 +186,8 @@ static int pass_on(struct inode *inode, struct zufs_ioc_ioctl *ioc,
 int zuf_call_ioctl(struct inode *inode, unsigned int cmd, void *arg)
 {
 	size_t size = _IOC_SIZE(cmd);
-	struct zufs_ioc_ioctl *ioc = kzalloc(command_size(size), GFP_KERNEL);
+	struct zufs_ioc_ioctl *ioc __free(kfree) = kzalloc(command_size(size),
+							   GFP_KERNEL);
 	int err;
 
 	if (!ioc)
@@ -199,7 +200,6 @@ int zuf_call_ioctl(struct inode *inode, unsigned int cmd, void *arg)
 		err = -EIO;
 	if (!err && (_IOC_DIR(cmd) & _IOC_READ))
 		memcpy(arg, ioc->arg, size);
-	kfree(ioc);
 	return err;
 }
 
@@ -252,8 +252,8 @@ static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 	/* ioctls that change something need write access to the mount. */
 	bool write = (file->f_mode & FMODE_WRITE) || cmd == FS_IOC_SETFSLABEL;
 	struct inode *inode = file_inode(file);
-	struct zufs_ioc_ioctl *ioc;
-	int err = -EFAULT;
+	struct zufs_ioc_ioctl *ioc __free(kvfree) = NULL;
+	int err;
 
 	if (!fits(inode->i_sb, size))
 		return -ENOTTY;
@@ -261,12 +261,10 @@ static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 	if (!ioc)
 		return -ENOMEM;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(ioc->arg, arg, size))
-		goto out;
-	if (write) {
-		err = mnt_want_write_file(file);
-		if (err)
-			goto out;
-	}
+		return -EFAULT;
+	err = write ? mnt_want_write_file(file) : 0;
+	if (err)
+		return err;
 	err = pass_on(inode, ioc, cmd, size);
 	if (write)
 		mnt_drop_write_file(file);
@@ -277,9 +275,7 @@ static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 		err = -EOPNOTSUPP;
 	if (!err && (_IOC_DIR(cmd) & _IOC_READ) &&
 	    copy_to_user(arg, ioc->arg, min_t(size_t, size, ioc->hdr.out_len)))
-		err = -EFAULT;
-out:
-	kvfree(ioc);
+		return -EFAULT;
 	return err;
 }
 

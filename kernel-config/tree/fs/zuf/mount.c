@@ -176,8 +176,8 @@ static int give_command(struct zuf_mount_thread *mt,
 int zuf_mount_wait(struct zuf_root *root, struct file *file,
 		   struct zufs_ioc_mount __user *arg)
 {
+	void *page __free(kfree) = NULL;
 	struct zuf_mount_thread *mt = &root->mount;
-	void *page;
 	int err;
 
 	err = zuf_mount_become_thread(root, file);
@@ -186,11 +186,7 @@ int zuf_mount_wait(struct zuf_root *root, struct file *file,
 	if (err)
 		return err;
 	page = kmalloc(PAGE_SIZE, GFP_KERNEL);
-	if (!page)
-		return -ENOMEM;
-	err = give_command(mt, arg, page);
-	kfree(page);
-	return err;
+	return page ? give_command(mt, arg, page) : -ENOMEM;
 }
 
 static int post_request(struct zuf_mount_thread *mt, struct zuf_sb_info *sbi,

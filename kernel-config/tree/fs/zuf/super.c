@@ -201,11 +201,11 @@ static int zuf_show_options(struct seq_file *seq, struct dentry *root)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(root->d_sb);
 	size_t out = offsetof(struct zufs_ioc_mount_options, buf);
-	struct zufs_ioc_mount_options *ioc;
 	struct zuf_op op = {};
 	char *text;
+	struct zufs_ioc_mount_options *ioc __free(kfree) =
+		kzalloc(out + ZUFS_MO_MAX + 1, GFP_KERNEL);
 
-	ioc = kzalloc(out + ZUFS_MO_MAX + 1, GFP_KERNEL);
 	if (!ioc)
 		return -ENOMEM;
 	zuf_op_init(&op, ZUFS_OP_SHOW_OPTIONS, &ioc->hdr, out, 0);
@@ -223,7 +223,6 @@ static int zuf_show_options(struct seq_file *seq, struct dentry *root)
 			seq_escape(seq, text, " \t\n\\");
 		}
 	}
-	kfree(ioc);
 	return 0;
 }
 
@@ -322,26 +321,21 @@ static struct inode *root_inode(struct zuf_sb_info *sbi,
 static struct inode *mount_in_server(struct zuf_sb_info *sbi,
 				     struct fs_context *fc)
 {
-	struct zufs_ioc_mount *zim;
-	struct inode *root;
 	size_t size;
 	int err;
+	struct zufs_ioc_mount *zim __free(kfree) =
+		make_mount_command(sbi, fc, &size);
 
-	zim = make_mount_command(sbi, fc, &size);
 	if (!zim)
 		return ERR_PTR(-ENOMEM);
 	err = zuf_mount_call(sbi, ZUFS_M_MOUNT, zim, size);
 	if (err) {
 		errorf(fc, "zuf: the server refuses the mount: %d", err);
-		root = ERR_PTR(err);
-		goto out;
+		return ERR_PTR(err);
 	}
 	sbi->mounted = true;
 	sbi->zus_sbi = zim->zmi.zus_sbi;
-	root = root_inode(sbi, &zim->zmi);
-out:
-	kfree(zim);
-	return root;
+	return root_inode(sbi, &zim->zmi);
 }
 
 static void set_super(struct super_block *sb, struct zuf_sb_info *sbi)
@@ -442,19 +436,16 @@ static int zuf_reconfigure(struct fs_context *fc)
 {
 	struct super_block *sb = fc->root->d_sb;
 	struct zuf_sb_info *sbi = ZUF_SB(sb);
-	struct zufs_ioc_mount *zim;
 	size_t size;
-	int err;
+	struct zufs_ioc_mount *zim __free(kfree) =
+		make_mount_command(sbi, fc, &size);
 
-	sync_filesystem(sb);
-	zim = make_mount_command(sbi, fc, &size);
 	if (!zim)
 		return -ENOMEM;
+	sync_filesystem(sb);
 	if (sb_rdonly(sb))
 		zim->zmi.remount_flags |= ZUFS_REM_WAS_RO;
-	err = zuf_mount_call(sbi, ZUFS_M_REMOUNT, zim, size);
-	kfree(zim);
-	return err;
+	return zuf_mount_call(sbi, ZUFS_M_REMOUNT, zim, size);
 }
 
 static void zuf_free_context(struct fs_context *fc)

@@ -53,26 +53,24 @@ static ssize_t fetch(struct inode *inode, unsigned int operation, int type,
 		     const char *name, void *buffer, size_t size)
 {
 	size_t room = min(size, xattr_room(inode));
-	struct zufs_ioc_xattr *ioc;
 	struct zuf_op op = {};
 	ssize_t ret;
+	struct zufs_ioc_xattr *ioc __free(kvfree) =
+		new_command(inode, operation, type, name, 0, room, &op.room);
 
-	ioc = new_command(inode, operation, type, name, 0, room, &op.room);
 	if (!ioc)
 		return -ENOMEM;
 	op.hdr = &ioc->hdr;
 	ioc->user_buf_size = room;
 	ret = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 	if (ret)
-		goto out;
+		return ret;
 	ret = ioc->user_buf_size;
 	if (ret > (room ?: XATTR_SIZE_MAX) ||
 	    (room && ioc->hdr.out_len < XATTR_HEAD - XATTR_OUT + ret))
-		ret = zuf_bad_reply(ZUF_SB(inode->i_sb), "size of an attribute");
-	else if (room)
+		return zuf_bad_reply(ZUF_SB(inode->i_sb), "size of an attribute");
+	if (room)
 		memcpy(buffer, ioc->buf, ret);
-out:
-	kvfree(ioc);
 	return ret;
 }
 
@@ -87,14 +85,13 @@ static int set_xattr(struct inode *inode, int type, const char *name,
 		     const void *value, size_t size, int flags)
 {
 	size_t name_len = strlen(name) + 1;
-	struct zufs_ioc_xattr *ioc;
 	struct zuf_op op = {};
-	int err;
 
 	if (name_len + size > xattr_room(inode))
 		return -E2BIG;
-	ioc = new_command(inode, ZUFS_OP_XATTR_SET, type, name, size, 0,
-			  &op.room);
+	struct zufs_ioc_xattr *ioc __free(kvfree) =
+		new_command(inode, ZUFS_OP_XATTR_SET, type, name, size, 0,
+			    &op.room);
 	if (!ioc)
 		return -ENOMEM;
 	ioc->flags = flags;
@@ -104,9 +101,7 @@ static int set_xattr(struct inode *inode, int type, const char *name,
 	else if (value)
 		ioc->ioc_flags |= ZUFS_XATTR_SET_EMPTY;
 	op.hdr = &ioc->hdr;
-	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
-	kvfree(ioc);
-	return err;
+	return zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 }
 
 /**
@@ -181,8 +176,7 @@ const struct xattr_handler * const zuf_xattr_handlers[] = {
 
 struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu)
 {
-	struct posix_acl *acl = NULL;
-	void *value = NULL;
+	void *value __free(kvfree) = NULL;
 	ssize_t size;
 
 	if (rcu)
@@ -195,16 +189,15 @@ struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu)
 		size = get_xattr(inode, X_F_SYSTEM, acl_name(type), value, size);
 	}
 	if (size > 0)
-		acl = posix_acl_from_xattr(&init_user_ns, value, size);
-	else if (size && size != -ENODATA && size != -EOPNOTSUPP)
-		acl = ERR_PTR(size);
-	kvfree(value);
-	return acl;
+		return posix_acl_from_xattr(&init_user_ns, value, size);
+	if (size == -ENODATA || size == -EOPNOTSUPP)
+		return NULL;
+	return ERR_PTR(size);
 }
 
 static int store_acl(struct inode *inode, struct posix_acl *acl, int type)
 {
-	void *value = NULL;
+	void *value __free(kvfree) = NULL;
 	size_t size = 0;
 	int err;
 
@@ -215,15 +208,13 @@ static int store_acl(struct inode *inode, struct posix_acl *acl, int type)
 			return -ENOMEM;
 		err = posix_acl_to_xattr(&init_user_ns, acl, value, size);
 		if (err < 0)
-			goto out;
+			return err;
 	}
 	err = set_xattr(inode, X_F_SYSTEM, acl_name(type), value, size, 0);
 	if (err == -ENODATA && !acl)
 		err = 0;
 	if (!err)
 		set_cached_acl(inode, type, acl);
-out:
-	kvfree(value);
 	return err;
 }
 
