@@ -80,3 +80,14 @@ test('sourcing again, as tests do with upstream, changes nothing', () => {
   expect(run('zpmfs', '_filesystem_timestamp_range', 3)).toBe('-9223372036 9223372036');
   expect(run('ext4', '_filesystem_timestamp_range', 3)).toBe("upstream's range ext4");
 });
+
+test('sourcing ours again without upstream, around what timing.sh has wrapped, does not make a function call itself', () => {
+  const timing = join(import.meta.dirname, 'timing.sh');
+  const again = `. ${timing}; . ${functions}; . ${timing}; RESULT_BASE=/dev/null`;
+  expect(run('ext4', `${again}; ulimit -s 1024; _try_scratch_mkfs_sized 268435456`)).toBe(
+    "notrun: upstream's sized",
+  );
+  expect(run('zpmfs', `${again}; _try_scratch_mkfs_sized 268435456 2>&1`)).toMatch(
+    /^mkfs \[-f\] --size=268435456/,
+  );
+});
