@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { abortable } from './abortable.ts';
 import { ConsoleLog, lastLines } from './console.ts';
 import { connectUnix, monitorCommand } from './monitor.ts';
 import { vmPaths } from './state.ts';
@@ -35,12 +36,10 @@ export async function describeSilentGuest(stateDir: string): Promise<string> {
 const statusSchema = z.object({ status: z.string() });
 
 async function askQemu(stateDir: string): Promise<string> {
-  const paths = vmPaths(stateDir);
-  const monitor = join(paths.directory, paths.monitorSocket);
-  const limited = async (command: string, argument = {}): Promise<unknown> =>
-    await within(answerMs, monitorCommand(monitor, command, argument), 'QEMU does not answer on its monitor');
-  const { status } = statusSchema.parse(await limited('query-status'));
-  const registers = await limited('human-monitor-command', { 'command-line': 'info registers -a' });
+  const { status } = statusSchema.parse(await askMonitor(stateDir, 'query-status'));
+  const registers = await askMonitor(stateDir, 'human-monitor-command', {
+    'command-line': 'info registers -a',
+  });
   return [`QEMU says that the VM is ${status}.`, ...vcpuLines(String(registers))].join('\n');
 }
 
@@ -56,6 +55,13 @@ export function vcpuLines(registers: string): string[] {
       interrupts !== undefined && (Number.parseInt(interrupts, 16) & 0x200) === 0 ? ', interrupts off' : '';
     return `vCPU ${number}: at ${address}${halted}${disabled}`;
   });
+}
+
+/** One command to QEMU, which may hang as its guest does. */
+async function askMonitor(stateDir: string, command: string, argument = {}): Promise<unknown> {
+  const paths = vmPaths(stateDir);
+  const asked = monitorCommand(join(paths.directory, paths.monitorSocket), command, argument);
+  return await abortable(asked, AbortSignal.timeout(answerMs));
 }
 
 async function askShell(stateDir: string): Promise<string> {
@@ -74,10 +80,9 @@ async function askShell(stateDir: string): Promise<string> {
       socket.write('exit\n');
       return `A shell on the serial line answers:\n${lastLines(log.text.slice(before), 40)}`;
     }
-    const monitor = join(paths.directory, paths.monitorSocket);
     const silent = log.text.length;
     for (const key of ['l', 'w']) {
-      await within(answerMs, monitorCommand(monitor, 'chardev-send-break', { id: 'console' }), 'no break');
+      await askMonitor(stateDir, 'chardev-send-break', { id: 'console' });
       socket.write(key);
       await sleep(1000);
     }
@@ -97,18 +102,4 @@ async function appears(log: ConsoleLog, from: number, mark: string): Promise<boo
     await sleep(pollMs);
   }
   return false;
-}
-
-async function within<T>(limitMs: number, promise: Promise<T>, otherwise: string): Promise<T> {
-  const timer = new AbortController();
-  try {
-    return await Promise.race([
-      promise,
-      sleep(limitMs, undefined, { signal: timer.signal }).then(() => {
-        throw new Error(otherwise);
-      }),
-    ]);
-  } finally {
-    timer.abort();
-  }
 }
