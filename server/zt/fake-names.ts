@@ -241,7 +241,8 @@ export class MountNames extends MountSession {
   ): FakeInode {
     this.writable();
     const [parent, name] = this.parentOf(path);
-    this.mustNotExist(parent, name);
+    // open(2) makes a file without looking whether the name is there: the server tells.
+    if ((mode & S_IFMT) !== S_IFREG) this.mustNotExist(parent, name);
     const inode = this.sendNewInode(parent, name, mode, options, fill, dataLength, 0);
     this.enterDentry(parent, name, inode);
     return inode;

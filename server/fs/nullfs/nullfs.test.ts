@@ -51,6 +51,13 @@ describe('names', () => {
     expect(fs.list('/')).toEqual([]);
   });
 
+  it('refuses a name that is there, and leaves it', () => {
+    fs.create('/a', { mode: 0o600 });
+    expect(code(() => fs.create('/a', { mode: 0o644 }))).toBe('EEXIST');
+    expect(fs.list('/')).toEqual(['a']);
+    expect(fs.stat('/a').mode & 0o777).toBe(0o600);
+  });
+
   it('serves one mount from several threads', () => {
     fs.mkdir('/d');
     kernel.cpu = 1;
