@@ -8,7 +8,7 @@ import { loadFileSystems } from '../../fs/index.ts';
 import { loadAddon } from '../../native/load.ts';
 import { collectGarbage } from '../collect-garbage.ts';
 import { FakeKernel } from '../fake-kernel.ts';
-import { type CommandServer, runZt } from '../zt-loop.ts';
+import { runZt } from '../zt-loop.ts';
 import { CommandMix, countLatency, latencyPercentile } from './command-mix.ts';
 
 export interface ZtThreadData {
@@ -61,48 +61,65 @@ class TimedDispatcher {
   };
 }
 
-/** One that the measurement has to find. It comes in after the warm-up, which would never end with it. */
+/** One that the measurement has to find. It wastes only what is measured, since the warm-up would never end with it. */
 class WastefulDispatcher {
   readonly waste: object[] = [];
   dispatch = (): void => {
     timed.dispatch();
-    this.waste[0] = { operation: mix.done };
+    if (mix.measuring) this.waste[0] = { operation: mix.done };
   };
 }
 
-const timed = new TimedDispatcher();
 const newSpace = () =>
   getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_used_size ?? 0;
 
-/** What `operations` more of the mix add to new space, in bytes. Negative when they made V8 collect. */
-function serve(operations: number, dispatcher: CommandServer = timed): number {
-  const before = newSpace();
-  mix.limit = mix.done + operations;
-  const result = runZt(mix, dispatcher);
-  if (result !== 0) throw new Error(`the loop ended with ${result}`);
-  return newSpace() - before;
+/**
+ * Warms up until a stretch of the mix allocates next to nothing, and measures what comes then. Code that is not optimised yet
+ * allocates, and how many operations the optimising compiler takes depends on how soon it gets a CPU. Both happen in
+ * one run of the loop, as in the server: a loop that is entered again begins with the code of its entry, and waits for the
+ * compiler once more to be replaced on the stack.
+ */
+class MeasuredMix extends CommandMix {
+  measuring = false;
+  measuredFrom = 0;
+  started = 0;
+  newSpaceBefore = newSpace();
+  readonly profiler = new GCProfiler();
+  #left = STRETCH;
+
+  override wait(): number {
+    if (--this.#left === 0) this.#lookBack();
+    return super.wait();
+  }
+
+  #lookBack(): void {
+    this.#left = STRETCH;
+    if (this.measuring) return;
+    const allocated = newSpace() - this.newSpaceBefore;
+    // Less than nothing: V8 collected.
+    const warm = Math.abs(allocated) <= QUIET_BYTES || addon.monotonic() > WARM_UP_ENDS;
+    // As the threads of the server do when they are warm.
+    collectGarbage();
+    timed.histogram.fill(0);
+    if (warm) this.profiler.start();
+    this.measuring = warm;
+    this.measuredFrom = this.done;
+    this.limit = this.done + data.operations;
+    this.newSpaceBefore = newSpace();
+    this.started = addon.monotonic();
+  }
 }
 
-// Code that is not optimised yet allocates, and how many operations the optimising compiler takes depends on how soon
-// it gets a CPU. So the warm-up ends when a stretch allocates next to nothing, or when there is no end to it.
-const mix = new CommandMix(kernel, fs, 0);
-const warmUpEnds = addon.monotonic() + WARM_UP_NANOSECONDS;
-do {
-  collectGarbage();
-} while (Math.abs(serve(STRETCH)) > QUIET_BYTES && addon.monotonic() < warmUpEnds);
-timed.histogram.fill(0);
-
-// As the threads of the server do when they are warm.
-collectGarbage();
-const profiler = new GCProfiler();
-profiler.start();
-const warm = mix.done;
-const started = addon.monotonic();
-const allocatedBytes = serve(data.operations, data.wasteful ? new WastefulDispatcher() : timed);
-const elapsed = addon.monotonic() - started;
-const collections = profiler.stop()?.statistics.map(({ gcType }) => gcType) ?? [];
+const WARM_UP_ENDS = addon.monotonic() + WARM_UP_NANOSECONDS;
+const timed = new TimedDispatcher();
+const mix = new MeasuredMix(kernel, fs, -1);
+const result = runZt(mix, data.wasteful ? new WastefulDispatcher() : timed);
+const elapsed = addon.monotonic() - mix.started;
+const allocatedBytes = newSpace() - mix.newSpaceBefore;
+if (result !== 0) throw new Error(`the loop ended with ${result}`);
+const collections = mix.profiler.stop()?.statistics.map(({ gcType }) => gcType) ?? [];
 parentPort?.postMessage({
-  operations: mix.done - warm,
+  operations: mix.done - mix.measuredFrom,
   errors: mix.errors,
   failedCommand: mix.failedCommand,
   collections,
