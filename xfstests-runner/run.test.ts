@@ -26,6 +26,7 @@ afterEach(() => rm(root, { recursive: true }));
 /** Looks often; but what it waits for may take long on a busy machine. */
 const timing: WatchdogTiming = { tick: 5, health: 10, collect: 60_000, idle: 60_000, fetch: 60_000 };
 const three = ['generic/001', 'generic/002', 'generic/003'];
+const alike = { others: 1, tests: {} };
 const forever = new Promise<never>(() => undefined);
 
 const passAll: PlayedCheck = async (guest, tests) => {
@@ -88,7 +89,7 @@ async function runOn(
       directory,
       run,
       provenance: noProvenance,
-      times: await RecordedTimes.load(join(root, 'times.json')),
+      times: await RecordedTimes.load(join(root, 'times.json'), alike),
       timing: { ...timing, ...options.timing },
     },
     context,
@@ -543,7 +544,7 @@ test('what tests took is kept for the next ETA; those that do not apply count, b
     guest.finish();
     return 0;
   });
-  const times = await RecordedTimes.load(join(root, 'times.json'));
+  const times = await RecordedTimes.load(join(root, 'times.json'), alike);
   expect(times.of('zpmfs', 'generic/001')).toBeTypeOf('number');
   expect(times.of('zpmfs', 'generic/002')).toBeUndefined();
 
@@ -566,7 +567,9 @@ test('how far a run is goes by the time of the tests that it has to do', async (
 
 test('a damaged file of times is a run without estimates', async () => {
   await writeFile(join(root, 'times.json'), '{"zpmfs": 3}');
-  expect((await RecordedTimes.load(join(root, 'times.json'))).of('zpmfs', 'generic/001')).toBeUndefined();
+  expect(
+    (await RecordedTimes.load(join(root, 'times.json'), alike)).of('zpmfs', 'generic/001'),
+  ).toBeUndefined();
 });
 
 test('two runs in one second get two directories', async () => {

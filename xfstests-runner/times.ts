@@ -1,10 +1,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { parse } from 'yaml';
 import { z } from 'zod';
 
 const timesSchema = z.record(z.string(), z.record(z.string(), z.number().nonnegative()));
+
+const typicalSchema = z.strictObject({
+  /** Any test that is not among `tests`. */
+  others: z.number().positive(),
+  tests: z.record(z.string(), z.number().positive()),
+});
+
+/** Seconds that tests took somewhere else: how they compare, where nothing is recorded. */
+export type TypicalTimes = z.infer<typeof typicalSchema>;
+
+/** Those of `lists/times.yaml`. */
+export async function readTypicalTimes(packageRoot: string): Promise<TypicalTimes> {
+  const file = join(packageRoot, 'xfstests-runner', 'lists', 'times.yaml');
+  return typicalSchema.parse(parse(await readFile(file, 'utf8')));
+}
 
 /** What tests that do not apply took is kept apart: it says nothing about how long they may take once they do. */
 function notrunOf(fileSystem: string): string {
@@ -15,31 +31,40 @@ function notrunOf(fileSystem: string): string {
 export class RecordedTimes {
   readonly #file: string;
   readonly #times: Record<string, Record<string, number>>;
+  readonly #typical: TypicalTimes;
 
-  private constructor(file: string, times: Record<string, Record<string, number>>) {
+  private constructor(file: string, typical: TypicalTimes, times: Record<string, Record<string, number>>) {
     this.#file = file;
+    this.#typical = typical;
     this.#times = times;
   }
 
-  /** A file that is missing or damaged is a run without estimates, not an error. */
-  static async load(file: string): Promise<RecordedTimes> {
+  /** A file that is missing or damaged is a run that has nothing but what is typical, not an error. */
+  static async load(file: string, typical: TypicalTimes): Promise<RecordedTimes> {
     try {
-      return new RecordedTimes(file, timesSchema.parse(JSON.parse(await readFile(file, 'utf8'))));
+      return new RecordedTimes(file, typical, timesSchema.parse(JSON.parse(await readFile(file, 'utf8'))));
     } catch {
-      return new RecordedTimes(file, {});
+      return new RecordedTimes(file, typical, {});
     }
   }
 
   /**
    * Seconds that each of the tests is expected to take: as when it last passed, or last said that it does not apply; one never
-   * seen, the mean of the others, and 1 when none was.
+   * seen, what is typical of it, by as much more or less as those that were seen took.
    */
   expected(fileSystem: string, tests: readonly string[]): (test: string) => number {
     const seen = (test: string): number | undefined =>
       this.#times[fileSystem]?.[test] ?? this.#times[notrunOf(fileSystem)]?.[test];
-    const known = tests.map(seen).filter((seconds) => seconds !== undefined);
-    const mean = known.length === 0 ? 1 : known.reduce((sum, seconds) => sum + seconds, 0) / known.length;
-    return (test) => seen(test) ?? mean;
+    const typical = (test: string): number => this.#typical.tests[test] ?? this.#typical.others;
+    let [taken, usual] = [0, 0];
+    for (const test of tests) {
+      const seconds = seen(test);
+      if (seconds === undefined) continue;
+      taken += seconds;
+      usual += typical(test);
+    }
+    const pace = taken === 0 ? 1 : taken / usual;
+    return (test) => seen(test) ?? typical(test) * pace;
   }
 
   /** Seconds that a test took when it last passed. */

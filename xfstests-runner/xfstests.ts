@@ -14,7 +14,7 @@ import { makeRunDirectory, runTests } from './run.ts';
 import { readTestList, type Selection, selectTests, shortestTests } from './selection.ts';
 import type { ShardVm } from './shard.ts';
 import { obtainTree } from './source.ts';
-import { RecordedTimes } from './times.ts';
+import { RecordedTimes, readTypicalTimes } from './times.ts';
 import type { RunReport, TestOutcome } from './verdict.ts';
 
 /** A VM of the lab, as far as a run has to know it. */
@@ -140,8 +140,11 @@ async function selectedTests(
   return shortestTests(tests, complete.shortest, (test) => times.of(fileSystem, test));
 }
 
-async function recordedTimes({ cacheRoot }: LabContext): Promise<RecordedTimes> {
-  return await RecordedTimes.load(join(cacheRoot, 'xfstests-times.json'));
+async function recordedTimes({ cacheRoot, packageRoot }: LabContext): Promise<RecordedTimes> {
+  return await RecordedTimes.load(
+    join(cacheRoot, 'xfstests-times.json'),
+    await readTypicalTimes(packageRoot),
+  );
 }
 
 /**
