@@ -480,14 +480,37 @@ test('two shards: every test runs once, the verdict is one, the files of both ar
   expect(files).toEqual(expect.arrayContaining(['result-shard1.1.xml', 'result-shard2.1.xml', 'index.html']));
 });
 
-test('a shard that dies leaves its tests without a verdict; those of the others count: exit 2', async () => {
-  await using second = await FakeGuest.create(async () => {
-    throw new Error('gone');
-  });
+const goneAtOnce: PlayedCheck = async () => {
+  throw new Error('gone');
+};
+
+test('what a shard that dies had is run by the others: the verdict is as without, the event is told', async () => {
+  await using second = await FakeGuest.create(goneAtOnce);
   const { report } = await play(passAll, { others: [second] });
-  expect(report.counts.passed).toBe(2);
-  expect(report.missing).toHaveLength(1);
-  expect(report.problems.join()).toContain('gone');
+  expect(report.counts.passed).toBe(3);
+  expect(report).toMatchObject({ verdict: 'passed', missing: [], problems: [] });
+  expect(report.events).toEqual(['The VM was lost: gone']);
+});
+
+test('a shard whose guest cannot be prepared is a lost one too', async () => {
+  await using second = await FakeGuest.create(passAll);
+  second.upload = async () => {
+    throw new Error('no room');
+  };
+  const { report } = await play(passAll, { others: [second] });
+  expect(report).toMatchObject({ verdict: 'passed', missing: [], events: ['shard2: no room'] });
+});
+
+test('when every shard dies, what none could run is without a verdict: exit 2', async () => {
+  await using second = await FakeGuest.create(goneAtOnce);
+  const dies: PlayedCheck = async (guest) => {
+    guest.pass('generic/001');
+    throw new Error('gone too');
+  };
+  const { report } = await play(dies, { others: [second] });
+  expect(report.counts.passed).toBe(1);
+  expect(report.missing).toHaveLength(2);
+  expect(report.problems).toEqual(['The VM was lost: gone too', 'The VM was lost: gone']);
   expect(exitCodeOf(report.verdict)).toBe(2);
 });
 

@@ -8,10 +8,10 @@ import type { WatchdogTiming } from './attempt.ts';
 import type { Bundle } from './bundle.ts';
 import type { FileSystemProfile } from './filesystems.ts';
 import { Journal, writePlan } from './journal.ts';
-import { balance } from './plan.ts';
+import { TestQueue } from './queue.ts';
 import { testLine } from './report/summary.ts';
 import { writeReports } from './report/write.ts';
-import { runShard, type ShardVm } from './shard.ts';
+import { runShard, type ShardResult, type ShardVm } from './shard.ts';
 import type { RecordedTimes } from './times.ts';
 import { countOutcomes, judge, type Provenance, type RunReport, type TestOutcome } from './verdict.ts';
 
@@ -101,32 +101,36 @@ class Run {
     const left = tests.filter((test) => !this.#outcomes.has(test));
     this.#toDo = left;
     this.#expected = times.expected(fileSystem.name, left);
-    const shares = balance(left, this.#options.vms.length, this.#expected);
-    const results = await Promise.all(shares.map((share, at) => this.#shard(at, share)));
+    const { vms } = this.#options;
+    const queue = new TestQueue(left, vms.length, this.#expected);
+    const results = left.length === 0 ? [] : await Promise.all(vms.map((_, at) => this.#shard(at, queue)));
     const interrupted = this.#context.signal.aborted;
+    const incomplete = left.some((test) => !this.#outcomes.has(test));
+    const lost = results.flatMap((result) => result.lost ?? []);
     const report = await this.#report(
-      [...results.flatMap(({ problems }) => problems), ...(interrupted ? ['Interrupted.'] : [])],
-      results.flatMap(({ events }) => events),
+      [
+        ...results.flatMap(({ problems }) => problems),
+        ...(incomplete ? lost : []),
+        ...(interrupted ? ['Interrupted.'] : []),
+      ],
+      [...results.flatMap(({ events }) => events), ...(incomplete ? [] : lost)],
     );
     await times.save();
     if (interrupted) throw new InterruptedError();
     return report;
   }
 
-  async #shard(
-    at: number,
-    tests: readonly string[],
-  ): Promise<{ readonly problems: readonly string[]; readonly events: readonly string[] }> {
-    if (tests.length === 0) return { problems: [], events: [] };
+  async #shard(at: number, queue: TestQueue): Promise<ShardResult> {
     const { vms, bundle, fileSystem, mounts, directory, timing, soak } = this.#options;
     const label = vms.length === 1 ? '' : `shard${at + 1}`;
+    const worker = queue.worker();
     try {
       return await runShard(
         {
           ...vms[at],
           label,
           bundle,
-          tests,
+          queue: worker,
           fileSystem,
           mounts,
           soak,
@@ -142,9 +146,15 @@ class Run {
         this.#context,
       );
     } catch (error) {
-      // One shard alone is the run. Beside others, theirs still count, and this one's tests are without a verdict.
+      // One shard alone is the run. Others go on, with what this one had.
       if (vms.length === 1) throw error;
-      return { problems: [`${label}: ${error instanceof Error ? error.message : error}`], events: [] };
+      return {
+        problems: [],
+        events: [],
+        lost: `${label}: ${error instanceof Error ? error.message : error}`,
+      };
+    } finally {
+      worker.leave();
     }
   }
 

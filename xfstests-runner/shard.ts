@@ -28,6 +28,7 @@ import {
 } from './guest.ts';
 import { localConfig } from './local-config.ts';
 import { recordPhase, timed } from './phases.ts';
+import type { QueueWorker } from './queue.ts';
 import { hasBadOutput, readResultXml, reconcile } from './result-files.ts';
 import type { TestOutcome } from './verdict.ts';
 
@@ -48,7 +49,8 @@ export interface ShardOptions extends ShardVm {
   /** '' for the only one of a run, else what sets its files apart from those of the others. */
   readonly label: string;
   readonly bundle: Bundle;
-  readonly tests: readonly string[];
+  /** Where its tests come from. */
+  readonly queue: QueueWorker;
   readonly fileSystem: FileSystemProfile;
   readonly mounts: { readonly test: string; readonly scratch: string };
   /** Seconds that tests made to run for a while are to take; undefined for their own default. */
@@ -69,11 +71,13 @@ export interface ShardResult {
   readonly problems: readonly string[];
   /** What went wrong and was made good. */
   readonly events: readonly string[];
+  /** Why its last VM was lost, if it could not be replaced: one of the lab's problems, unless others ran the rest. */
+  readonly lost?: string;
 }
 
 /**
- * Run tests on one VM after the other until each has a verdict: a lost VM is replaced for the rest. Interrupted, it resolves with
- * what it has.
+ * Run tests of the queue until it has no more: a lost VM gives back what it had, and is replaced. Interrupted, it resolves with what
+ * it has.
  */
 export async function runShard(options: ShardOptions, context: LabContext): Promise<ShardResult> {
   return await new Shard(options, context).run();
@@ -85,9 +89,8 @@ class Shard {
   readonly #outcomes = new Map<string, TestOutcome>();
   readonly #problems: string[] = [];
   readonly #events: string[] = [];
-  /** Tests that run again, since their VM was killed from outside: once. */
-  readonly #again = new Set<string>();
   #vm: Vm;
+  #lost: string | undefined;
   /** Fetching of a failed test's files, one after the other beside the next tests. */
   #fetching: Promise<void> = Promise.resolve();
   #stopFetching = new AbortController();
@@ -104,39 +107,54 @@ class Shard {
     } catch (error) {
       if (!this.#context.signal.aborted) throw error;
     }
-    return { problems: this.#problems, events: this.#events };
+    return {
+      problems: this.#problems,
+      events: this.#events,
+      ...(this.#lost === undefined ? {} : { lost: this.#lost }),
+    };
   }
 
   async #attempts(): Promise<void> {
     const { bootSeconds, directory, label: shard } = this.#options;
     if (bootSeconds !== undefined) recordPhase(directory, { phase: 'boot', shard, seconds: bootSeconds });
-    let left = this.#options.tests;
-    for (let attempt = 1; left.length > 0; attempt += 1) {
-      const result = await this.#attempt(attempt, left);
-      await this.#settle(attempt, left, result);
+    for (let attempt = 1; ; attempt += 1) {
+      const tests = await this.#options.queue.take(this.#context.signal);
+      if (tests.length === 0) return;
+      const result = await this.#attempt(attempt, tests);
+      await this.#settle(attempt, tests, result);
       const { end } = result;
       this.#events.push(...result.remarks);
-      if (end.kind === 'complete') {
-        this.#judgeExitCode(left, result);
-        await this.#mountTestAgain();
-        return;
-      }
       if (end.kind === 'interrupted') return;
-      // What was started has its verdict; without progress a new VM would only be lost in the same way.
-      left = left.filter((test) => !this.#outcomes.has(test));
-      const moved = result.seconds.size > 0 || end.spared !== undefined;
-      if (left.length === 0) return;
-      if (this.#options.revive === undefined || !moved) {
-        this.#problems.push(`The VM was lost: ${end.reason}`);
-        return;
+      if (end.kind === 'complete') {
+        this.#judgeExitCode(tests, result);
+        await this.#mountTestAgain();
+        continue;
       }
-      const again = end.spared === undefined ? '' : `, and ${end.spared} once more`;
-      const event = `The VM was lost (${end.reason}); another took the rest${again}.`;
-      this.#events.push(event);
-      this.#context.progress.note(event);
-      const { directory, label: shard, revive } = this.#options;
-      this.#vm = await timed(directory, { phase: 'boot', shard }, revive);
+      // Without progress a new VM would only be lost in the same way.
+      const moved = result.seconds.size > 0 || end.spared !== undefined;
+      if (!(await this.#replaceVm(end, tests, moved))) return;
     }
+  }
+
+  /** Give back what the lost VM had not come to, and get another if there is anything to run. */
+  async #replaceVm(
+    { reason, spared }: { readonly reason: string; readonly spared?: string },
+    tests: readonly string[],
+    moved: boolean,
+  ): Promise<boolean> {
+    const { directory, label: shard, queue, revive } = this.#options;
+    queue.giveBack(tests.filter((test) => !this.#outcomes.has(test)));
+    if (!queue.hasWaiting()) return false;
+    if (revive === undefined || !moved) {
+      this.#lost = `The VM was lost: ${reason}`;
+      return false;
+    }
+    const again = spared === undefined ? '' : `, and ${spared} once more`;
+    const event = `The VM was lost (${reason}); another took the rest${again}.`;
+    this.#events.push(event);
+    this.#context.progress.note(event);
+    this.#vm = await timed(directory, { phase: 'boot', shard }, revive);
+    return true;
   }
 
   async #attempt(attempt: number, tests: readonly string[]): Promise<AttemptResult> {
@@ -170,7 +188,7 @@ class Shard {
         tests,
         signal,
         limit: (test) => this.#options.limit(test),
-        spares: (test) => this.#spares(test),
+        spares: (test) => this.#options.queue.spares(test),
         onStarted: (test) => this.#options.onStarted(test),
         onFinished: (test, verdict, seconds) => this.#testFinished(attempt, test, verdict, seconds),
         ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
@@ -178,12 +196,6 @@ class Shard {
     );
     await writeFile(join(this.#options.directory, `check-${this.#label(attempt)}.out`), result.output);
     return result;
-  }
-
-  #spares(test: string): boolean {
-    if (this.#again.has(test)) return false;
-    this.#again.add(test);
-    return true;
   }
 
   /** The verdict stands whether this works or not: a test may have left a file system behind that does not mount. */

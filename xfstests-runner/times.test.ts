@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { packageRoot } from '../lab/paths.ts';
-import { balance } from './plan.ts';
+import { TestQueue } from './queue.ts';
 import { RecordedTimes, readTypicalTimes } from './times.ts';
 
 const noFile = '/nowhere/times.json';
@@ -20,8 +20,8 @@ test('a test that was never seen takes what is typical of it, at the pace of tho
 test('without times of its own, a machine keeps the longest tests of the quick group apart', async () => {
   const times = await RecordedTimes.load(noFile, await readTypicalTimes(packageRoot));
   const tests = ['generic/371', 'generic/002', 'generic/069', 'generic/748'];
-  expect(balance(tests, 2, times.expected('zpmfs', tests))).toEqual([
-    ['generic/371', 'generic/002'],
-    ['generic/069', 'generic/748'],
-  ]);
+  const queue = new TestQueue(tests, 2, times.expected('zpmfs', tests));
+  const { signal } = new AbortController();
+  expect(await queue.worker().take(signal)).toEqual(['generic/371']);
+  expect(await queue.worker().take(signal)).toEqual(['generic/069']);
 });

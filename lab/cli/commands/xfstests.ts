@@ -65,7 +65,7 @@ export function register(program: Command): void {
       '--build',
       'take the lab that runs only if it has the kernel and image of the settings, built if need be',
     )
-    .option('--shards <n>', 'VMs beside each other, tests spread by recorded times', count, 1)
+    .option('--shards <n>', 'VMs beside each other, tests handed out by recorded times', count, 1)
     .option('--repeat <n>', 'runs one after the other; tests whose verdicts differ are listed', count, 1)
     .option('--soak <time>', 'how long tests that are made for it run: 90s, 30m, 2h', duration)
     .option('--resume [run]', 'go on with a run that was ended (default: the latest)')

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { abortable } from '../lab/vm/abortable.ts';
+
+/** What one worker (a shard with its VM) may ask of the queue of a run. */
+export interface QueueWorker {
+  /**
+   * The next tests to run, in the order that was asked for; none, once nothing is left that anybody could give back. What the
+   * worker was given before is settled by this: what of it has no verdict will not get one. Rejects when `signal` aborts.
+   */
+  take(signal: AbortSignal): Promise<readonly string[]>;
+  /** Tests without a verdict, from a VM that was lost: for whoever asks next. */
+  giveBack(tests: readonly string[]): void;
+  /** Whether there is anything to take at once. */
+  hasWaiting(): boolean;
+  /**
+   * Whether a test whose VM was killed from outside gets another chance: once in a run, wherever it happened. The second time it
+   * is the test that kills it.
+   */
+  spares(test: string): boolean;
+  /** The worker is no more: what it has not settled is for the others. */
+  leave(): void;
+}
+
+/**
+ * One hand-out is at most so many seconds of tests, where there are several workers: a worker that is much slower than expected then
+ * holds little.
+ */
+const longestShare = 600;
+/** And no less than this, as long as every worker can have as much: to start `check` takes some ten seconds in an emulated guest. */
+const shortestShare = 60;
+
+/**
+ * The tests that a run has to do, handed out to its workers as they ask: the longest first, a smaller share of what is left each
+ * time. One worker alone gets everything at once. `seconds` is what a test is expected to take.
+ */
+export class TestQueue {
+  readonly #order: readonly string[];
+  readonly #seconds: (test: string) => number;
+  /** The longest first. */
+  #waiting: string[];
+  #workers: number;
+  readonly #held = new Map<QueueWorker, ReadonlySet<string>>();
+  readonly #spared = new Set<string>();
+  #changed = Promise.withResolvers<void>();
+
+  /** `workers`: how many there are to be; each has to `leave` in the end. */
+  constructor(tests: readonly string[], workers: number, seconds: (test: string) => number) {
+    this.#order = tests;
+    this.#workers = workers;
+    this.#seconds = seconds;
+    this.#waiting = this.#longestFirst(tests);
+  }
+
+  worker(): QueueWorker {
+    const worker: QueueWorker = {
+      take: (signal) => this.#take(worker, signal),
+      giveBack: (tests) => this.#giveBack(worker, tests),
+      hasWaiting: () => this.#waiting.length > 0,
+      spares: (test) => {
+        const first = !this.#spared.has(test);
+        this.#spared.add(test);
+        return first;
+      },
+      leave: () => {
+        this.#workers -= 1;
+        this.#giveBack(worker, [...(this.#held.get(worker) ?? [])]);
+      },
+    };
+    return worker;
+  }
+
+  async #take(worker: QueueWorker, signal: AbortSignal): Promise<readonly string[]> {
+    this.#hold(worker, []);
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#waiting.length > 0) return this.#share(worker);
+      // Others may still give back what they have.
+      if (this.#held.size === 0) return [];
+      await abortable(this.#changed.promise, signal);
+    }
+  }
+
+  #share(worker: QueueWorker): readonly string[] {
+    const most = this.#workers <= 1 ? Number.POSITIVE_INFINITY : this.#fairShare();
+    const taken = new Set<string>();
+    let sum = 0;
+    for (const test of this.#waiting) {
+      if (taken.size > 0 && sum + this.#seconds(test) > most) break;
+      taken.add(test);
+      sum += this.#seconds(test);
+    }
+    this.#waiting = this.#waiting.filter((test) => !taken.has(test));
+    this.#hold(worker, taken);
+    return this.#order.filter((test) => taken.has(test));
+  }
+
+  /** Half of what would be each worker's, so that there is enough left to make up for what took longer than expected. */
+  #fairShare(): number {
+    const left = this.#waiting.reduce((sum, test) => sum + this.#seconds(test), 0);
+    const each = left / this.#workers;
+    return Math.min(longestShare, Math.max(each / 2, Math.min(shortestShare, each)));
+  }
+
+  #giveBack(worker: QueueWorker, tests: readonly string[]): void {
+    this.#waiting = this.#longestFirst([...this.#waiting, ...tests]);
+    this.#hold(worker, []);
+  }
+
+  #hold(worker: QueueWorker, tests: Iterable<string>): void {
+    const held = new Set(tests);
+    if (held.size === 0) this.#held.delete(worker);
+    else this.#held.set(worker, held);
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  #longestFirst(tests: readonly string[]): string[] {
+    return [...tests].sort((a, b) => this.#seconds(b) - this.#seconds(a));
+  }
+}
