@@ -14,7 +14,7 @@ import { readJournal } from './journal.ts';
 import { makeRunDirectory, runTests } from './run.ts';
 import { type FakeContext, fakeContext, noProvenance } from './testing/context.ts';
 import { FakeGuest, type PlayedCheck } from './testing/fake-guest.ts';
-import { RecordedTimes } from './times.ts';
+import { RecordedTimes, seriesOf } from './times.ts';
 import { exitCodeOf, type RunReport, type TestOutcome } from './verdict.ts';
 
 let root: string;
@@ -44,6 +44,7 @@ interface PlayOptions {
   readonly others?: readonly Vm[];
   readonly settled?: readonly TestOutcome[];
   readonly expunged?: ReadonlySet<string>;
+  readonly flavour?: string;
 }
 
 interface Ran {
@@ -88,7 +89,7 @@ async function runOn(
       testTimeout: options.limit ?? 60,
       directory,
       run,
-      provenance: noProvenance,
+      provenance: { ...noProvenance, flavour: options.flavour ?? 'release' },
       times: await RecordedTimes.load(join(root, 'times.json'), alike),
       timing: { ...timing, ...options.timing },
     },
@@ -576,6 +577,15 @@ test('what tests took is kept for the next ETA; those that do not apply count, b
   const expected = (fileSystem: string) => three.map(times.expected(fileSystem, three));
   expect(expected('zpmfs')).toEqual([10, 2, 6]);
   expect(expected('ext4-dax')).toEqual([1, 1, 1]);
+});
+
+test('what tests took on a debug kernel says nothing about a release one, nor the other way round', async () => {
+  await writeFile(join(root, 'times.json'), '{"zpmfs": {"generic/002": 2}}');
+  await play(passAll, { flavour: 'debug' });
+  const times = await RecordedTimes.load(join(root, 'times.json'), alike);
+  expect(three.map((test) => times.of('zpmfs', test))).toEqual([undefined, 2, undefined]);
+  const took = three.map((test) => times.of(seriesOf('zpmfs', 'debug'), test));
+  expect(took).toEqual(three.map(() => expect.any(Number)));
 });
 
 test('how far a run is goes by the time of the tests that it has to do', async () => {

@@ -12,7 +12,7 @@ import { TestQueue } from './queue.ts';
 import { testLine } from './report/summary.ts';
 import { writeReports } from './report/write.ts';
 import { runShard, type ShardResult, type ShardVm } from './shard.ts';
-import type { RecordedTimes } from './times.ts';
+import { type RecordedTimes, seriesOf } from './times.ts';
 import { countOutcomes, judge, type Provenance, type RunReport, type TestOutcome } from './verdict.ts';
 
 export interface RunOptions {
@@ -84,8 +84,12 @@ class Run {
   #toDo: readonly string[] = [];
   #expected: (test: string) => number = () => 1;
 
+  /** Under what its times are kept. */
+  readonly #series: string;
+
   constructor(options: RunOptions, context: LabContext) {
     this.#options = options;
+    this.#series = seriesOf(options.fileSystem.name, options.provenance.flavour);
     this.#context = context;
     this.#journal = new Journal(options.directory);
     for (const outcome of options.settled ?? []) {
@@ -100,7 +104,7 @@ class Run {
     await writePlan(directory, { run, fileSystem: fileSystem.name, tests: [...tests], started });
     const left = tests.filter((test) => !this.#outcomes.has(test));
     this.#toDo = left;
-    this.#expected = times.expected(fileSystem.name, left);
+    this.#expected = times.expected(this.#series, left);
     const { vms } = this.#options;
     const queue = new TestQueue(left, vms.length, this.#expected);
     const results = left.length === 0 ? [] : await Promise.all(vms.map((_, at) => this.#shard(at, queue)));
@@ -159,8 +163,8 @@ class Run {
   }
 
   #limit(test: string): number {
-    const { testTimeout, times, fileSystem, soak = 0 } = this.#options;
-    const recorded = times.of(fileSystem.name, test);
+    const { testTimeout, times, soak = 0 } = this.#options;
+    const recorded = times.of(this.#series, test);
     if (recorded === undefined) return testTimeout + soak;
     return Math.min(testTimeout, Math.max(leastLimit, limitFactor * recorded)) + soak;
   }
@@ -178,8 +182,8 @@ class Run {
     // Of the time, not of the tests: what is left of it is then what the pace so far says.
     const finished = this.#toDo.filter((test) => this.#finished.has(test));
     progress.fraction(this.#secondsOf(finished) / this.#secondsOf(this.#toDo));
-    const { times, fileSystem } = this.#options;
-    if (status === 'passed' || status === 'notrun') times.record(fileSystem.name, name, status, seconds);
+    if (status === 'passed' || status === 'notrun')
+      this.#options.times.record(this.#series, name, status, seconds);
   }
 
   #secondsOf(tests: readonly string[]): number {

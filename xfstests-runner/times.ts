@@ -22,12 +22,17 @@ export async function readTypicalTimes(packageRoot: string): Promise<TypicalTime
   return typicalSchema.parse(parse(await readFile(file, 'utf8')));
 }
 
-/** What tests that do not apply took is kept apart: it says nothing about how long they may take once they do. */
-function notrunOf(fileSystem: string): string {
-  return `${fileSystem} notrun`;
+/** Under what the times of a file system are kept: those on a kernel for debugging are of another kind. */
+export function seriesOf(fileSystem: string, flavour: string): string {
+  return flavour === 'release' ? fileSystem : `${fileSystem} ${flavour}`;
 }
 
-/** Seconds that each test took the last time, by file system: what an ETA is made of. */
+/** What tests that do not apply took is kept apart: it says nothing about how long they may take once they do. */
+function notrunOf(series: string): string {
+  return `${series} notrun`;
+}
+
+/** Seconds that each test took the last time, by series (`seriesOf`): what an ETA is made of. */
 export class RecordedTimes {
   readonly #file: string;
   readonly #times: Record<string, Record<string, number>>;
@@ -52,9 +57,9 @@ export class RecordedTimes {
    * Seconds that each of the tests is expected to take: as when it last passed, or last said that it does not apply; one never
    * seen, what is typical of it, by as much more or less as those that were seen took.
    */
-  expected(fileSystem: string, tests: readonly string[]): (test: string) => number {
+  expected(series: string, tests: readonly string[]): (test: string) => number {
     const seen = (test: string): number | undefined =>
-      this.#times[fileSystem]?.[test] ?? this.#times[notrunOf(fileSystem)]?.[test];
+      this.#times[series]?.[test] ?? this.#times[notrunOf(series)]?.[test];
     const typical = (test: string): number => this.#typical.tests[test] ?? this.#typical.others;
     let [taken, usual] = [0, 0];
     for (const test of tests) {
@@ -68,12 +73,12 @@ export class RecordedTimes {
   }
 
   /** Seconds that a test took when it last passed. */
-  of(fileSystem: string, test: string): number | undefined {
-    return this.#times[fileSystem]?.[test];
+  of(series: string, test: string): number | undefined {
+    return this.#times[series]?.[test];
   }
 
-  record(fileSystem: string, test: string, status: 'passed' | 'notrun', seconds: number): void {
-    const key = status === 'passed' ? fileSystem : notrunOf(fileSystem);
+  record(series: string, test: string, status: 'passed' | 'notrun', seconds: number): void {
+    const key = status === 'passed' ? series : notrunOf(series);
     this.#times[key] ??= {};
     this.#times[key][test] = Math.round(seconds * 10) / 10;
   }

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { deployedServer } from '../lab/deploy/server.ts';
 import { LabError } from '../lab/errors.ts';
+import { patience } from '../lab/vm/patience.ts';
 import type { VmState } from '../lab/vm/state.ts';
 import { makeBundle, ownTests } from './bundle.ts';
 import { applicable, expungedOutcome, ownExpunges, readExpunges } from './expunges.ts';
@@ -14,7 +15,7 @@ import { makeRunDirectory, runTests } from './run.ts';
 import { readTestList, type Selection, selectTests, shortestTests } from './selection.ts';
 import type { ShardVm } from './shard.ts';
 import { obtainTree } from './source.ts';
-import { RecordedTimes, readTypicalTimes } from './times.ts';
+import { RecordedTimes, readTypicalTimes, seriesOf } from './times.ts';
 import type { RunReport, TestOutcome } from './verdict.ts';
 
 /** A VM of the lab, as far as a run has to know it. */
@@ -86,7 +87,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
       settled: request.runExpunged === true ? settled : [...settled, ...expunged],
       fileSystem: profile,
       mounts: config.mount,
-      testTimeout: request.testTimeout ?? config.xfstests.testTimeout,
+      testTimeout: request.testTimeout ?? config.xfstests.testTimeout * patience(flavour),
       ...(request.soak === undefined ? {} : { soak: request.soak }),
       expunged: new Set(expunges.keys()),
       directory,
@@ -137,7 +138,8 @@ async function selectedTests(
   if (tests.length === 0) throw new LabError('The selection leaves no test to run.');
   if (complete.shortest === undefined) return tests;
   const times = await recordedTimes(context);
-  return shortestTests(tests, complete.shortest, (test) => times.of(fileSystem, test));
+  const series = seriesOf(fileSystem, context.config.kernel.flavour);
+  return shortestTests(tests, complete.shortest, (test) => times.of(series, test));
 }
 
 async function recordedTimes({ cacheRoot, packageRoot }: LabContext): Promise<RecordedTimes> {

@@ -12,6 +12,7 @@ import { chooseAccelerator } from './accelerator.ts';
 import { BootWatch } from './boot-watch.ts';
 import { PortTakenError } from './failure.ts';
 import { GuestVm } from './guest.ts';
+import { patience } from './patience.ts';
 import { copyPmemFiles, guestPmemDevices, obtainPmemFiles } from './pmem.ts';
 import { type Accelerator, qemuCommand } from './qemu.ts';
 import type { SshAddress, SshConnection } from './ssh.ts';
@@ -77,17 +78,11 @@ export async function bootVm(
   }
 }
 
-/** A kernel that checks every memory access takes so many times longer to come up. */
-const debugPatience = 5;
-
 /** `vm.bootTimeout` is that of a release kernel. */
 function withPatience(context: LabContext, flavour: Kernel['flavour']): LabContext {
-  if (flavour === 'release') return context;
   const { config } = context;
-  return {
-    ...context,
-    config: { ...config, vm: { ...config.vm, bootTimeout: config.vm.bootTimeout * debugPatience } },
-  };
+  const bootTimeout = config.vm.bootTimeout * patience(flavour);
+  return { ...context, config: { ...config, vm: { ...config.vm, bootTimeout } } };
 }
 
 interface Machine {
