@@ -33,22 +33,25 @@ test('one worker gets everything at once, in the order that was asked for', asyn
   expect(await worker.take(never)).toEqual([]);
 });
 
-test('the longest first; every test goes to one worker; what little is left at the end is halved', async () => {
+test('the longest first; every test goes to one worker; the last few go together', async () => {
   const queue = new TestQueue(names.toReversed(), 2, seconds);
   const [first, second] = [queue.worker(), queue.worker()];
   expect(await first.take(never)).toEqual(['a']);
   expect(await second.take(never)).toEqual(['b']);
   expect(await second.take(never)).toEqual(['c']);
-  expect(await second.take(never)).toEqual(['d']);
-  expect(await first.take(never)).toEqual(['e']);
+  expect(await second.take(never)).toEqual(['e', 'd']);
 });
 
-test('a share is no shorter than is worth starting check for, unless the others then had less', async () => {
-  const many = Array.from({ length: 30 }, (_, at) => `generic/${at}`);
-  const queue = new TestQueue(many, 2, () => 6);
+test('a share is no shorter than is worth starting check for, unless the others then had nothing', async () => {
+  const many = Array.from({ length: 80 }, (_, at) => `generic/${at}`);
+  const queue = new TestQueue(many, 2, () => 4);
   const [first, second] = [queue.worker(), queue.worker()];
-  const shares = [await first.take(never), await second.take(never), await first.take(never)];
-  expect(shares.map(({ length }) => length)).toEqual([10, 10, 5]);
+  const shares: number[] = [];
+  for (let at = 0; at < 7; at += 1) {
+    const tests = await (at % 2 === 0 ? first : second).take(never);
+    shares.push(tests.length);
+  }
+  expect(shares).toEqual([20, 15, 15, 15, 7, 7, 1]);
 });
 
 test('a worker that is four times as slow is not waited for', async () => {

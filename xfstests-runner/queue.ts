@@ -27,8 +27,13 @@ export interface QueueWorker {
  * holds little.
  */
 const longestShare = 600;
-/** And no less than this, as long as every worker can have as much: to start `check` takes some ten seconds in an emulated guest. */
+/**
+ * And no less than this, as long as every worker can have as much: to start `check` and fetch what it left takes ten seconds in an
+ * emulated guest, and twice that where guests share CPUs.
+ */
 const shortestShare = 60;
+/** What little is left at the end of a run that is longer is not worth dividing further than into this much. */
+const leastShare = 30;
 
 /**
  * The tests that a run has to do, handed out to its workers as they ask: the longest first, a smaller share of what is left each
@@ -43,6 +48,8 @@ export class TestQueue {
   readonly #held = new Map<QueueWorker, ReadonlySet<string>>();
   readonly #spared = new Set<string>();
   #changed = Promise.withResolvers<void>();
+  /** Seconds that a hand-out is not less than. */
+  readonly #least: number;
 
   /** `workers`: how many there are to be; each has to `leave` in the end. */
   constructor(tests: readonly string[], workers: number, seconds: (test: string) => number) {
@@ -50,6 +57,7 @@ export class TestQueue {
     this.#workers = workers;
     this.#seconds = seconds;
     this.#waiting = this.#longestFirst(tests);
+    this.#least = Math.min(leastShare, this.#equalShare(tests) / 2);
   }
 
   worker(): QueueWorker {
@@ -82,7 +90,7 @@ export class TestQueue {
   }
 
   #share(worker: QueueWorker): readonly string[] {
-    const most = this.#workers <= 1 ? Number.POSITIVE_INFINITY : this.#fairShare();
+    const most = this.#workers <= 1 ? Number.POSITIVE_INFINITY : this.#nextShare();
     const taken = new Set<string>();
     let sum = 0;
     for (const test of this.#waiting) {
@@ -96,10 +104,13 @@ export class TestQueue {
   }
 
   /** Half of what would be each worker's, so that there is enough left to make up for what took longer than expected. */
-  #fairShare(): number {
-    const left = this.#waiting.reduce((sum, test) => sum + this.#seconds(test), 0);
-    const each = left / this.#workers;
-    return Math.min(longestShare, Math.max(each / 2, Math.min(shortestShare, each)));
+  #nextShare(): number {
+    const each = this.#equalShare(this.#waiting);
+    return Math.min(longestShare, Math.max(each / 2, Math.min(shortestShare, each), this.#least));
+  }
+
+  #equalShare(tests: readonly string[]): number {
+    return tests.reduce((sum, test) => sum + this.#seconds(test), 0) / this.#workers;
   }
 
   #giveBack(worker: QueueWorker, tests: readonly string[]): void {
