@@ -81,6 +81,7 @@ export const describeHealth = {
   running: 'up',
   panicked: 'panicked',
   'qemu-ended': 'dead (its QEMU has ended)',
+  'node-lost': 'gone with the machine that it was on',
   unreachable: 'unreachable (it runs, but SSH does not answer)',
 } as const;
 

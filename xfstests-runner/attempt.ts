@@ -190,7 +190,7 @@ class Attempt {
       if (now - lastHealth > this.#timing.health) {
         lastHealth = now;
         const health = await this.#options.vm.health();
-        if (health.state === 'panicked' || health.state === 'qemu-ended') return this.#lostIn(health);
+        if (endedStates.has(health.state)) return this.#lostIn(health);
       }
       const current = this.#current;
       if (current !== undefined && !current.ended) {
@@ -283,8 +283,12 @@ class Attempt {
 /** Exit codes of a container whose program SIGKILL or SIGTERM ended. */
 const killedCodes: readonly number[] = [137, 143];
 
+/** A VM that is in one of these will not come back. */
+const endedStates: ReadonlySet<VmHealth['state']> = new Set(['panicked', 'qemu-ended', 'node-lost']);
+
 /** A guest that ends QEMU itself does so with an exit code; one that nobody knows may have been either. */
 function killedFromOutside(health: VmHealth): boolean {
+  if (health.state === 'node-lost') return true;
   return health.state === 'qemu-ended' && (health.code === null || killedCodes.includes(health.code));
 }
 
@@ -297,6 +301,8 @@ export function describeHealth(health: VmHealth): string {
       return `the guest panicked: ${telling(health.consoleTail)}`;
     case 'qemu-ended':
       return `QEMU ended (exit code ${health.code ?? 'unknown'}): ${telling(health.consoleTail)}`;
+    case 'node-lost':
+      return `${health.node} is gone, or the task on it`;
     case 'unreachable':
       return `the guest does not answer: ${telling(health.consoleTail)}`;
   }

@@ -35,4 +35,6 @@ export type VmHealth =
   | { readonly state: 'running' }
   | { readonly state: 'panicked'; readonly consoleTail: string }
   | { readonly state: 'qemu-ended'; readonly code: number | null; readonly consoleTail: string }
-  | { readonly state: 'unreachable'; readonly consoleTail: string };
+  | { readonly state: 'unreachable'; readonly consoleTail: string }
+  /** It was on another machine, which is gone, or whose task is. */
+  | { readonly state: 'node-lost'; readonly node: string; readonly consoleTail: string };

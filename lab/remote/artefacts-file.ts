@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { LabError } from '../errors.ts';
+import type { BootArtefacts } from '../vm/boot.ts';
+
+const artefactsSchema = z.object({
+  kernel: z.object({ key: z.string(), bzImage: z.string(), flavour: z.enum(['release', 'debug']) }),
+  image: z.object({ key: z.string(), disk: z.string(), hostKey: z.string(), hit: z.boolean() }),
+});
+
+/** What a task boots: it builds nothing, so that all tasks of a run have the same, and need no compiler. */
+export async function readArtefacts(file: string): Promise<BootArtefacts> {
+  try {
+    return artefactsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (error) {
+    throw new LabError(`${file} does not say what to boot.`, { cause: error });
+  }
+}
+
+export async function writeArtefacts(file: string, { kernel, image }: BootArtefacts): Promise<void> {
+  const { key, bzImage, flavour } = kernel;
+  await writeFile(file, `${JSON.stringify({ kernel: { key, bzImage, flavour }, image }, undefined, 2)}\n`);
+}

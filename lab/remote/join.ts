@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { once } from 'node:events';
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { LabError } from '../errors.ts';
+import { abortable } from '../vm/abortable.ts';
+import { answerSchema, type Hello, helloSchema, readLine, sameToken } from './hello.ts';
+
+/** What a greeting may take on a busy machine. */
+const greetingMs = 15_000;
+
+/** A task that has joined the run, and the connection by which its VM is used. */
+export interface JoinedTask {
+  readonly hello: Omit<Hello, 'token'>;
+  readonly session: ClientHttp2Session;
+}
+
+export interface TaskListenerOptions {
+  /** Where to listen: at a free port of loopback, or on a socket file, to which a gateway passes on what comes elsewhere. */
+  readonly at: 'loopback' | { readonly socketFile: string };
+  readonly token: string;
+  onJoined(task: JoinedTask): void;
+  /** Whoever came is not let in: a sentence on why. */
+  onRefused(reason: string): void;
+}
+
+/** Waits for the tasks of a run. Closing it ends neither their connections nor them. */
+export class TaskListener implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #options: TaskListenerOptions;
+  readonly #greeting = new Set<Socket>();
+
+  private constructor(options: TaskListenerOptions) {
+    this.#options = options;
+    this.#server = createServer((socket) => void this.#greet(socket));
+  }
+
+  static async open(options: TaskListenerOptions): Promise<TaskListener> {
+    const listener = new TaskListener(options);
+    if (options.at === 'loopback') listener.#server.listen(0, '127.0.0.1');
+    else listener.#server.listen(options.at.socketFile);
+    await once(listener.#server, 'listening');
+    return listener;
+  }
+
+  /** Of loopback. */
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') throw new Error('It listens on no port.');
+    return address.port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.close();
+    for (const socket of this.#greeting) socket.destroy();
+  }
+
+  async #greet(socket: Socket): Promise<void> {
+    this.#greeting.add(socket);
+    // Before and after a session has the socket: whoever waits for it hears by its end.
+    socket.on('error', () => undefined);
+    try {
+      const hello = this.#admit(await readLine(socket, greetingMs));
+      socket.write(`${JSON.stringify({})}\n`);
+      const session = connectHttp2('http://task', { createConnection: () => socket });
+      this.#options.onJoined({ hello, session });
+    } catch (error) {
+      const refused = error instanceof Error ? error.message : String(error);
+      socket.end(`${JSON.stringify({ refused })}\n`);
+      this.#options.onRefused(`${socket.remoteAddress ?? 'A task'} was refused: ${refused}`);
+    } finally {
+      this.#greeting.delete(socket);
+    }
+  }
+
+  #admit(line: string): Omit<Hello, 'token'> {
+    let said: unknown;
+    try {
+      said = JSON.parse(line);
+    } catch {
+      throw new LabError('What it said is no greeting.');
+    }
+    const parsed = helloSchema.safeParse(said);
+    if (!parsed.success) throw new LabError('What it said is no greeting of this version.');
+    const { token, ...hello } = parsed.data;
+    if (!sameToken(token, this.#options.token)) throw new LabError('Its token is not that of the run.');
+    return hello;
+  }
+}
+
+/** Join a run: the socket by which its coordinator then uses the VM (`serveVm`). Throws `LabError` when it does not let us in. */
+export async function joinRun(
+  address: { readonly host: string; readonly port: number },
+  hello: Hello,
+  signal?: AbortSignal,
+): Promise<Socket> {
+  const socket = connect({ ...address });
+  try {
+    await abortable(once(socket, 'connect'), signal);
+    socket.write(`${JSON.stringify(hello)}\n`);
+    const { refused } = answerSchema.parse(JSON.parse(await abortable(readLine(socket, greetingMs), signal)));
+    if (refused !== undefined) throw new LabError(`The run did not let this task in: ${refused}`);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    signal?.throwIfAborted();
+    if (error instanceof LabError) throw error;
+    throw new LabError(`The run's coordinator at ${address.host}:${address.port} does not answer.`, {
+      cause: error,
+    });
+  }
+}
