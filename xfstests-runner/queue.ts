@@ -48,6 +48,8 @@ export class TestQueue {
   readonly #held = new Map<QueueWorker, ReadonlySet<string>>();
   readonly #spared = new Set<string>();
   #changed = Promise.withResolvers<void>();
+  readonly #done = Promise.withResolvers<void>();
+
   /** Seconds that a hand-out is not less than. */
   readonly #least: number;
 
@@ -58,6 +60,11 @@ export class TestQueue {
     this.#seconds = seconds;
     this.#waiting = this.#longestFirst(tests);
     this.#least = Math.min(leastShare, this.#equalShare(tests) / 2);
+  }
+
+  /** Resolves once nothing is left that anybody could take or give back: whoever has not come by then need not. */
+  get done(): Promise<void> {
+    return this.#done.promise;
   }
 
   worker(): QueueWorker {
@@ -122,6 +129,7 @@ export class TestQueue {
     const held = new Set(tests);
     if (held.size === 0) this.#held.delete(worker);
     else this.#held.set(worker, held);
+    if (this.#waiting.length === 0 && this.#held.size === 0) this.#done.resolve();
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }

@@ -16,8 +16,8 @@ import { type RecordedTimes, seriesOf } from './times.ts';
 import { countOutcomes, judge, type Provenance, type RunReport, type TestOutcome } from './verdict.ts';
 
 export interface RunOptions {
-  /** At least one; tests are spread over them. */
-  readonly vms: readonly ShardVm[];
+  /** At least one; tests are handed out to them. One that is still to come joins in when it is there. */
+  readonly vms: readonly (ShardVm | Promise<ShardVm>)[];
   readonly bundle: Bundle;
   readonly tests: readonly string[];
   /** Tests that have a verdict already: from an earlier part of the run, or since they are expunged. */
@@ -80,6 +80,7 @@ class Run {
   /** Tests that have ended, settled or not. */
   readonly #finished = new Set<string>();
   readonly #running = new Set<string>();
+  readonly #nodes = new Map<string, { readonly tests: number; readonly seconds: number }>();
   /** Tests without a verdict at the start, and the seconds that each is expected to take. */
   #toDo: readonly string[] = [];
   #expected: (test: string) => number = () => 1;
@@ -129,9 +130,11 @@ class Run {
     const label = vms.length === 1 ? '' : `shard${at + 1}`;
     const worker = queue.worker();
     try {
+      const vm = await Promise.race([vms[at], queue.done]);
+      if (vm === undefined) return { problems: [], events: [] };
       return await runShard(
         {
-          ...vms[at],
+          ...vm,
           label,
           bundle,
           queue: worker,
@@ -145,7 +148,10 @@ class Run {
             this.#running.add(test);
             this.#showProgress();
           },
-          onOutcome: (outcome, stage) => this.#take(outcome, stage),
+          onOutcome: (outcome, stage, node) => {
+            if (stage === 'settled' && node !== undefined) this.#tellNode(node, outcome);
+            this.#take(outcome, stage);
+          },
         },
         this.#context,
       );
@@ -186,6 +192,11 @@ class Run {
       this.#options.times.record(this.#series, name, status, seconds);
   }
 
+  #tellNode(node: string, { seconds }: TestOutcome): void {
+    const before = this.#nodes.get(node) ?? { tests: 0, seconds: 0 };
+    this.#nodes.set(node, { tests: before.tests + 1, seconds: before.seconds + seconds });
+  }
+
   #secondsOf(tests: readonly string[]): number {
     return tests.reduce((sum, test) => sum + this.#expected(test), 0);
   }
@@ -217,6 +228,9 @@ class Run {
       seconds: Math.round((Date.now() - this.#started.getTime()) / 100) / 10,
       started: this.#started.toISOString(),
       shards: vms.length,
+      ...(this.#nodes.size === 0
+        ? {}
+        : { nodes: [...this.#nodes].map(([node, count]) => ({ node, ...count })) }),
       provenance,
     };
     await writeReports(directory, report);

@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
+import { NodeLostError } from '../lab/remote/remote-vm.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import {
   type AttemptResult,
@@ -38,6 +39,8 @@ export interface ShardVm {
   readonly devices: RunDevices;
   /** Seconds that it took to come up; undefined when that is not known. */
   readonly bootSeconds?: number;
+  /** The machine that it is on; left out for this one. */
+  node?(): string;
   /**
    * A VM in place of one that was lost, mounted and ready; the rest of the tests goes on there. Without it a lost VM ends
    * the shard.
@@ -62,7 +65,7 @@ export interface ShardOptions extends ShardVm {
   limit(test: string): number;
   onStarted(test: string): void;
   /** First what was printed; again, when the files of the attempt have been looked at and tell otherwise. */
-  onOutcome(outcome: TestOutcome, stage: 'printed' | 'settled'): void;
+  onOutcome(outcome: TestOutcome, stage: 'printed' | 'settled', node: string | undefined): void;
 }
 
 /** What became of a shard beside the outcomes that were reported. */
@@ -149,11 +152,17 @@ class Shard {
       this.#lost = `The VM was lost: ${reason}`;
       return false;
     }
+    try {
+      this.#vm = await timed(directory, { phase: 'boot', shard }, revive);
+    } catch (error) {
+      if (!(error instanceof NodeLostError)) throw error;
+      this.#lost = `The VM was lost: ${reason}`;
+      return false;
+    }
     const again = spared === undefined ? '' : `, and ${spared} once more`;
     const event = `The VM was lost (${reason}); another took the rest${again}.`;
     this.#events.push(event);
     this.#context.progress.note(event);
-    this.#vm = await timed(directory, { phase: 'boot', shard }, revive);
     return true;
   }
 
@@ -215,6 +224,7 @@ class Shard {
     this.#options.onOutcome(
       { name: test, status, seconds: rounded(seconds), reason: verdict.reason },
       'printed',
+      this.#options.node?.(),
     );
     // At once, since the guest may not live until the end.
     if (status === 'failed' || status === 'hung') this.#fetchSoon(attempt, test);
@@ -302,7 +312,7 @@ class Shard {
   ): void {
     const outcome = { name: test, status, seconds: rounded(result.seconds.get(test) ?? 0), reason };
     this.#outcomes.set(test, outcome);
-    this.#options.onOutcome(outcome, 'settled');
+    this.#options.onOutcome(outcome, 'settled', this.#options.node?.());
   }
 
   async #writeState(casualty: Casualty): Promise<void> {

@@ -56,6 +56,18 @@ export const reportSchema = z.object({
   started: z.string(),
   /** VMs that ran tests beside each other. */
   shards: z.number(),
+  /** Other machines that tests ran on; left out when all ran on this one. */
+  nodes: z
+    .array(
+      z.object({
+        node: z.string(),
+        /** Tests that came to their verdict there. */
+        tests: z.number(),
+        /** What these took, added up. */
+        seconds: z.number(),
+      }),
+    )
+    .optional(),
   provenance: provenanceSchema,
 });
 

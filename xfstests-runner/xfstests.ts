@@ -20,12 +20,13 @@ import type { RunReport, TestOutcome } from './verdict.ts';
 
 /** A VM of the lab, as far as a run has to know it. */
 export interface LabVm extends ShardVm {
-  readonly state: VmState;
+  readonly state: Pick<VmState, 'kernel' | 'flavour' | 'image' | 'accelerator' | 'cpus'>;
 }
 
 /** What to run besides what the settings say, and on which VMs. */
 export interface XfstestsRequest {
-  readonly vms: readonly [LabVm, ...LabVm[]];
+  /** Of these but the first may be still to come. */
+  readonly vms: readonly [LabVm, ...(LabVm | Promise<LabVm>)[]];
   /** Name of a profile in `filesystems.ts`; default: what the lab mounts (`mount.filesystem`). */
   readonly fileSystem?: string;
   /**
@@ -60,7 +61,9 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
     packageRoot,
     config.xfstests.filesystems,
   );
-  for (const { devices } of request.vms) requireDevices(devices);
+  for (const labVm of request.vms) {
+    if (!(labVm instanceof Promise)) requireDevices(labVm.devices);
+  }
   const tree = await obtainTree(context);
   const bundle = await makeBundle(tree, packageRoot, cache, context);
   const kernel = (await execChecked(vm, ['uname', '-r'], { signal })).stdout.trim();

@@ -4,7 +4,7 @@ import { escapeHtml } from '../../lab/escape-html.ts';
 import type { Comparison } from '../compare.ts';
 import { type RunReport, suiteOf, type TestOutcome } from '../verdict.ts';
 import type { Evidence } from './evidence.ts';
-import { countsText, verdictText } from './summary.ts';
+import { countsText, nodeLines, verdictText } from './summary.ts';
 
 /**
  * The run as one page that needs nothing else: verdict, a table of every test with a filter, what each failure left, and
@@ -25,7 +25,7 @@ export function htmlPage(report: RunReport, evidence: Evidence, against?: Compar
 <dl>${Object.entries(report.provenance)
     .map(([name, value]) => `<dt>${escapeHtml(name)}<dd>${escapeHtml(String(value))}`)
     .join('')}</dl>
-${paragraphs('problem', report.problems)}${paragraphs('event', report.events)}${paragraphs(
+${paragraphs('problem', report.problems)}${paragraphs('event', [...report.events, ...nodeLines(report)])}${paragraphs(
   'problem',
   report.missing.map((name) => `${name} is without a verdict.`),
 )}

@@ -24,6 +24,11 @@ export function testLine(test: TestOutcome): string {
   return `${test.name.padEnd(12)} ${test.status.padEnd(7)} ${test.seconds.toFixed(1).padStart(6)} s${reason}`;
 }
 
+/** A line for each of the machines that a run was spread over. */
+export function nodeLines({ nodes = [] }: RunReport): string[] {
+  return nodes.map(({ node, tests, seconds }) => `${node}: ${tests} tests, ${seconds.toFixed(0)} s`);
+}
+
 /** The closing lines on the terminal: every test that is not a pass, the counts, where the details are. */
 export function terminalSummary(report: RunReport, directory: string): string {
   const bad = report.tests.filter((test) => test.status !== 'passed' && test.status !== 'notrun');
@@ -31,6 +36,7 @@ export function terminalSummary(report: RunReport, directory: string): string {
     ...bad.map(testLine),
     ...report.missing.map((name) => `${name.padEnd(12)} without a verdict`),
     ...report.problems,
+    ...nodeLines(report),
     `${suiteOf(report)} on ${report.fileSystem}: ${verdictText[report.verdict]} (${countsText(report.counts)}, ${report.seconds.toFixed(0)} s)`,
     `Details: ${directory}`,
   ].join('\n');
@@ -44,6 +50,7 @@ export function markdownSummary(report: RunReport): string {
     `# ${suiteOf(report)} on ${report.fileSystem}: ${report.verdict}`,
     `${countsText(report.counts)}; ${report.seconds.toFixed(0)} s; run ${report.run}, started ${report.started}.`,
     ...report.problems.map((problem) => `**${cell(problem)}**`),
+    ...nodeLines(report).map((line) => `- ${cell(line)}`),
     ...(report.missing.length > 0 ? [`Without a verdict: ${report.missing.join(', ')}.`] : []),
     ...(bad.length > 0 ? ['## Not passed', table(bad)] : []),
     ...(notrun.length > 0 ? ['## Not run', table(notrun)] : []),
