@@ -94,18 +94,29 @@ function shardContext(context: LabContext, number: number): LabContext {
   return { ...context, name, stateDir: siblingStateDir(context, name) };
 }
 
+/** A VM of this machine's, which is started anew when it is lost. */
+export type OwnLabVm = LabVm & Required<Pick<LabVm, 'revive'>>;
+
 /** The labs of a run: their connections close with it, and all but the first, which were opened for shards, end. */
-class Labs implements AsyncDisposable {
+export class Labs implements AsyncDisposable {
   readonly #profile: FileSystemProfile;
   readonly #contexts: readonly LabContext[];
   readonly #build: boolean;
+  readonly #artefacts: BootArtefacts | undefined;
   readonly #opened: GuestVm[] = [];
   /** The context's own lab was not found up, but booted here. */
   #bootedFirst = false;
   #endsFirst = false;
 
-  constructor(profile: FileSystemProfile, contexts: readonly LabContext[], build: boolean) {
+  /** `artefacts`: what to boot, instead of what the settings say. */
+  constructor(
+    profile: FileSystemProfile,
+    contexts: readonly LabContext[],
+    build: boolean,
+    artefacts?: BootArtefacts,
+  ) {
     this.#build = build;
+    this.#artefacts = artefacts;
     this.#profile = profile;
     this.#contexts = contexts;
   }
@@ -115,8 +126,13 @@ class Labs implements AsyncDisposable {
     this.#endsFirst = this.#bootedFirst;
   }
 
+  /** All of them end, whatever was up before. */
+  endAll(): void {
+    this.#endsFirst = true;
+  }
+
   /** What runs, or is started now; `given` is the first. */
-  async ready(given: ReadyLab | undefined): Promise<[LabVm, ...LabVm[]]> {
+  async ready(given: ReadyLab | undefined): Promise<[OwnLabVm, ...OwnLabVm[]]> {
     // The first alone, since the others find the kernel and the image that it builds.
     const [context, ...more] = this.#contexts;
     const first = this.#labVm(context, given ?? (await this.#open(context)));
@@ -126,7 +142,7 @@ class Labs implements AsyncDisposable {
     ];
   }
 
-  #labVm(context: LabContext, { vm, state, bootSeconds }: ReadyLab): LabVm {
+  #labVm(context: LabContext, { vm, state, bootSeconds }: ReadyLab): OwnLabVm {
     return {
       vm,
       state,
@@ -141,7 +157,7 @@ class Labs implements AsyncDisposable {
 
   async #open(context: LabContext): Promise<ReadyLab> {
     const running = this.#build ? undefined : await runningLab(context);
-    const artefacts = running ?? (await obtainArtefacts(context));
+    const artefacts = running ?? this.#artefacts ?? (await obtainArtefacts(context));
     const from = performance.now();
     const lab = 'vm' in artefacts ? artefacts : await this.#boot(context, artefacts);
     this.#opened.push(lab.vm);

@@ -18,6 +18,7 @@ import * as run from './run.ts';
 import * as smoke from './smoke.ts';
 import * as ssh from './ssh.ts';
 import * as status from './status.ts';
+import * as task from './task.ts';
 import * as up from './up.ts';
 import * as workloads from './workloads.ts';
 import * as xfstests from './xfstests.ts';
@@ -42,6 +43,7 @@ export const commands: readonly { register(program: Command): void }[] = [
   bench,
   bisect,
   workloads,
+  task,
   config,
   cache,
 ];

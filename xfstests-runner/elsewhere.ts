@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { LabContext } from '../lab/context.ts';
+import { LabError } from '../lab/errors.ts';
+import { obtainArtefacts } from '../lab/lifecycle.ts';
+import { TaskListener } from '../lab/remote/join.ts';
+import { abortable } from '../lab/vm/abortable.ts';
+import type { BootArtefacts } from '../lab/vm/boot.ts';
+import { RemoteShards } from './remote-shards.ts';
+import { runXfstests, withTestsNamed, type XfstestsRequest, type XfstestsResult } from './xfstests.ts';
+
+/** What a task has to know to join a run (`task.ts`). */
+export interface TaskOrder {
+  readonly tasks: number;
+  /** Where the run listens: on loopback. */
+  readonly port: number;
+  readonly token: string;
+  readonly artefacts: BootArtefacts;
+  readonly fileSystem: string;
+}
+
+/** Tasks that were asked for. Disposing ends what is left of them. */
+export interface StartedTasks extends AsyncDisposable {
+  /** Resolves with the reason once it is known that no more will come. */
+  readonly failed: Promise<Error>;
+}
+
+/** Where the tasks of a run come from. */
+export interface TaskEngine {
+  start(context: LabContext, order: TaskOrder): Promise<StartedTasks>;
+}
+
+export interface ElsewhereRequest extends Omit<XfstestsRequest, 'vms'> {
+  /** Tasks, each with a VM. */
+  readonly shards: number;
+  /** Seconds until the first has to be there. */
+  readonly joinTimeout: number;
+}
+
+/**
+ * Run xfstests in VMs of tasks that `engine` starts: the runner is the same as for VMs of this machine. Rejects with a `LabError`
+ * when no task comes.
+ */
+export async function runXfstestsElsewhere(
+  context: LabContext,
+  request: ElsewhereRequest,
+  engine: TaskEngine,
+): Promise<XfstestsResult> {
+  const { shards: tasks, joinTimeout, ...rest } = request;
+  const named = await context.step('xfstests tree', (step) => withTestsNamed(step, rest));
+  const fileSystem = named.fileSystem ?? context.config.mount.filesystem;
+  const artefacts = await obtainArtefacts(context);
+  const consoles = join(context.stateDir, 'tasks');
+  await mkdir(consoles, { recursive: true });
+  const token = randomBytes(32).toString('hex');
+  await using shards = new RemoteShards(tasks, consoles);
+  await using listener = await TaskListener.open({
+    at: 'loopback',
+    token,
+    onJoined: (task) => {
+      const { node, machine, bootSeconds } = task.hello;
+      const how = machine.accelerator.toUpperCase();
+      context.progress.note(`${node} joined (${how}, up in ${bootSeconds.toFixed(0)} s).`);
+      shards.join(task);
+    },
+    onRefused: (reason) => context.progress.note(reason),
+  });
+  await using started = await engine.start(context, {
+    tasks,
+    port: listener.port,
+    token,
+    artefacts,
+    fileSystem,
+  });
+  void started.failed.then((reason) => shards.giveUp(reason));
+  const first = await context.step('Tasks', (step) => firstOf(shards, joinTimeout, step.signal));
+  const [, ...others] = shards.vms;
+  return await context.step(`xfstests on ${fileSystem}`, (step) =>
+    runXfstests(step, { ...named, vms: [first, ...others] }),
+  );
+}
+
+async function firstOf(shards: RemoteShards, seconds: number, signal: AbortSignal) {
+  const late = setTimeout(() => {
+    shards.giveUp(new LabError(`No task joined the run within ${seconds} s.`));
+  }, seconds * 1000);
+  try {
+    return await abortable(shards.vms[0], signal);
+  } finally {
+    clearTimeout(late);
+  }
+}
