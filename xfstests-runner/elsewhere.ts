@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
@@ -15,8 +15,8 @@ import { runXfstests, withTestsNamed, type XfstestsRequest, type XfstestsResult 
 /** What a task has to know to join a run (`task.ts`). */
 export interface TaskOrder {
   readonly tasks: number;
-  /** Where the run listens: on loopback. */
-  readonly port: number;
+  /** Where the run listens. */
+  readonly at: { readonly port: number } | { readonly socketFile: string };
   readonly token: string;
   readonly artefacts: BootArtefacts;
   readonly fileSystem: string;
@@ -30,6 +30,8 @@ export interface StartedTasks extends AsyncDisposable {
 
 /** Where the tasks of a run come from. */
 export interface TaskEngine {
+  /** What its tasks can reach: a port of loopback, or a socket file of this machine. */
+  readonly reaches: 'loopback' | 'socket';
   start(context: LabContext, order: TaskOrder): Promise<StartedTasks>;
 }
 
@@ -55,10 +57,12 @@ export async function runXfstestsElsewhere(
   const artefacts = await obtainArtefacts(context);
   const consoles = join(context.stateDir, 'tasks');
   await mkdir(consoles, { recursive: true });
+  const socketFile = join(consoles, 'run.sock');
+  await rm(socketFile, { force: true });
   const token = randomBytes(32).toString('hex');
   await using shards = new RemoteShards(tasks, consoles);
   await using listener = await TaskListener.open({
-    at: 'loopback',
+    at: engine.reaches === 'loopback' ? 'loopback' : { socketFile },
     token,
     onJoined: (task) => {
       const { node, machine, bootSeconds } = task.hello;
@@ -70,7 +74,7 @@ export async function runXfstestsElsewhere(
   });
   await using started = await engine.start(context, {
     tasks,
-    port: listener.port,
+    at: engine.reaches === 'loopback' ? { port: listener.port } : { socketFile },
     token,
     artefacts,
     fileSystem,

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type { LabContext } from '../lab/context.ts';
+import { unpackDisk } from '../lab/remote/artefacts-file.ts';
 import { protocolVersion } from '../lab/remote/hello.ts';
 import { joinRun } from '../lab/remote/join.ts';
 import { serveVm } from '../lab/remote/serve-vm.ts';
@@ -33,7 +34,8 @@ export interface TaskOptions {
 export async function runTask(context: LabContext, options: TaskOptions): Promise<void> {
   const { signal, config, packageRoot, stateDir, progress } = context;
   const profile = fileSystemProfile(options.fileSystem, packageRoot, config.xfstests.filesystems);
-  await using labs = new Labs(profile, [context], true, options.artefacts);
+  const artefacts = await unpackDisk(options.artefacts, stateDir, signal);
+  await using labs = new Labs(profile, [context], true, artefacts);
   labs.endAll();
   const [lab] = await labs.ready(undefined);
   const { kernel, flavour, image, accelerator, cpus } = lab.state;

@@ -74,6 +74,16 @@ export const labConfigSchema = z.strictObject({
     expunges: pathList('YAML files of tests that are not run, each with its reason'),
     testTimeout: z.int().min(1).meta({ description: 'Seconds one test may take' }),
   }),
+  swarm: z.strictObject({
+    cpus: z.int().min(1).max(64).meta({ description: 'CPUs of a node that are set aside for a task' }),
+    memory: size,
+    labels: z
+      .array(z.string().regex(/^[\w.-]+=[\w.-]+$/, 'a label such as kvm=true'))
+      .meta({ description: 'Labels that a node has to have for a task to be placed there' }),
+    concurrency: z.int().min(0).max(1000).meta({ description: 'Tasks at a time; 0 for all of them' }),
+    engines: list('Engines of the other nodes, which get the image: unix://… or ssh://user@host'),
+    joinTimeout: z.int().min(10).max(7200).meta({ description: 'Seconds until the first task has joined' }),
+  }),
   cacheDir: z
     .string()
     .meta({ description: 'Where built artefacts lie; empty: the user cache directory', format: pathFormat }),

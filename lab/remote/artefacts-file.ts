@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { execa } from 'execa';
 import { z } from 'zod';
 import { LabError } from '../errors.ts';
 import type { BootArtefacts } from '../vm/boot.ts';
@@ -17,6 +19,20 @@ export async function readArtefacts(file: string): Promise<BootArtefacts> {
   } catch (error) {
     throw new LabError(`${file} does not say what to boot.`, { cause: error });
   }
+}
+
+/** The artefacts with their disk unpacked in `directory`, where it came packed. */
+export async function unpackDisk(
+  artefacts: BootArtefacts,
+  directory: string,
+  signal: AbortSignal,
+): Promise<BootArtefacts> {
+  const { disk } = artefacts.image;
+  if (!disk.endsWith('.zst')) return artefacts;
+  await mkdir(directory, { recursive: true });
+  const unpacked = join(directory, basename(disk, '.zst'));
+  await execa('zstd', ['-q', '-d', '-f', '--sparse', '-o', unpacked, disk], { cancelSignal: signal });
+  return { ...artefacts, image: { ...artefacts.image, disk: unpacked } };
 }
 
 export async function writeArtefacts(file: string, { kernel, image }: BootArtefacts): Promise<void> {

@@ -54,7 +54,7 @@ export async function obtainBuilderImage(
   return image;
 }
 
-async function imageExists(docker: Docker, image: string): Promise<boolean> {
+export async function imageExists(docker: Docker, image: string): Promise<boolean> {
   try {
     await docker.getImage(image).inspect();
     return true;
@@ -155,7 +155,7 @@ async function installInPulledImage(
 }
 
 /** Read what the engine says of its work until it is through; an error it reports on the way rejects. */
-async function followToEnd(docker: Docker, stream: NodeJS.ReadableStream): Promise<void> {
+export async function followToEnd(docker: Docker, stream: NodeJS.ReadableStream): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     docker.modem.followProgress(stream, (error, output) => {
       const failed = (output as { error?: string }[] | undefined)?.find((line) => line.error !== undefined);

@@ -11,6 +11,7 @@ import type { StartedTasks, TaskEngine, TaskOrder } from '../elsewhere.ts';
 
 /** Tasks that are processes of this machine, each as if it were alone on its own. */
 export class ProcessEngine implements TaskEngine {
+  readonly reaches = 'loopback';
   readonly tasks: Cli[] = [];
   readonly #labs: TestLabs;
   readonly #options: readonly string[];
@@ -20,7 +21,8 @@ export class ProcessEngine implements TaskEngine {
     this.#options = options;
   }
 
-  async start(_: unknown, { tasks, port, token, artefacts, fileSystem }: TaskOrder): Promise<StartedTasks> {
+  async start(_: unknown, { tasks, at, token, artefacts, fileSystem }: TaskOrder): Promise<StartedTasks> {
+    if (!('port' in at)) throw new Error('The run does not listen on loopback.');
     const directory = await scratchDirectory();
     const [tokenFile, artefactsFile] = ['token', 'artefacts.json'].map((name) => join(directory, name));
     await writeArtefacts(artefactsFile, artefacts);
@@ -29,7 +31,7 @@ export class ProcessEngine implements TaskEngine {
       const node = `node-${number}`;
       this.tasks.push(
         this.#labs.start(
-          ...['--name', node, ...this.#options, 'task', '--run', `127.0.0.1:${port}`],
+          ...['--name', node, ...this.#options, 'task', '--run', `127.0.0.1:${at.port}`],
           ...['--token-file', tokenFile, '--artefacts', artefactsFile, '--fs', fileSystem, '--node', node],
         ),
       );

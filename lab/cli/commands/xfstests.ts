@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { changedAreas } from '../../../xfstests-runner/changed.ts';
 import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts';
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
+import { runXfstestsOnSwarm } from '../../../xfstests-runner/on-swarm.ts';
 import { mergeRepeats, repeatText } from '../../../xfstests-runner/repeat.ts';
 import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import { readTestList, type Selection, testLists } from '../../../xfstests-runner/selection.ts';
@@ -27,6 +28,7 @@ interface Options {
   readonly timeout?: number;
   readonly build?: true;
   readonly shards: number;
+  readonly engine: 'local' | 'swarm';
   readonly repeat: number;
   readonly soak?: number;
   readonly resume?: string | true;
@@ -66,6 +68,11 @@ export function register(program: Command): void {
       'take the lab that runs only if it has the kernel and image of the settings, built if need be',
     )
     .option('--shards <n>', 'VMs beside each other, tests handed out by recorded times', count, 1)
+    .addOption(
+      new Option('--engine <kind>', 'where the VMs are: on this machine, or in tasks of a Docker Swarm')
+        .choices(['local', 'swarm'])
+        .default('local'),
+    )
     .option('--repeat <n>', 'runs one after the other; tests whose verdicts differ are listed', count, 1)
     .option('--soak <time>', 'how long tests that are made for it run: 90s, 30m, 2h', duration)
     .option('--resume [run]', 'go on with a run that was ended (default: the latest)')
@@ -91,7 +98,8 @@ Exit code 1 when a test failed, 2 when the lab failed or nothing ran.
         // Before the long work, so that a wrong name is heard of at once.
         const baseline =
           options.baseline === undefined ? undefined : await findReport(context, options.baseline);
-        const results = await runXfstestsInLab(withFlavour(context, options.flavour), request);
+        const run = options.engine === 'swarm' ? runXfstestsOnSwarm : runXfstestsInLab;
+        const results = await run(withFlavour(context, options.flavour), request);
         const [first, ...more] = results.map(({ report }) => report);
         const last = results[results.length - 1];
         const merged = more.length === 0 ? undefined : mergeRepeats([first, ...more]);

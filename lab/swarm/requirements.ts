@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import prettyBytes from 'pretty-bytes';
+import { LabError } from '../errors.ts';
+import type { SwarmNode, SwarmSettings } from './types.ts';
+
+/** What an engine says of itself, as far as it matters here (`docker info`). */
+export interface EngineInfo {
+  readonly Swarm?: { readonly LocalNodeState?: string; readonly ControlAvailable?: boolean };
+}
+
+/** Of an engine that is to start services. Throws a `LabError` with what is wrong. */
+export function requireManager(address: string, { Swarm: swarm }: EngineInfo): void {
+  if (swarm?.LocalNodeState !== 'active') {
+    throw new LabError(`The engine at ${address} is in no swarm.`, {
+      hint: 'Make one with `docker swarm init`, and have the other machines join it.',
+    });
+  }
+  if (swarm.ControlAvailable !== true) {
+    throw new LabError(
+      `The engine at ${address} is a worker of its swarm, and only managers start services.`,
+      {
+        hint: 'Run this on a manager, or make this node one with `docker node promote`.',
+      },
+    );
+  }
+}
+
+/** The engine's names of the architectures that the lab's VMs are for, by Node's. */
+const architectures: Readonly<Record<string, readonly string[]>> = {
+  x64: ['x86_64', 'amd64'],
+  arm64: ['aarch64', 'arm64'],
+};
+
+/**
+ * The nodes that a task can be placed on: ready, of this architecture, as large as what it asks for, with the labels that are
+ * asked for. Throws a `LabError` that says what the last of these left none of.
+ */
+export function usableNodes(
+  nodes: readonly SwarmNode[],
+  settings: SwarmSettings,
+  architecture: string = process.arch,
+): readonly SwarmNode[] {
+  const narrow = (
+    left: readonly SwarmNode[],
+    fits: (node: SwarmNode) => boolean,
+    why: (node: SwarmNode) => string,
+  ): readonly SwarmNode[] => {
+    const fitting = left.filter(fits);
+    if (fitting.length > 0) return fitting;
+    throw new LabError(`No node of the swarm can take a task: ${left.map(why).join(', ')}.`);
+  };
+  const ready = narrow(
+    nodes,
+    ({ state, availability }) => state === 'ready' && availability === 'active',
+    ({ name, state, availability }) => `${name} is ${state === 'ready' ? availability : state}`,
+  );
+  const wanted = architectures[architecture] ?? [architecture];
+  const same = narrow(
+    ready,
+    (node) => wanted.includes(node.architecture),
+    ({ name, architecture: other }) => `${name} is ${other}, and the image ${wanted[0]}`,
+  );
+  const labelled = narrow(
+    same,
+    ({ labels }) => Object.entries(settings.labels).every(([key, value]) => labels[key] === value),
+    ({ name }) => `${name} has not the labels of swarm.labels`,
+  );
+  const { cpus, memory } = settings;
+  return narrow(
+    labelled,
+    (node) => node.cpus >= cpus && node.memory >= memory,
+    (node) =>
+      `${node.name} has ${node.cpus} CPUs and ${bytes(node.memory)}, and a task asks for ${cpus} and ${bytes(memory)}`,
+  );
+}
+
+function bytes(count: number): string {
+  return prettyBytes(count, { binary: true });
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { expect, test } from 'vitest';
+import { isOrphan } from '../runtime/labels.ts';
+import { requireManager, usableNodes } from './requirements.ts';
+import { type ServiceOrder, taskService } from './service.ts';
+import type { SwarmNode, SwarmSettings } from './types.ts';
+
+const gibibyte = 2 ** 30;
+const settings: SwarmSettings = { cpus: 2, memory: 4 * gibibyte, labels: {}, concurrency: 0 };
+const node: SwarmNode = {
+  name: 'a',
+  state: 'ready',
+  availability: 'active',
+  architecture: 'x86_64',
+  cpus: 4,
+  memory: 8 * gibibyte,
+  labels: { kvm: 'true' },
+};
+
+test.each([
+  [{}, 'The engine at unix:///x is in no swarm.'],
+  [{ Swarm: { LocalNodeState: 'inactive' } }, 'The engine at unix:///x is in no swarm.'],
+  [
+    { Swarm: { LocalNodeState: 'active', ControlAvailable: false } },
+    'The engine at unix:///x is a worker of its swarm, and only managers start services.',
+  ],
+])('an engine that cannot start services is refused in one sentence: %j', (info, sentence) => {
+  expect(() => requireManager('unix:///x', info)).toThrow(sentence);
+});
+
+test('a manager is taken', () => {
+  requireManager('unix:///x', { Swarm: { LocalNodeState: 'active', ControlAvailable: true } });
+});
+
+test('nodes that a task can be placed on', () => {
+  const nodes = [
+    node,
+    { ...node, name: 'down', state: 'down' },
+    { ...node, name: 'drained', availability: 'drain' },
+    { ...node, name: 'arm', architecture: 'aarch64' },
+    { ...node, name: 'small', cpus: 1 },
+    { ...node, name: 'unlabelled', labels: {} },
+  ];
+  const names = (more: Partial<SwarmSettings>) =>
+    usableNodes(nodes, { ...settings, ...more }, 'x64').map(({ name }) => name);
+  expect(names({})).toEqual(['a', 'unlabelled']);
+  expect(names({ labels: { kvm: 'true' } })).toEqual(['a']);
+});
+
+test.each<[Partial<SwarmNode>, Partial<SwarmSettings>, string]>([
+  [{ state: 'down' }, {}, 'a is down'],
+  [{ availability: 'drain' }, {}, 'a is drain'],
+  [{ architecture: 'aarch64' }, {}, 'a is aarch64, and the image x86_64'],
+  [{}, { labels: { kvm: 'false' } }, 'a has not the labels of swarm.labels'],
+  [{}, { cpus: 16 }, 'a has 4 CPUs and 8 GiB, and a task asks for 16 and 4 GiB'],
+  [{}, { memory: 16 * gibibyte }, 'a has 4 CPUs and 8 GiB, and a task asks for 2 and 16 GiB'],
+])('no node that could take a task is one sentence: %j %j', (change, more, why) => {
+  expect(() => usableNodes([{ ...node, ...change }], { ...settings, ...more }, 'x64')).toThrow(
+    `No node of the swarm can take a task: ${why}.`,
+  );
+});
+
+const order: ServiceOrder = {
+  lab: 'default',
+  run: '20260102-030405-zpmfs',
+  tasks: 3,
+  image: 'zufs-lab-task:abc',
+  network: 'n',
+  gateway: { host: 'gateway', port: 4000 },
+  secret: { id: 's', name: 'token' },
+  fileSystem: 'zpmfs',
+  settings: ['vm.cpus=1'],
+};
+
+test('the service of a run: one task a shard, no more at a time than is said, where and with what the settings say', () => {
+  const { Mode, TaskTemplate } = taskService(order, { ...settings, labels: { kvm: 'true' }, concurrency: 2 });
+  expect(Mode).toEqual({ ReplicatedJob: { TotalCompletions: 3, MaxConcurrent: 2 } });
+  expect(taskService(order, settings).Mode?.ReplicatedJob?.MaxConcurrent).toBe(3);
+  expect(TaskTemplate).toMatchObject({
+    Placement: { Constraints: ['node.labels.kvm==true'] },
+    Resources: { Reservations: { NanoCPUs: 2e9, MemoryBytes: 4 * gibibyte } },
+  });
+});
+
+test('the token is in no argument, only in a secret that root alone reads; the service is known as an orphan after us', () => {
+  const service = taskService(order, settings);
+  expect(service.TaskTemplate).toMatchObject({
+    ContainerSpec: { Secrets: [{ SecretID: 's', File: { UID: '0', Mode: 0o400 } }] },
+  });
+  expect(service.Labels?.['zufs-lab.run']).toBe(order.run);
+  const owner = service.Labels?.['zufs-lab.owner'] ?? '';
+  expect(isOrphan({ 'zufs-lab.owner': owner })).toBe(false);
+  // The same pid, started at another time.
+  expect(isOrphan({ 'zufs-lab.owner': owner.replace(/:\d+:/, ':1:') })).toBe(true);
+});

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import type { LabConfig } from '../lab/config/schema.ts';
+import type { LabContext } from '../lab/context.ts';
+import { LabError } from '../lab/errors.ts';
+import { removeContainer } from '../lab/runtime/docker-background.ts';
+import { copyImage, inImage, obtainTaskImage } from '../lab/swarm/image.ts';
+import { reapRuns, runLabels } from '../lab/swarm/reap.ts';
+import { requireManager, usableNodes } from '../lab/swarm/requirements.ts';
+import { taskService } from '../lab/swarm/service.ts';
+import type { SwarmNode, SwarmSettings } from '../lab/swarm/types.ts';
+import type { StartedTasks, TaskEngine, TaskOrder } from './elsewhere.ts';
+
+export interface SwarmEngineOptions {
+  /** The engine of this machine, a manager of its swarm. */
+  readonly manager: Docker;
+  readonly address: string;
+  /** Engines of the swarm's other nodes, which get the image from this one. */
+  readonly others: readonly Docker[];
+  /** The lab's builder image in the manager's engine. */
+  readonly base: string;
+  readonly settings: SwarmSettings;
+}
+
+const gatewayPort = 4000;
+const gatewayName = 'gateway';
+/** Where the run's socket file appears in the gateway. */
+const socketDirectory = '/run/zufs-lab';
+const pollMs = 1000;
+/** A network is in use until every node has noticed that its tasks are gone. */
+const removalAttempts = 30;
+
+/** Tasks of a Docker Swarm: a replicated job on a network of its own, to which the run's socket file is passed on. */
+export class SwarmEngine implements TaskEngine {
+  readonly reaches = 'socket';
+  readonly #options: SwarmEngineOptions;
+
+  constructor(options: SwarmEngineOptions) {
+    this.#options = options;
+  }
+
+  async start(context: LabContext, order: TaskOrder): Promise<StartedTasks> {
+    const { manager, address, others, settings } = this.#options;
+    requireManager(address, (await manager.info()) as Parameters<typeof requireManager>[1]);
+    const reaped = await reapRuns(manager);
+    if (reaped > 0)
+      context.progress.note(`Removed ${reaped} things that a killed run had left in the swarm.`);
+    const usable = usableNodes(await listNodes(manager), settings);
+    context.progress.note(`Nodes that can take tasks: ${usable.map(({ name }) => name).join(', ')}.`);
+    const image = await context.step('Task image', async (step) => {
+      const id = await obtainTaskImage(manager, this.#options.base, order.artefacts, step);
+      step.progress.update('task image: to the other engines');
+      for (const other of others) await copyImage(manager, other, id);
+      return id;
+    });
+    const job = new SwarmJob(manager);
+    try {
+      await job.create(context, order, image, settings);
+      return job;
+    } catch (error) {
+      await job[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+}
+
+/** All that a run has in the swarm. */
+class SwarmJob implements StartedTasks {
+  readonly failed: Promise<Error>;
+  readonly #manager: Docker;
+  readonly #ended = new AbortController();
+  readonly #failed = Promise.withResolvers<Error>();
+  #network: Docker.Network | undefined;
+  #secret: Docker.Secret | undefined;
+  #gateway: Docker.Container | undefined;
+  #service: Docker.Service | undefined;
+
+  constructor(manager: Docker) {
+    this.#manager = manager;
+    this.failed = this.#failed.promise;
+  }
+
+  async create(context: LabContext, order: TaskOrder, image: string, settings: SwarmSettings): Promise<void> {
+    if (!('socketFile' in order.at)) throw new Error('The run does not listen on a socket file.');
+    const run = `${context.name}-${order.token.slice(0, 12)}`;
+    const labels = runLabels(context.name, run);
+    const name = `zufs-lab-${run}`;
+    const network = await this.#manager.createNetwork({
+      Name: name,
+      Driver: 'overlay',
+      Attachable: true,
+      Internal: true,
+      Labels: labels,
+    });
+    this.#network = network;
+    const { id } = (await this.#manager.createSecret({
+      Name: name,
+      Labels: labels,
+      Data: Buffer.from(order.token).toString('base64'),
+    })) as { readonly id: string };
+    this.#secret = this.#manager.getSecret(id);
+    this.#gateway = await this.#manager.createContainer({
+      Image: image,
+      Labels: labels,
+      Cmd: [
+        `${inImage.package}/lab/remote/gateway-main.ts`,
+        ...['0.0.0.0', `${gatewayPort}`, `${socketDirectory}/run.sock`],
+      ],
+      HostConfig: {
+        Mounts: [{ Type: 'bind', Source: order.at.socketFile, Target: `${socketDirectory}/run.sock` }],
+        NetworkMode: name,
+      },
+      NetworkingConfig: { EndpointsConfig: { [name]: { Aliases: [gatewayName] } } },
+    });
+    await this.#gateway.start();
+    this.#service = await this.#manager.createService(
+      taskService(
+        {
+          lab: context.name,
+          run,
+          tasks: order.tasks,
+          image,
+          network: network.id,
+          gateway: { host: gatewayName, port: gatewayPort },
+          secret: { id, name },
+          fileSystem: order.fileSystem,
+          settings: settingsOf(context.config),
+        },
+        settings,
+      ),
+    );
+    void this.#watch(this.#service);
+  }
+
+  /** Until every task has ended: each has come to its end, or has failed as often as it may. */
+  async #watch(service: Docker.Service): Promise<void> {
+    while (!this.#ended.signal.aborted) {
+      const tasks = (await this.#manager
+        .listTasks({ filters: { service: [service.id] } })
+        .catch(() => [])) as readonly SwarmTask[];
+      const over = tasks.filter(({ Status: { State } }) => endStates.has(State));
+      if (tasks.length > 0 && over.length === tasks.length) {
+        const said = over.map(({ Status: { Err = '', State } }) => (Err === '' ? State : Err)).at(-1);
+        return this.#failed.resolve(new LabError(`Every task of the run has ended (${said}).`));
+      }
+      await sleep(pollMs, undefined, { signal: this.#ended.signal }).catch(() => undefined);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
+    await this.#service?.remove();
+    if (this.#gateway !== undefined) await removeContainer(this.#gateway);
+    await untilDone(() => this.#secret?.remove());
+    await untilDone(() => this.#network?.remove());
+  }
+}
+
+interface SwarmTask {
+  readonly Status: { readonly State: string; readonly Err?: string };
+}
+
+const endStates: ReadonlySet<string> = new Set([
+  'complete',
+  'failed',
+  'rejected',
+  'shutdown',
+  'orphaned',
+  'remove',
+]);
+
+async function untilDone(remove: () => Promise<unknown> | undefined): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await remove();
+      return;
+    } catch (error) {
+      if (attempt === removalAttempts) throw error;
+      await sleep(pollMs);
+    }
+  }
+}
+
+/** As the engine's API has it. */
+interface ApiNode {
+  readonly Spec: { readonly Availability: string; readonly Labels?: Readonly<Record<string, string>> };
+  readonly Description: {
+    readonly Hostname: string;
+    readonly Platform: { readonly Architecture: string };
+    readonly Resources: { readonly NanoCPUs: number; readonly MemoryBytes: number };
+  };
+  readonly Status: { readonly State: string };
+}
+
+async function listNodes(manager: Docker): Promise<readonly SwarmNode[]> {
+  return ((await manager.listNodes()) as readonly ApiNode[]).map(({ Spec, Description, Status }) => ({
+    name: Description.Hostname,
+    state: Status.State,
+    availability: Spec.Availability,
+    architecture: Description.Platform.Architecture,
+    cpus: Description.Resources.NanoCPUs / 1e9,
+    memory: Description.Resources.MemoryBytes,
+    labels: Spec.Labels ?? {},
+  }));
+}
+
+/** The settings that a task's own lab has to have, as `--set` takes them. */
+function settingsOf(config: LabConfig): readonly string[] {
+  const { bootTimeout, cpus, nodes, memory, pmemPerNode, pmemSize, kernelArguments } = config.vm;
+  const vm = { bootTimeout, cpus, nodes, memory, pmemPerNode, pmemSize, kernelArguments };
+  const all = { vm, server: config.server, mount: config.mount };
+  return Object.entries(all).flatMap(([section, values]) =>
+    Object.entries(values)
+      .filter(([, value]) => !(Array.isArray(value) && value.length === 0))
+      .map(([key, value]) => `${section}.${key}=${Array.isArray(value) ? value.join(',') : value}`),
+  );
+}
