@@ -187,6 +187,15 @@ test('the console is copied while it grows', async () => {
   await vi.waitFor(async () => expect(await copied()).toMatch(/6\.12\nrun fstests generic\/001\n$/));
 });
 
+test('when a VM is told to have died, its last words are here', async () => {
+  const { played, vm } = await connected();
+  const line = 'Kernel panic - not syncing: x';
+  await appendFile(played.consoleLog, `run fstests generic/001\n${line}\n`);
+  played.state = { state: 'panicked', consoleTail: line };
+  expect(await vm.health()).toEqual(played.state);
+  expect(await readFile(vm.consoleLog, 'utf8')).toContain(line);
+});
+
 test('another VM in place of a lost one: programs and console are its', async () => {
   const second = new PlayedVm(await scratchDirectory());
   await writeFile(second.consoleLog, 'second boot\n');

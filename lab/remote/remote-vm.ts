@@ -5,6 +5,7 @@ import { appendFile, stat } from 'node:fs/promises';
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LabError } from '../errors.ts';
 import type { TaskContext } from '../runtime/runtime.ts';
 import { lastLines, readConsole } from '../vm/console.ts';
@@ -18,6 +19,10 @@ export class NodeLostError extends LabError {
     super(`The task on ${node} is gone.`, cause === undefined ? {} : { cause });
   }
 }
+
+/** What the rest of a console may take to get here. */
+const copyMs = 3000;
+const copyPollMs = 50;
 
 /** A VM that a task elsewhere has: everything goes over the connection to it. Only single files are copied. */
 export class RemoteVm implements Vm, AsyncDisposable {
@@ -85,10 +90,23 @@ export class RemoteVm implements Vm, AsyncDisposable {
 
   async health(): Promise<VmHealth> {
     try {
-      return healthSchema.parse(await this.#ask('/health'));
+      const health = healthSchema.parse(await this.#ask('/health'));
+      if (health.state !== 'running') await this.#untilCopied(health.consoleTail);
+      return health;
     } catch {
       const consoleTail = lastLines(await readConsole(this.consoleLog));
       return { state: 'node-lost', node: this.#node, consoleTail };
+    }
+  }
+
+  /** Whoever hears that the VM died looks into the console for why, and its copy comes a little later. */
+  async #untilCopied(consoleTail: string): Promise<void> {
+    const last = consoleTail.split('\n').at(-1)?.trim() ?? '';
+    const deadline = performance.now() + copyMs;
+    while (performance.now() < deadline) {
+      await this.#appending;
+      if ((await readConsole(this.consoleLog)).includes(last)) return;
+      await sleep(copyPollMs);
     }
   }
 
