@@ -49,7 +49,6 @@ export class TestQueue {
   readonly #spared = new Set<string>();
   #changed = Promise.withResolvers<void>();
   readonly #done = Promise.withResolvers<void>();
-
   /** Seconds that a hand-out is not less than. */
   readonly #least: number;
 

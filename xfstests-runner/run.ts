@@ -84,7 +84,6 @@ class Run {
   /** Tests without a verdict at the start, and the seconds that each is expected to take. */
   #toDo: readonly string[] = [];
   #expected: (test: string) => number = () => 1;
-
   /** Under what its times are kept. */
   readonly #series: string;
 
