@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { LabError } from '../lab/errors.ts';
+import { InterruptedError, LabError } from '../lab/errors.ts';
 import { packageRoot } from '../lab/paths.ts';
 import { protocolVersion } from '../lab/remote/hello.ts';
 import { joinRun, TaskListener } from '../lab/remote/join.ts';
@@ -62,7 +62,7 @@ interface Played {
   readonly port: number;
   readonly shards: RemoteShards;
   /** Starts the run. */
-  run(): Promise<RunReport>;
+  run(signal?: AbortSignal): Promise<RunReport>;
   readonly directory: string;
 }
 
@@ -98,7 +98,10 @@ async function played(): Promise<Played> {
     port: listener.port,
     shards,
     directory,
-    run: () => runTests(options, fakeContext(root)),
+    run: (signal) => {
+      const context = fakeContext(root);
+      return runTests(options, signal === undefined ? context : { ...context, signal });
+    },
   };
 }
 
@@ -185,4 +188,9 @@ test('no task at all: when they are given up, the run ends without verdicts, wit
   expect(report.verdict).toBe('incomplete');
   expect(report.missing).toEqual(six);
   expect(report.problems).toEqual(['shard1: No task came.', 'shard2: No task came.']);
+});
+
+test('interrupted while it waits for tasks, a run ends', async () => {
+  const { run } = await played();
+  await expect(run(AbortSignal.timeout(50))).rejects.toThrow(InterruptedError);
 });

@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { InterruptedError } from '../lab/errors.ts';
+import { abortable } from '../lab/vm/abortable.ts';
 import type { WatchdogTiming } from './attempt.ts';
 import type { Bundle } from './bundle.ts';
 import type { FileSystemProfile } from './filesystems.ts';
@@ -129,7 +130,7 @@ class Run {
     const label = vms.length === 1 ? '' : `shard${at + 1}`;
     const worker = queue.worker();
     try {
-      const vm = await Promise.race([vms[at], queue.done]);
+      const vm = await abortable(Promise.race([vms[at], queue.done]), this.#context.signal);
       if (vm === undefined) return { problems: [], events: [] };
       return await runShard(
         {
