@@ -6,11 +6,12 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { LabError } from '../errors.ts';
 import { abortable } from '../vm/abortable.ts';
 import { answerSchema, type Hello, helloSchema, readLine, sameToken } from './hello.ts';
+import { keepAlive } from './keep-alive.ts';
 
 /** What a greeting may take on a busy machine. */
 const greetingMs = 15_000;
 
-/** A task that has joined the run, and the connection by which its VM is used. */
+/** A task that has joined the run, and the connection by which its VM is used: it ends when the task does, or its machine. */
 export interface JoinedTask {
   readonly hello: Omit<Hello, 'token'>;
   readonly session: ClientHttp2Session;
@@ -64,6 +65,9 @@ export class TaskListener implements AsyncDisposable {
       const hello = this.#admit(await readLine(socket, greetingMs));
       socket.write(`${JSON.stringify({})}\n`);
       const session = connectHttp2('http://task', { createConnection: () => socket });
+      // Whoever uses it hears by the end of what it asked for; while nobody does, its end is all that there is to know.
+      session.on('error', () => undefined);
+      keepAlive(session);
       this.#options.onJoined({ hello, session });
     } catch (error) {
       const refused = error instanceof Error ? error.message : String(error);

@@ -222,6 +222,35 @@ test('a task that dies: what was under way rejects, the VM is told to be lost wi
   expect(await vm.health()).toEqual({ state: 'node-lost', node: 'node-a', consoleTail: '' });
 });
 
+test('a task that cannot tell how its VM is has not gone', async () => {
+  const { played, vm } = await connected();
+  await appendFile(played.consoleLog, 'Linux version 6.12\n');
+  played.health = async () => {
+    throw new Error('QEMU answers nonsense');
+  };
+  await vi.waitFor(async () => expect(await readFile(vm.consoleLog, 'utf8')).toContain('Linux'));
+  expect(await vm.health()).toEqual({ state: 'unreachable', consoleTail: 'Linux version 6.12' });
+});
+
+test('a file that cannot be written here is no loss of the node', async () => {
+  const { vm, directory } = await connected();
+  await writeFile(join(directory, 'there'), 'x');
+  const download = vm.download('there', join(directory, 'no', 'such', 'place'), context);
+  await expect(download).rejects.toThrow('ENOENT');
+  await expect(download).rejects.not.toThrow(NodeLostError);
+});
+
+test('a task whose connection is reset before anybody uses its VM', async () => {
+  const { port, joined } = await listen();
+  const socket = await joinRun({ host, port }, hello);
+  const { session } = await joined;
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  session.once('close', resolve);
+  // An error of the session that nobody hears of would end this process.
+  socket.resetAndDestroy();
+  await closed;
+});
+
 test('a run that ends is noticed by its tasks', async () => {
   const { vm, task } = await connected();
   const closed = once(task, 'close');

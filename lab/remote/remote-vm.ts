@@ -5,12 +5,11 @@ import { appendFile, stat } from 'node:fs/promises';
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { LabError } from '../errors.ts';
 import type { TaskContext } from '../runtime/runtime.ts';
 import { lastLines, readConsole } from '../vm/console.ts';
 import type { GuestExecOptions, GuestResult, Vm, VmHealth } from '../vm/vm.ts';
-import { keepAlive } from './keep-alive.ts';
 import { execFrameSchema, healthSchema, modeHeader, pathHeader } from './messages.ts';
 
 /** The task that has the VM, or its machine, is gone. */
@@ -44,9 +43,6 @@ export class RemoteVm implements Vm, AsyncDisposable {
     this.consoleLog = parts.consoleLog;
     this.#node = parts.node;
     this.#session = parts.session;
-    // It ends every request that is under way, and those tell.
-    this.#session.on('error', () => undefined);
-    keepAlive(this.#session);
     this.#followConsole();
   }
 
@@ -67,7 +63,7 @@ export class RemoteVm implements Vm, AsyncDisposable {
           onStderr?.(frame.stderr);
         }
       }
-      throw new NodeLostError(this.#node);
+      throw new Error('the answer broke off');
     });
   }
 
@@ -93,9 +89,10 @@ export class RemoteVm implements Vm, AsyncDisposable {
       const health = healthSchema.parse(await this.#ask('/health'));
       if (health.state !== 'running') await this.#untilCopied(health.consoleTail);
       return health;
-    } catch {
+    } catch (error) {
       const consoleTail = lastLines(await readConsole(this.consoleLog));
-      return { state: 'node-lost', node: this.#node, consoleTail };
+      if (error instanceof NodeLostError) return { state: 'node-lost', node: this.#node, consoleTail };
+      return { state: 'unreachable', consoleTail };
     }
   }
 
@@ -118,13 +115,18 @@ export class RemoteVm implements Vm, AsyncDisposable {
     return this;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Let the task go, which ends by that. */
+  close(): void {
     this.#session.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
     await this.#appending;
   }
 
   #followConsole(): void {
-    if (this.#session.closed || this.#session.destroyed) return;
+    if (isOver(this.#session)) return;
     const stream = this.#session.request({ ':path': '/console' });
     stream.setEncoding('utf8');
     stream.on('error', () => undefined);
@@ -171,12 +173,21 @@ export class RemoteVm implements Vm, AsyncDisposable {
       return await body(stream);
     } catch (error) {
       signal?.throwIfAborted();
+      // A connection ends its requests first, and is seen to have ended right after.
+      await nextTurn();
+      if (isOver(this.#session)) throw new NodeLostError(this.#node, error);
       if (error instanceof LabError) throw error;
-      throw new NodeLostError(this.#node, error);
+      const what = error instanceof Error ? error.message : String(error);
+      throw new LabError(`The VM on ${this.#node} could not be used: ${what}.`, { cause: error });
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
   }
+}
+
+/** Whether nothing more will come from the other side. */
+export function isOver(session: ClientHttp2Session): boolean {
+  return session.closed || session.destroyed;
 }
 
 async function* linesOf(stream: ClientHttp2Stream): AsyncGenerator<string> {
