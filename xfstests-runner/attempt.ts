@@ -22,11 +22,17 @@ export type AttemptEnd =
   | { readonly kind: 'complete'; readonly exitCode: number }
   /** By the user; what was printed before counts. */
   | { readonly kind: 'interrupted' }
-  /**
-   * The guest is gone, or its `check` does not move on: this VM is of no more use. `spared`: the test that it was in, when it was
-   * ended from outside and the test gets another chance.
-   */
-  | { readonly kind: 'vm-lost'; readonly reason: string; readonly spared?: string };
+  | VmLost;
+
+/**
+ * The guest is gone, or its `check` does not move on: this VM is of no more use. `spared`: the test that it was in, when it was
+ * ended from outside and the test gets another chance.
+ */
+export interface VmLost {
+  readonly kind: 'vm-lost';
+  readonly reason: string;
+  readonly spared?: string;
+}
 
 export interface AttemptResult {
   readonly end: AttemptEnd;
@@ -255,7 +261,7 @@ class Attempt {
     this.#options.onFinished(test, casualty, this.#seconds.get(test) ?? 0);
   }
 
-  #lose({ reason, spared }: Extract<AttemptEnd, { kind: 'vm-lost' }>): void {
+  #lose({ reason, spared }: VmLost): void {
     if (this.#current === undefined || spared !== undefined) return;
     this.#casualty(this.#current.test, 'crashed', reason, '');
   }
@@ -290,6 +296,18 @@ const endedStates: ReadonlySet<VmHealth['state']> = new Set(['panicked', 'qemu-e
 function killedFromOutside(health: VmHealth): boolean {
   if (health.state === 'node-lost') return true;
   return health.state === 'qemu-ended' && (health.code === null || killedCodes.includes(health.code));
+}
+
+/** Of a VM that was lost before `check` could be called. */
+export function lostBefore(reason: string): AttemptResult {
+  const nothing = { printed: new Map(), seconds: new Map(), casualties: [], remarks: [], output: '' };
+  return { end: { kind: 'vm-lost', reason }, ...nothing };
+}
+
+/** What became of a VM that something failed on; undefined when it is none of the VM's doing. */
+export async function whyLost(vm: Vm): Promise<string | undefined> {
+  const health = await vm.health().catch(() => undefined);
+  return health === undefined || health.state === 'running' ? undefined : describeHealth(health);
 }
 
 /** One sentence on what happened to the guest, with the line of its console that says so. */

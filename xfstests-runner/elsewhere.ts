@@ -4,7 +4,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
-import { LabError } from '../lab/errors.ts';
 import { obtainArtefacts } from '../lab/lifecycle.ts';
 import { TaskListener } from '../lab/remote/join.ts';
 import { abortable } from '../lab/vm/abortable.ts';
@@ -38,7 +37,7 @@ export interface TaskEngine {
 export interface ElsewhereRequest extends Omit<XfstestsRequest, 'vms'> {
   /** Tasks, each with a VM. */
   readonly shards: number;
-  /** Seconds until the first has to be there. */
+  /** Seconds for which the run waits when it has no task: for the first, and for others when the last one is lost. */
   readonly joinTimeout: number;
 }
 
@@ -60,7 +59,7 @@ export async function runXfstestsElsewhere(
   const socketFile = join(consoles, 'run.sock');
   await rm(socketFile, { force: true });
   const token = randomBytes(32).toString('hex');
-  await using shards = new RemoteShards(tasks, consoles);
+  await using shards = new RemoteShards(tasks, consoles, context.progress.note);
   await using listener = await TaskListener.open({
     at: engine.reaches === 'loopback' ? 'loopback' : { socketFile },
     token,
@@ -80,20 +79,10 @@ export async function runXfstestsElsewhere(
     fileSystem,
   });
   void started.failed.then((reason) => shards.giveUp(reason));
-  const first = await context.step('Tasks', (step) => firstOf(shards, joinTimeout, step.signal));
-  const [, ...others] = shards.vms;
+  shards.limit(joinTimeout);
+  const [one, ...others] = shards.vms;
+  const first = await context.step('Tasks', (step) => abortable(one, step.signal));
   return await context.step(`xfstests on ${fileSystem}`, (step) =>
     runXfstests(step, { ...named, vms: [first, ...others] }),
   );
-}
-
-async function firstOf(shards: RemoteShards, seconds: number, signal: AbortSignal) {
-  const late = setTimeout(() => {
-    shards.giveUp(new LabError(`No task joined the run within ${seconds} s.`));
-  }, seconds * 1000);
-  try {
-    return await abortable(shards.vms[0], signal);
-  } finally {
-    clearTimeout(late);
-  }
 }

@@ -7,7 +7,8 @@ import type { BootArtefacts } from '../lab/vm/boot.ts';
 import type { GuestVm } from '../lab/vm/guest.ts';
 import { endLab, findLab } from '../lab/vm/running.ts';
 import { siblingStateDir, type VmState } from '../lab/vm/state.ts';
-import { type FileSystemProfile, fileSystemProfile } from './filesystems.ts';
+import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './filesystems.ts';
+import type { ReadyVm } from './shard.ts';
 import {
   type LabVm,
   runXfstests,
@@ -95,7 +96,9 @@ function shardContext(context: LabContext, number: number): LabContext {
 }
 
 /** A VM of this machine's, which is started anew when it is lost. */
-export type OwnLabVm = LabVm & Required<Pick<LabVm, 'revive'>>;
+export interface OwnLabVm extends LabVm {
+  revive(): Promise<ReadyVm>;
+}
 
 /** The labs of a run: their connections close with it, and all but the first, which were opened for shards, end. */
 export class Labs implements AsyncDisposable {
@@ -147,10 +150,11 @@ export class Labs implements AsyncDisposable {
       vm,
       state,
       ...(bootSeconds === undefined ? {} : { bootSeconds }),
-      devices: { test: state.testDevices, scratch: state.scratchDevices },
+      devices: devicesOf(state),
       revive: async () => {
         await endLab(context, context.name, context.stateDir, { keepLogs: true });
-        return (await this.#open(context)).vm;
+        const { vm, state } = await this.#open(context);
+        return { vm, devices: devicesOf(state) };
       },
     };
   }
@@ -178,6 +182,10 @@ export class Labs implements AsyncDisposable {
       await endLab(lab, lab.name, lab.stateDir, { keepLogs: true });
     }
   }
+}
+
+function devicesOf({ testDevices: test, scratchDevices: scratch }: VmState): RunDevices {
+  return { test, scratch };
 }
 
 /** Undefined when there is none, one that died, or one of another flavour than the settings ask for. */

@@ -111,3 +111,27 @@ test('a test is spared once, whichever VM was killed in it', () => {
   expect(killedIn(second, 'a')).toBe(false);
   expect(killedIn(second, 'b')).toBe(true);
 });
+
+test('of two that wait one gets what is given back; the other waits on, for what that one may give back', async () => {
+  const queue = new TestQueue(['a'], 3, seconds);
+  const [first, second, third] = [queue.worker(), queue.worker(), queue.worker()];
+  expect(await first.take(never)).toEqual(['a']);
+  const waiting = [second.take(never), third.take(never)];
+  first.giveBack(['a']);
+  expect(await Promise.race(waiting)).toEqual(['a']);
+  second.giveBack(['a']);
+  expect(await waiting[1]).toEqual(['a']);
+});
+
+test('a worker without a VM is wanted as soon as there is anything to take, and not once all is done', async () => {
+  const queue = new TestQueue(['a'], 2, seconds);
+  const [first, second] = [queue.worker(), queue.worker()];
+  await first.take(never);
+  const wanted = second.isWanted(never);
+  first.giveBack(['a']);
+  expect(await wanted).toBe(true);
+  await first.take(never);
+  const again = second.isWanted(never);
+  expect(await first.take(never)).toEqual([]);
+  expect(await again).toBe(false);
+});

@@ -11,8 +11,13 @@ export interface QueueWorker {
   take(signal: AbortSignal): Promise<readonly string[]>;
   /** Tests without a verdict, from a VM that was lost: for whoever asks next. */
   giveBack(tests: readonly string[]): void;
-  /** Whether there is anything to take at once. */
-  hasWaiting(): boolean;
+  /**
+   * For one that can take nothing at the moment. Whether there is anything to take: true as soon as there is, false once nothing is
+   * left that anybody could give back. Rejects when `signal` aborts.
+   */
+  isWanted(signal: AbortSignal): Promise<boolean>;
+  /** Resolves once nothing is left that anybody could take or give back. */
+  readonly done: Promise<void>;
   /**
    * Whether a test whose VM was killed from outside gets another chance: once in a run, wherever it happened. The second time it
    * is the test that kills it.
@@ -70,7 +75,8 @@ export class TestQueue {
     const worker: QueueWorker = {
       take: (signal) => this.#take(worker, signal),
       giveBack: (tests) => this.#giveBack(worker, tests),
-      hasWaiting: () => this.#waiting.length > 0,
+      isWanted: (signal) => this.#isWanted(signal),
+      done: this.done,
       spares: (test) => {
         const first = !this.#spared.has(test);
         this.#spared.add(test);
@@ -86,11 +92,20 @@ export class TestQueue {
 
   async #take(worker: QueueWorker, signal: AbortSignal): Promise<readonly string[]> {
     this.#hold(worker, []);
+    while (await this.#isWanted(signal)) {
+      const share = this.#share(worker);
+      // Another was faster.
+      if (share.length > 0) return share;
+    }
+    return [];
+  }
+
+  async #isWanted(signal: AbortSignal): Promise<boolean> {
     for (;;) {
       signal.throwIfAborted();
-      if (this.#waiting.length > 0) return this.#share(worker);
+      if (this.#waiting.length > 0) return true;
       // Others may still give back what they have.
-      if (this.#held.size === 0) return [];
+      if (this.#held.size === 0) return false;
       await abortable(this.#changed.promise, signal);
     }
   }

@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { InterruptedError, LabError } from '../lab/errors.ts';
 import { packageRoot } from '../lab/paths.ts';
-import { protocolVersion } from '../lab/remote/hello.ts';
+import { type Hello, protocolVersion } from '../lab/remote/hello.ts';
 import { joinRun, TaskListener } from '../lab/remote/join.ts';
 import { serveVm } from '../lab/remote/serve-vm.ts';
 import { scratchDirectory } from '../lab/testing/scratch.ts';
+import type { Vm } from '../lab/vm/vm.ts';
 import { fileSystemProfile } from './filesystems.ts';
+import { readJournal } from './journal.ts';
 import { RemoteShards } from './remote-shards.ts';
 import { markdownSummary } from './report/summary.ts';
 import { makeRunDirectory, runTests } from './run.ts';
 import { fakeContext, noProvenance } from './testing/context.ts';
 import { FakeGuest, type PlayedCheck } from './testing/fake-guest.ts';
 import { RecordedTimes } from './times.ts';
-import type { RunReport } from './verdict.ts';
+import type { RunReport, TestOutcome } from './verdict.ts';
 
 const six = [1, 2, 3, 4, 5, 6].map((number) => `generic/00${number}`);
 const never = new Promise<never>(() => undefined);
@@ -33,8 +38,19 @@ const mostlyPasses: PlayedCheck = async (guest, tests) => {
   return tests.includes('generic/002') ? 1 : 0;
 };
 
-/** A task with a VM that plays `check`, which joins the run; gives what ends it, as when its machine goes. */
-async function task(port: number, node: string, guest: FakeGuest, another = guest): Promise<() => void> {
+interface PlayedTask {
+  readonly socket: Socket;
+  /** Ends it, as when its machine goes; the run has what was printed before. */
+  end(): void;
+}
+
+/** A task with a VM that plays `check`, which joins the run. */
+async function task(
+  port: number,
+  node: string,
+  guest: Vm,
+  more: { readonly revive?: () => Promise<Vm>; readonly devices?: Hello['devices'] } = {},
+): Promise<PlayedTask> {
   const socket = await joinRun(
     { host, port },
     {
@@ -45,32 +61,31 @@ async function task(port: number, node: string, guest: FakeGuest, another = gues
       architecture: 'x64',
       machine: { kernel: 'k', flavour: 'release', image: 'i', accelerator: 'tcg', cpus: 1 },
       bootSeconds: 1,
-      devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
+      devices: more.devices ?? { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
     },
   );
   const session = serveVm(socket, {
     vm: guest,
-    revive: async () => another,
+    revive: more.revive ?? (async () => guest),
     scratch: await scratchDirectory(),
     progress: fakeContext('/nowhere').progress,
   });
-  // Once the run has what was printed before.
-  return () => void session.ping(() => session.ping(() => socket.destroy()));
+  return { socket, end: () => void session.ping(() => session.ping(() => socket.destroy())) };
 }
 
 interface Played {
   readonly port: number;
   readonly shards: RemoteShards;
   /** Starts the run. */
-  run(signal?: AbortSignal): Promise<RunReport>;
+  run(signal?: AbortSignal, settled?: readonly TestOutcome[]): Promise<RunReport>;
   readonly directory: string;
 }
 
-/** A run of two shards that waits for tasks. */
-async function played(): Promise<Played> {
+/** A run that waits for tasks. */
+async function played(count = 2): Promise<Played> {
   const root = await scratchDirectory();
   const { run, directory } = await makeRunDirectory(join(root, 'results'), 'zpmfs', new Date());
-  const shards = new RemoteShards(2, directory);
+  const shards = new RemoteShards(count, directory);
   const listener = await TaskListener.open({
     at: 'loopback',
     token,
@@ -98,9 +113,9 @@ async function played(): Promise<Played> {
     port: listener.port,
     shards,
     directory,
-    run: (signal) => {
+    run: (signal, settled = []) => {
       const context = fakeContext(root);
-      return runTests(options, signal === undefined ? context : { ...context, signal });
+      return runTests({ ...options, settled }, signal === undefined ? context : { ...context, signal });
     },
   };
 }
@@ -131,8 +146,8 @@ test('a node that goes in mid-test: its tests run on the other, the verdict is t
     return never;
   });
   await task(port, 'node-a', await FakeGuest.create(mostlyPasses));
-  const killB = await task(port, 'node-b', dying);
-  void inTest.promise.then(killB);
+  const lost = await task(port, 'node-b', dying);
+  void inTest.promise.then(lost.end);
   const report = await run();
   expect(verdicts(report)).toEqual(expected);
   expect(report).toMatchObject({ verdict: 'failed', problems: [], missing: [] });
@@ -150,7 +165,7 @@ test('a test in which two nodes go has crashed, and is not run a third time', as
       return never;
     });
   for (const node of ['node-a', 'node-b', 'node-c']) {
-    killers.set(node, await task(port, node, await dies(node)));
+    killers.set(node, (await task(port, node, await dies(node))).end);
   }
   const report = await run();
   expect(verdicts(report)).toContainEqual(['generic/005', 'crashed']);
@@ -165,7 +180,8 @@ test('a VM that is lost on a node that lives is replaced there', async () => {
     guest.state = { state: 'qemu-ended', code: null, consoleTail: '' };
     return never;
   });
-  await task(port, 'node-a', first, await FakeGuest.create(mostlyPasses));
+  const second = await FakeGuest.create(mostlyPasses);
+  await task(port, 'node-a', first, { revive: async () => second });
   const report = await run();
   expect(verdicts(report)).toEqual(expected);
   expect(report.events.join()).toMatch(/QEMU ended .*another took the rest, and generic\/\d+ once more/);
@@ -193,4 +209,127 @@ test('no task at all: when they are given up, the run ends without verdicts, wit
 test('interrupted while it waits for tasks, a run ends', async () => {
   const { run } = await played();
   await expect(run(AbortSignal.timeout(50))).rejects.toThrow(InterruptedError);
+});
+
+/** A guest in which the first test goes on for ever, and when it has begun. */
+async function stuck(): Promise<{ readonly guest: FakeGuest; readonly inTest: Promise<void> }> {
+  const { promise: inTest, resolve } = Promise.withResolvers<void>();
+  const guest = await FakeGuest.create(async (played, tests) => {
+    played.start(tests[0] ?? '');
+    resolve();
+    return never;
+  });
+  return { guest, inTest };
+}
+
+/** A guest whose QEMU ends in its first test. */
+async function ending(): Promise<FakeGuest> {
+  return await FakeGuest.create(async (guest, tests) => {
+    guest.start(tests[0] ?? '');
+    guest.state = { state: 'qemu-ended', code: null, consoleTail: '' };
+    return never;
+  });
+}
+
+test('both nodes go before another task joins: that one completes the run', async () => {
+  const { port, run } = await played();
+  for (const node of ['node-a', 'node-b']) {
+    const { guest, inTest } = await stuck();
+    const { end } = await task(port, node, guest);
+    void inTest.then(end);
+  }
+  const running = run();
+  await sleep(300);
+  await task(port, 'node-c', await FakeGuest.create(mostlyPasses));
+  const report = await running;
+  expect(verdicts(report)).toEqual(expected);
+  expect(report).toMatchObject({ verdict: 'failed', problems: [], missing: [] });
+  expect(report.nodes?.map(({ node }) => node)).toEqual(['node-c (TCG)']);
+});
+
+test('a node that goes while its guest is prepared: another takes its place, with devices of its own', async () => {
+  const { port, run } = await played(1);
+  const guest = await FakeGuest.create(mostlyPasses);
+  const first = await task(port, 'node-a', guest);
+  guest.upload = async () => {
+    first.socket.destroy();
+    return never;
+  };
+  const spare = await FakeGuest.create(mostlyPasses);
+  await task(port, 'node-b', spare, { devices: { test: ['/dev/pmem4'], scratch: ['/dev/pmem5'] } });
+  const report = await run();
+  expect(verdicts(report)).toEqual(expected);
+  expect(report).toMatchObject({ problems: [], missing: [] });
+  expect(report.events.join()).toContain('The VM was lost (node-a is gone, or the task on it)');
+  const formatted = spare.commands.filter(([program]) => program === 'mount').flat();
+  expect(formatted).not.toContain('/dev/pmem0');
+});
+
+test('a node that lives but can boot no other VM: a spare takes its place, and the task is let go', async () => {
+  const { port, run } = await played(1);
+  const first = await task(port, 'node-a', await ending(), {
+    revive: async () => {
+      throw new LabError('There is no room.');
+    },
+  });
+  const closed = once(first.socket, 'close');
+  await task(port, 'node-b', await FakeGuest.create(mostlyPasses));
+  const report = await run();
+  expect(verdicts(report)).toEqual(expected);
+  expect(report).toMatchObject({ problems: [], missing: [] });
+  await closed;
+});
+
+test('a spare whose connection is reset is none any more', async () => {
+  const { port, run, shards } = await played(1);
+  const { guest, inTest } = await stuck();
+  const { end } = await task(port, 'node-a', guest);
+  const reset = await task(port, 'node-b', await FakeGuest.create(mostlyPasses));
+  reset.socket.resetAndDestroy();
+  await vi.waitFor(() => expect(shards.spares).toBe(0));
+  await task(port, 'node-c', await FakeGuest.create(mostlyPasses));
+  void inTest.then(end);
+  const report = await run();
+  expect(verdicts(report)).toEqual(expected);
+  expect(report.nodes?.map(({ node }) => node)).toEqual(['node-c (TCG)']);
+});
+
+test('when none takes the place of the last one in time, the run ends with the reason; resumed, it is completed', async () => {
+  const { port, run, shards, directory } = await played(1);
+  shards.limit(0.2);
+  const inTest = Promise.withResolvers<void>();
+  const guest = await FakeGuest.create(async (dying) => {
+    dying.fail('generic/002');
+    dying.start('generic/003');
+    inTest.resolve();
+    return never;
+  });
+  const { end } = await task(port, 'node-a', guest);
+  void inTest.promise.then(end);
+  const report = await run();
+  expect(report).toMatchObject({ verdict: 'incomplete', counts: { failed: 1 } });
+  expect(report.missing).toHaveLength(5);
+  expect(report.problems.join()).toContain('No task joined the run within 0.2 s.');
+
+  const { outcomes } = await readJournal(directory);
+  expect(outcomes.map(({ name, status }) => [name, status])).toEqual([['generic/002', 'failed']]);
+  const again = await played(1);
+  await task(again.port, 'node-b', await FakeGuest.create(mostlyPasses));
+  const resumed = await again.run(undefined, outcomes);
+  expect(verdicts(resumed)).toEqual(expected);
+  expect(resumed).toMatchObject({ verdict: 'failed', missing: [] });
+  expect(resumed.nodes).toEqual([expect.objectContaining({ node: 'node-b (TCG)', tests: 5 })]);
+});
+
+test('interrupted while it waits for another task, a run ends', async () => {
+  const { port, run } = await played(1);
+  const { guest, inTest } = await stuck();
+  const { end } = await task(port, 'node-a', guest);
+  const interrupt = new AbortController();
+  void inTest.then(async () => {
+    end();
+    await sleep(200);
+    interrupt.abort(new InterruptedError());
+  });
+  await expect(run(interrupt.signal)).rejects.toThrow(InterruptedError);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { InterruptedError } from '../lab/errors.ts';
+import { InterruptedError, LabError } from '../lab/errors.ts';
 import { packageRoot } from '../lab/paths.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import type { WatchdogTiming } from './attempt.ts';
@@ -67,17 +67,19 @@ async function runOn(
   options: PlayOptions,
 ): Promise<{ report: RunReport; directory: string }> {
   const { run, directory } = await makeRunDirectory(join(root, 'results'), 'zpmfs', new Date());
+  const devices = { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] };
+  const { revive } = options;
   const report = await runTests(
     {
       vms: [
         {
           vm,
-          devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
-          ...(options.revive === undefined ? {} : { revive: options.revive }),
+          devices,
+          ...(revive === undefined ? {} : { revive: async () => ({ vm: await revive(), devices }) }),
         },
         ...(options.others ?? []).map((other) => ({
           vm: other,
-          devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
+          devices,
         })),
       ],
       ...(options.settled === undefined ? {} : { settled: options.settled }),
@@ -393,9 +395,39 @@ test('a VM that dies before any test is not replaced for ever', async () => {
       return FakeGuest.create(dying);
     },
   });
-  expect(revived).toBe(0);
+  expect(revived).toBe(1);
   expect(report.missing).toEqual(three);
   expect(exitCodeOf(report.verdict)).toBe(2);
+});
+
+test('no VM to be had in place of a lost one: the report has what ran, and why the rest did not', async () => {
+  const { report } = await play(
+    async (guest) => {
+      guest.pass('generic/001');
+      guest.start('generic/002');
+      throw new Error('gone');
+    },
+    {
+      revive: async () => {
+        throw new LabError('There is no room.');
+      },
+    },
+  );
+  expect(statuses(report)).toEqual({ 'generic/001': 'passed', 'generic/002': 'crashed' });
+  expect(report.missing).toEqual(['generic/003']);
+  expect(report.problems).toEqual(['The VM was lost: gone, and none took its place: There is no room.']);
+});
+
+test('a VM that is lost before its results are fetched: what check printed counts', async () => {
+  const { report } = await play(async (guest, tests, signal) => {
+    guest.download = async () => {
+      guest.state = { state: 'qemu-ended', code: 137, consoleTail: '' };
+      throw new Error('the connection broke');
+    };
+    return passAll(guest, tests, signal);
+  });
+  expect(report).toMatchObject({ verdict: 'passed', problems: [], missing: [] });
+  expect(report.events.join()).toMatch(/lost before its results were here \(QEMU ended .*what check printed/);
 });
 
 test('check that refuses to start: exit 2 with its words', async () => {

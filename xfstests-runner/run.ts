@@ -129,8 +129,9 @@ class Run {
     const { vms, bundle, fileSystem, mounts, directory, timing, soak } = this.#options;
     const label = vms.length === 1 ? '' : `shard${at + 1}`;
     const worker = queue.worker();
+    let vm: ShardVm | undefined;
     try {
-      const vm = await abortable(Promise.race([vms[at], queue.done]), this.#context.signal);
+      vm = (await abortable(Promise.race([vms[at], queue.done]), this.#context.signal)) ?? undefined;
       if (vm === undefined) return { problems: [], events: [] };
       return await runShard(
         {
@@ -165,6 +166,7 @@ class Run {
       };
     } finally {
       worker.leave();
+      vm?.release?.();
     }
   }
 

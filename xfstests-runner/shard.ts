@@ -4,14 +4,16 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
-import { NodeLostError } from '../lab/remote/remote-vm.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import {
   type AttemptResult,
   attemptTests,
   type Casualty,
   defaultTiming,
+  lostBefore,
+  type VmLost,
   type WatchdogTiming,
+  whyLost,
 } from './attempt.ts';
 import type { Bundle } from './bundle.ts';
 import type { PrintedVerdict } from './check-output.ts';
@@ -33,19 +35,25 @@ import type { QueueWorker } from './queue.ts';
 import { hasBadOutput, readResultXml, reconcile } from './result-files.ts';
 import type { TestOutcome } from './verdict.ts';
 
-/** A VM that runs tests, and what to do when it is lost. */
-export interface ShardVm {
+/** A VM that can run tests: mounted and ready. */
+export interface ReadyVm {
   readonly vm: Vm;
   readonly devices: RunDevices;
+}
+
+/** A VM that runs tests, and what to do when it is lost. */
+export interface ShardVm extends ReadyVm {
   /** Seconds that it took to come up; undefined when that is not known. */
   readonly bootSeconds?: number;
   /** The machine that it is on; left out for this one. */
   node?(): string;
   /**
-   * A VM in place of one that was lost, mounted and ready; the rest of the tests goes on there. Without it a lost VM ends
-   * the shard.
+   * A VM in place of one that was lost; the rest of the tests goes on there. Without it a lost VM ends the shard. One that it would
+   * only be waiting for is not wanted any more once `signal` aborts.
    */
-  revive?(): Promise<Vm>;
+  revive?(signal: AbortSignal): Promise<ReadyVm>;
+  /** The shard is through with it. */
+  release?(): void;
 }
 
 export interface ShardOptions extends ShardVm {
@@ -86,6 +94,9 @@ export async function runShard(options: ShardOptions, context: LabContext): Prom
   return await new Shard(options, context).run();
 }
 
+/** A VM that is lost before it came to any test may have had bad luck; when the next one is too, that is no luck. */
+const fruitlessLosses = 2;
+
 class Shard {
   readonly #options: ShardOptions;
   readonly #context: LabContext;
@@ -93,7 +104,10 @@ class Shard {
   readonly #problems: string[] = [];
   readonly #events: string[] = [];
   #vm: Vm;
+  #devices: RunDevices;
   #lost: string | undefined;
+  /** VMs lost one after the other in which no test got anywhere. */
+  #fruitless = 0;
   /** Fetching of a failed test's files, one after the other beside the next tests. */
   #fetching: Promise<void> = Promise.resolve();
   #stopFetching = new AbortController();
@@ -102,6 +116,7 @@ class Shard {
     this.#options = options;
     this.#context = context;
     this.#vm = options.vm;
+    this.#devices = options.devices;
   }
 
   async run(): Promise<ShardResult> {
@@ -123,7 +138,7 @@ class Shard {
     for (let attempt = 1; ; attempt += 1) {
       const tests = await this.#options.queue.take(this.#context.signal);
       if (tests.length === 0) return;
-      const result = await this.#attempt(attempt, tests);
+      const result = await this.#fetched(attempt, await this.#attempt(attempt, tests));
       await this.#settle(attempt, tests, result);
       const { end } = result;
       this.#events.push(...result.remarks);
@@ -133,62 +148,57 @@ class Shard {
         await this.#mountTestAgain();
         continue;
       }
-      // Without progress a new VM would only be lost in the same way.
-      const moved = result.seconds.size > 0 || end.spared !== undefined;
-      if (!(await this.#replaceVm(end, tests, moved))) return;
+      this.#fruitless = result.seconds.size > 0 || end.spared !== undefined ? 0 : this.#fruitless + 1;
+      this.#options.queue.giveBack(tests.filter((test) => !this.#outcomes.has(test)));
+      if (!(await this.#replaceVm(end))) return;
     }
   }
 
-  /** Give back what the lost VM had not come to, and get another if there is anything to run. */
-  async #replaceVm(
-    { reason, spared }: { readonly reason: string; readonly spared?: string },
-    tests: readonly string[],
-    moved: boolean,
-  ): Promise<boolean> {
+  /** Get another VM in place of the lost one, as soon as there is anything to run on it. */
+  async #replaceVm({ reason, spared }: VmLost): Promise<boolean> {
     const { directory, label: shard, queue, revive } = this.#options;
-    queue.giveBack(tests.filter((test) => !this.#outcomes.has(test)));
-    if (!queue.hasWaiting()) return false;
-    if (revive === undefined || !moved) {
-      this.#lost = `The VM was lost: ${reason}`;
-      return false;
-    }
+    const { signal, progress } = this.#context;
+    if (!(await queue.isWanted(signal))) return false;
+    this.#lost = `The VM was lost: ${reason}`;
+    if (revive === undefined || !(await this.#mayGoOn())) return false;
+    const done = new AbortController();
+    void queue.done.then(() => done.abort());
     try {
-      this.#vm = await timed(directory, { phase: 'boot', shard }, revive);
+      const another = await timed(directory, { phase: 'boot', shard }, () =>
+        revive(AbortSignal.any([signal, done.signal])),
+      );
+      this.#vm = another.vm;
+      this.#devices = another.devices;
     } catch (error) {
-      if (!(error instanceof NodeLostError)) throw error;
-      this.#lost = `The VM was lost: ${reason}`;
+      signal.throwIfAborted();
+      const why = error instanceof Error ? error.message : String(error);
+      if (!done.signal.aborted) this.#lost += `, and none took its place: ${why}`;
       return false;
     }
+    this.#lost = undefined;
     const again = spared === undefined ? '' : `, and ${spared} once more`;
     const event = `The VM was lost (${reason}); another took the rest${again}.`;
     this.#events.push(event);
-    this.#context.progress.note(event);
+    progress.note(event);
     return true;
   }
 
+  /** Machines go for reasons of their own; a VM that is lost on one that stays would be lost again in the same way. */
+  async #mayGoOn(): Promise<boolean> {
+    if (this.#fruitless < fruitlessLosses) return true;
+    const health = await this.#vm.health().catch(() => undefined);
+    return health?.state === 'node-lost';
+  }
+
   async #attempt(attempt: number, tests: readonly string[]): Promise<AttemptResult> {
-    const { bundle, devices, fileSystem, mounts } = this.#options;
+    const { directory, label: shard } = this.#options;
     const { signal, progress } = this.#context;
     progress.update('preparing the guest');
-    const { directory, label: shard } = this.#options;
-    await timed(directory, { phase: 'prepare', shard }, async () => {
-      await deployBundle(this.#vm, bundle, this.#context);
-      await prepareFileSystems(this.#vm, fileSystem, devices, mounts, signal);
-      await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
-      const leaks = await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal });
-      const config = localConfig({
-        fileSystem,
-        devices,
-        testDirectory: mounts.test,
-        scratchMount: mounts.scratch,
-        resultBase: guestResults(attempt),
-        kmemleak: leaks.exitCode === 0,
-        soak: this.#options.soak,
-      });
-      await writeGuestFile(this.#vm, GUEST_CONFIG, config, signal);
-    });
-    const { stdout: micros } = await this.#vm.exec(['bash', guestScript('measure-exec.sh')], { signal });
-    if (Number(micros) > 0) recordPhase(directory, { phase: 'exec', shard, seconds: Number(micros) / 1e6 });
+    try {
+      await timed(directory, { phase: 'prepare', shard }, () => this.#prepare(attempt));
+    } catch (error) {
+      return await this.#endedBefore(error);
+    }
     progress.update(`starting check for ${tests.length} tests`);
     const result = await timed(directory, { phase: 'check', shard }, () =>
       attemptTests({
@@ -203,16 +213,45 @@ class Shard {
         ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
       }),
     );
-    await writeFile(join(this.#options.directory, `check-${this.#label(attempt)}.out`), result.output);
+    await writeFile(join(directory, `check-${this.#label(attempt)}.out`), result.output);
     return result;
+  }
+
+  async #prepare(attempt: number): Promise<void> {
+    const { bundle, directory, fileSystem, label: shard, mounts } = this.#options;
+    const { signal } = this.#context;
+    await deployBundle(this.#vm, bundle, this.#context);
+    await prepareFileSystems(this.#vm, fileSystem, this.#devices, mounts, signal);
+    await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
+    const leaks = await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal });
+    const config = localConfig({
+      fileSystem,
+      devices: this.#devices,
+      testDirectory: mounts.test,
+      scratchMount: mounts.scratch,
+      resultBase: guestResults(attempt),
+      kmemleak: leaks.exitCode === 0,
+      soak: this.#options.soak,
+    });
+    await writeGuestFile(this.#vm, GUEST_CONFIG, config, signal);
+    const { stdout: micros } = await this.#vm.exec(['bash', guestScript('measure-exec.sh')], { signal });
+    if (Number(micros) > 0) recordPhase(directory, { phase: 'exec', shard, seconds: Number(micros) / 1e6 });
+  }
+
+  /** What kept a guest from being prepared: the loss of its VM is an end like any other, all else is the lab's fault. */
+  async #endedBefore(error: unknown): Promise<AttemptResult> {
+    this.#context.signal.throwIfAborted();
+    const reason = await whyLost(this.#vm);
+    if (reason === undefined) throw error;
+    return lostBefore(reason);
   }
 
   /** The verdict stands whether this works or not: a test may have left a file system behind that does not mount. */
   async #mountTestAgain(): Promise<void> {
-    const { devices, fileSystem, mounts } = this.#options;
+    const { fileSystem, mounts } = this.#options;
     const { signal, progress } = this.#context;
     try {
-      await mountTestAgain(this.#vm, fileSystem, devices, mounts.test, signal);
+      await mountTestAgain(this.#vm, fileSystem, this.#devices, mounts.test, signal);
     } catch (error) {
       signal.throwIfAborted();
       progress.note(`${mounts.test} stays unmounted: ${error instanceof Error ? error.message : error}`);
@@ -267,26 +306,37 @@ class Shard {
     }
   }
 
+  /** Have the attempt's files here. A VM that is lost before they are ends it after all, with what was printed. */
+  async #fetched(attempt: number, result: AttemptResult): Promise<AttemptResult> {
+    const { directory, label: shard } = this.#options;
+    if (result.end.kind !== 'complete') {
+      // From a lost VM nothing more is to be had than what is on its way.
+      this.#stopFetching.abort();
+      this.#stopFetching = new AbortController();
+      return result;
+    }
+    await this.#fetching;
+    try {
+      await timed(directory, { phase: 'fetch', shard }, () => this.#fetch(this.#vm, attempt));
+      return result;
+    } catch (error) {
+      this.#context.signal.throwIfAborted();
+      const reason = await whyLost(this.#vm);
+      if (reason !== undefined) {
+        const remark = `The VM was lost before its results were here (${reason}): what check printed counts.`;
+        return { ...result, end: { kind: 'vm-lost', reason }, remarks: [...result.remarks, remark] };
+      }
+      this.#problems.push(
+        `The results could not be fetched: ${error instanceof Error ? error.message : error}`,
+      );
+      return result;
+    }
+  }
+
   /** Turn what an attempt printed and left behind into outcomes. */
   async #settle(attempt: number, tests: readonly string[], result: AttemptResult): Promise<void> {
     const { directory } = this.#options;
     const complete = result.end.kind === 'complete';
-    // From a lost VM nothing more is to be had than what is on its way.
-    if (complete) await this.#fetching;
-    else this.#stopFetching.abort();
-    this.#stopFetching = new AbortController();
-    if (complete) {
-      try {
-        await timed(directory, { phase: 'fetch', shard: this.#options.label }, () =>
-          this.#fetch(this.#vm, attempt),
-        );
-      } catch (error) {
-        this.#context.signal.throwIfAborted();
-        this.#problems.push(
-          `The results could not be fetched: ${error instanceof Error ? error.message : error}`,
-        );
-      }
-    }
     const recorded = await readResultXml(join(directory, `result-${this.#label(attempt)}.xml`));
     if (complete && recorded.unreadable !== undefined) this.#problems.push(`${recorded.unreadable}.`);
     for (const casualty of result.casualties) {

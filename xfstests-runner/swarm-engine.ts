@@ -29,6 +29,8 @@ const gatewayName = 'gateway';
 /** Where the run's socket file appears in the gateway. */
 const socketDirectory = '/run/zufs-lab';
 const pollMs = 1000;
+/** A task that failed is told to have ended a moment before the one that takes its place is there. */
+const restartMs = 10_000;
 /** A network is in use until every node has noticed that its tasks are gone. */
 const removalAttempts = 30;
 
@@ -136,12 +138,14 @@ class SwarmJob implements StartedTasks {
 
   /** Until every task has ended: each has come to its end, or has failed as often as it may. */
   async #watch(service: Docker.Service): Promise<void> {
+    let since = performance.now();
     while (!this.#ended.signal.aborted) {
       const tasks = (await this.#manager
         .listTasks({ filters: { service: [service.id] } })
         .catch(() => [])) as readonly SwarmTask[];
       const over = tasks.filter(({ Status: { State } }) => endStates.has(State));
-      if (tasks.length > 0 && over.length === tasks.length) {
+      if (tasks.length === 0 || over.length < tasks.length) since = performance.now();
+      else if (performance.now() - since > restartMs) {
         const said = over.map(({ Status: { Err = '', State } }) => (Err === '' ? State : Err)).at(-1);
         return this.#failed.resolve(new LabError(`Every task of the run has ended (${said}).`));
       }

@@ -10,6 +10,7 @@ import { joinRun } from '../lab/remote/join.ts';
 import { serveVm } from '../lab/remote/serve-vm.ts';
 import { abortable } from '../lab/vm/abortable.ts';
 import type { BootArtefacts } from '../lab/vm/boot.ts';
+import type { Vm } from '../lab/vm/vm.ts';
 import { fileSystemProfile } from './filesystems.ts';
 import { Labs } from './in-lab.ts';
 
@@ -54,11 +55,22 @@ export async function runTask(context: LabContext, options: TaskOptions): Promis
     signal,
   );
   await mkdir(stateDir, { recursive: true });
-  const session = serveVm(socket, { vm: lab.vm, revive: lab.revive, scratch: stateDir, progress });
+  let broken: Error | undefined;
+  const revive = async (): Promise<Vm> => {
+    try {
+      return (await lab.revive()).vm;
+    } catch (error) {
+      broken = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    }
+  };
+  const session = serveVm(socket, { vm: lab.vm, revive, scratch: stateDir, progress });
   progress.note(`Joined the run at ${options.run.host}:${options.run.port}.`);
   try {
     await abortable(once(session, 'close'), signal);
   } finally {
     session.destroy();
   }
+  // The run has let it go for that; failing, it is started again, maybe on a machine where it can boot one.
+  if (broken !== undefined) throw broken;
 }

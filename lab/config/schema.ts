@@ -82,7 +82,11 @@ export const labConfigSchema = z.strictObject({
       .meta({ description: 'Labels that a node has to have for a task to be placed there' }),
     concurrency: z.int().min(0).max(1000).meta({ description: 'Tasks at a time; 0 for all of them' }),
     engines: list('Engines of the other nodes, which get the image: unix://… or ssh://user@host'),
-    joinTimeout: z.int().min(10).max(7200).meta({ description: 'Seconds until the first task has joined' }),
+    joinTimeout: z
+      .int()
+      .min(10)
+      .max(7200)
+      .meta({ description: 'Seconds for which a run without a task waits for one' }),
   }),
   cacheDir: z
     .string()
