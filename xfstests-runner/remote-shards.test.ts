@@ -60,6 +60,7 @@ async function task(
       node,
       architecture: 'x64',
       machine: { kernel: 'k', flavour: 'release', image: 'i', accelerator: 'tcg', cpus: 1 },
+      guest: { kernel: '6.12', server: '' },
       bootSeconds: 1,
       devices: more.devices ?? { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
     },

@@ -74,12 +74,13 @@ export class RemoteShards implements AsyncDisposable {
   }
 
   #shardVm(first: JoinedTask): LabVm {
-    const { devices, bootSeconds } = first.hello;
+    const { bootSeconds, devices, guest, machine } = first.hello;
     let task = first;
     let vm = this.#remoteVm(task);
     return {
       vm,
-      state: first.hello.machine,
+      state: machine,
+      guest,
       devices,
       bootSeconds,
       node: () => `${task.hello.node} (${task.hello.machine.accelerator.toUpperCase()})`,

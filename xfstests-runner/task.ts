@@ -13,6 +13,7 @@ import type { BootArtefacts } from '../lab/vm/boot.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { fileSystemProfile } from './filesystems.ts';
 import { Labs } from './in-lab.ts';
+import { guestFacts } from './xfstests.ts';
 
 export interface TaskOptions {
   /** Where the run that it is a task of waits for it. */
@@ -35,8 +36,9 @@ export interface TaskOptions {
 export async function runTask(context: LabContext, options: TaskOptions): Promise<void> {
   const { signal, config, packageRoot, stateDir, progress } = context;
   const profile = fileSystemProfile(options.fileSystem, packageRoot, config.xfstests.filesystems);
-  const artefacts = await unpackDisk(options.artefacts, stateDir, signal);
-  await using labs = new Labs(profile, [context], true, artefacts);
+  // A container of a task that has ended may stay on its node for a while: without gigabytes of disk.
+  await using unpacked = await unpackDisk(options.artefacts, stateDir, signal);
+  await using labs = new Labs(profile, [context], true, unpacked.artefacts);
   labs.endAll();
   const [lab] = await labs.ready(undefined);
   const { kernel, flavour, image, accelerator, cpus } = lab.state;
@@ -49,6 +51,7 @@ export async function runTask(context: LabContext, options: TaskOptions): Promis
       node: options.node ?? hostname(),
       architecture: process.arch,
       machine: { kernel, flavour, image, accelerator, cpus },
+      guest: await guestFacts(lab.vm, profile, signal),
       bootSeconds: lab.bootSeconds ?? 0,
       devices: { test: [...lab.devices.test], scratch: [...lab.devices.scratch] },
     },

@@ -6,6 +6,7 @@ import { deployedServer } from '../lab/deploy/server.ts';
 import { LabError } from '../lab/errors.ts';
 import { patience } from '../lab/vm/patience.ts';
 import type { VmState } from '../lab/vm/state.ts';
+import type { Vm } from '../lab/vm/vm.ts';
 import { makeBundle, ownTests } from './bundle.ts';
 import { applicable, expungedOutcome, ownExpunges, readExpunges } from './expunges.ts';
 import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './filesystems.ts';
@@ -21,6 +22,28 @@ import type { RunReport, TestOutcome } from './verdict.ts';
 /** A VM of the lab, as far as a run has to know it. */
 export interface LabVm extends ShardVm {
   readonly state: Pick<VmState, 'kernel' | 'flavour' | 'image' | 'accelerator' | 'cpus'>;
+  /** Where it is known; else it is asked. */
+  readonly guest?: GuestFacts;
+}
+
+/** What runs in a guest. */
+export interface GuestFacts {
+  /** As `uname -r` has it. */
+  readonly kernel: string;
+  /** Key of the server that is deployed; empty when there is none. */
+  readonly server: string;
+}
+
+export async function guestFacts(
+  vm: Vm,
+  profile: FileSystemProfile,
+  signal: AbortSignal,
+): Promise<GuestFacts> {
+  const { stdout } = await execChecked(vm, ['uname', '-r'], { signal });
+  return {
+    kernel: stdout.trim(),
+    server: profile.needsServer ? await deployedServer(vm, signal) : '',
+  };
 }
 
 /** What to run besides what the settings say, and on which VMs. */
@@ -55,7 +78,7 @@ export interface XfstestsResult {
  */
 export async function runXfstests(context: LabContext, request: XfstestsRequest): Promise<XfstestsResult> {
   const { config, packageRoot, cache, signal } = context;
-  const [{ vm, state }] = request.vms;
+  const [{ vm, state, guest }] = request.vms;
   const profile = fileSystemProfile(
     request.fileSystem ?? config.mount.filesystem,
     packageRoot,
@@ -66,7 +89,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
   }
   const tree = await obtainTree(context);
   const bundle = await makeBundle(tree, packageRoot, cache, context);
-  const kernel = (await execChecked(vm, ['uname', '-r'], { signal })).stdout.trim();
+  const { kernel, server } = guest ?? (await guestFacts(vm, profile, signal));
   const { accelerator, flavour } = state;
   const expungeFiles = [ownExpunges(packageRoot), ...config.xfstests.expunges];
   const expunges = applicable(await readExpunges(expungeFiles), {
@@ -99,7 +122,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
         kernel: state.kernel,
         flavour,
         image: state.image,
-        server: profile.needsServer ? await deployedServer(vm, signal) : '',
+        server,
         xfstests: bundle.key,
         accelerator,
         cpus: state.cpus,

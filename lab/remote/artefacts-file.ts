@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -21,18 +21,26 @@ export async function readArtefacts(file: string): Promise<BootArtefacts> {
   }
 }
 
+/** What to boot, with its disk unpacked: that goes again at the end. */
+export interface Unpacked extends AsyncDisposable {
+  readonly artefacts: BootArtefacts;
+}
+
 /** The artefacts with their disk unpacked in `directory`, where it came packed. */
 export async function unpackDisk(
   artefacts: BootArtefacts,
   directory: string,
   signal: AbortSignal,
-): Promise<BootArtefacts> {
+): Promise<Unpacked> {
   const { disk } = artefacts.image;
-  if (!disk.endsWith('.zst')) return artefacts;
+  if (!disk.endsWith('.zst')) return { artefacts, [Symbol.asyncDispose]: async () => undefined };
   await mkdir(directory, { recursive: true });
   const unpacked = join(directory, basename(disk, '.zst'));
   await execa('zstd', ['-q', '-d', '-f', '--sparse', '-o', unpacked, disk], { cancelSignal: signal });
-  return { ...artefacts, image: { ...artefacts.image, disk: unpacked } };
+  return {
+    artefacts: { ...artefacts, image: { ...artefacts.image, disk: unpacked } },
+    [Symbol.asyncDispose]: () => rm(unpacked, { force: true }),
+  };
 }
 
 export async function writeArtefacts(file: string, { kernel, image }: BootArtefacts): Promise<void> {

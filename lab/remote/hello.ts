@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { LabError } from '../errors.ts';
 
 /** The two sides are made from one checkout; a task of an older image that is still about is none of this run. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 /** What a task says of itself and its VM when it joins a run, in one line of JSON. */
 export const helloSchema = z.object({
@@ -27,6 +27,8 @@ export const helloSchema = z.object({
     accelerator: z.enum(['kvm', 'tcg']),
     cpus: z.int(),
   }),
+  /** What runs in it, so that the run need not ask a VM that may be gone by then: `uname -r`, and the server, if one is deployed. */
+  guest: z.object({ kernel: z.string(), server: z.string() }),
   /** Seconds that the VM took to come up. */
   bootSeconds: z.number(),
   devices: z.object({ test: z.array(z.string()), scratch: z.array(z.string()) }),

@@ -23,6 +23,7 @@ const hello: Hello = {
   node: 'node-a',
   architecture: 'x64',
   machine: { kernel: 'k', flavour: 'release', image: 'i', accelerator: 'tcg', cpus: 1 },
+  guest: { kernel: '6.12', server: '' },
   bootSeconds: 3,
   devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
 };
@@ -261,7 +262,7 @@ test('a run that ends is noticed by its tasks', async () => {
 test.each([
   ['another token', { ...hello, token: 'of another run' }, 'Its token is not that of the run.'],
   ['no token', { ...hello, token: '' }, 'Its token is not that of the run.'],
-  ['another version', { ...hello, protocol: 2 as 1 }, 'What it said is no greeting of this version.'],
+  ['another version', { ...hello, protocol: 3 as 2 }, 'What it said is no greeting of this version.'],
 ])('a task with %s is not let in', async (_, said, reason) => {
   const { port, refused } = await listen();
   await expect(joinRun({ host, port }, said)).rejects.toThrow(`The run did not let this task in: ${reason}`);
