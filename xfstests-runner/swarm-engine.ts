@@ -5,10 +5,11 @@ import type Docker from 'dockerode';
 import type { LabConfig } from '../lab/config/schema.ts';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
-import { removeContainer } from '../lab/runtime/docker-background.ts';
 import { copyImage, inImage, obtainTaskImage } from '../lab/swarm/image.ts';
-import { reapRuns, runLabels } from '../lab/swarm/reap.ts';
+import { reapRuns } from '../lab/swarm/reap.ts';
+import { removeThings, requireAllRemoved, type Thing, thingOf } from '../lab/swarm/removal.ts';
 import { requireManager, usableNodes } from '../lab/swarm/requirements.ts';
+import { runLabels, taskContainers } from '../lab/swarm/runs.ts';
 import { taskService } from '../lab/swarm/service.ts';
 import type { SwarmNode, SwarmSettings } from '../lab/swarm/types.ts';
 import type { StartedTasks, TaskEngine, TaskOrder } from './elsewhere.ts';
@@ -31,8 +32,6 @@ const socketDirectory = '/run/zufs-lab';
 const pollMs = 1000;
 /** A task that failed is told to have ended a moment before the one that takes its place is there. */
 const restartMs = 10_000;
-/** A network is in use until every node has noticed that its tasks are gone. */
-const removalAttempts = 30;
 
 /** Tasks of a Docker Swarm: a replicated job on a network of its own, to which the run's socket file is passed on. */
 export class SwarmEngine implements TaskEngine {
@@ -46,7 +45,7 @@ export class SwarmEngine implements TaskEngine {
   async start(context: LabContext, order: TaskOrder): Promise<StartedTasks> {
     const { manager, address, others, settings } = this.#options;
     requireManager(address, (await manager.info()) as Parameters<typeof requireManager>[1]);
-    const reaped = await reapRuns(manager);
+    const reaped = await reapRuns(manager, others);
     if (reaped > 0)
       context.progress.note(`Removed ${reaped} things that a killed run had left in the swarm.`);
     const usable = usableNodes(await listNodes(manager), settings);
@@ -57,7 +56,7 @@ export class SwarmEngine implements TaskEngine {
       for (const other of others) await copyImage(manager, other, id);
       return id;
     });
-    const job = new SwarmJob(manager);
+    const job = new SwarmJob(manager, others);
     try {
       await job.create(context, order, image, settings);
       return job;
@@ -72,21 +71,22 @@ export class SwarmEngine implements TaskEngine {
 class SwarmJob implements StartedTasks {
   readonly failed: Promise<Error>;
   readonly #manager: Docker;
+  readonly #others: readonly Docker[];
   readonly #ended = new AbortController();
   readonly #failed = Promise.withResolvers<Error>();
-  #network: Docker.Network | undefined;
-  #secret: Docker.Secret | undefined;
-  #gateway: Docker.Container | undefined;
-  #service: Docker.Service | undefined;
+  readonly #things: Thing[] = [];
+  #run = '';
 
-  constructor(manager: Docker) {
+  constructor(manager: Docker, others: readonly Docker[]) {
     this.#manager = manager;
+    this.#others = others;
     this.failed = this.#failed.promise;
   }
 
   async create(context: LabContext, order: TaskOrder, image: string, settings: SwarmSettings): Promise<void> {
     if (!('socketFile' in order.at)) throw new Error('The run does not listen on a socket file.');
     const run = `${context.name}-${order.token.slice(0, 12)}`;
+    this.#run = run;
     const labels = runLabels(context.name, run);
     const name = `zufs-lab-${run}`;
     const network = await this.#manager.createNetwork({
@@ -96,14 +96,14 @@ class SwarmJob implements StartedTasks {
       Internal: true,
       Labels: labels,
     });
-    this.#network = network;
+    this.#things.push(thingOf(this.#manager, 'network', network.id));
     const { id } = (await this.#manager.createSecret({
       Name: name,
       Labels: labels,
       Data: Buffer.from(order.token).toString('base64'),
     })) as { readonly id: string };
-    this.#secret = this.#manager.getSecret(id);
-    this.#gateway = await this.#manager.createContainer({
+    this.#things.push(thingOf(this.#manager, 'secret', id));
+    const gateway = await this.#manager.createContainer({
       Image: image,
       Labels: labels,
       Cmd: [
@@ -116,8 +116,9 @@ class SwarmJob implements StartedTasks {
       },
       NetworkingConfig: { EndpointsConfig: { [name]: { Aliases: [gatewayName] } } },
     });
-    await this.#gateway.start();
-    this.#service = await this.#manager.createService(
+    this.#things.push(thingOf(this.#manager, 'gateway', gateway.id));
+    await gateway.start();
+    const service = await this.#manager.createService(
       taskService(
         {
           lab: context.name,
@@ -133,13 +134,15 @@ class SwarmJob implements StartedTasks {
         settings,
       ),
     );
-    void this.#watch(this.#service);
+    this.#things.push(thingOf(this.#manager, 'service', service.id));
+    void this.#watch(service);
   }
 
   /** Until every task has ended: each has come to its end, or has failed as often as it may. */
   async #watch(service: Docker.Service): Promise<void> {
     let since = performance.now();
     while (!this.#ended.signal.aborted) {
+      if (await isGone(service)) return this.#failed.resolve(new LabError('The run was stopped.'));
       const tasks = (await this.#manager
         .listTasks({ filters: { service: [service.id] } })
         .catch(() => [])) as readonly SwarmTask[];
@@ -155,10 +158,12 @@ class SwarmJob implements StartedTasks {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort();
-    await this.#service?.remove();
-    if (this.#gateway !== undefined) await removeContainer(this.#gateway);
-    await untilDone(() => this.#secret?.remove());
-    await untilDone(() => this.#network?.remove());
+    const engines = [this.#manager, ...this.#others];
+    const containers = await Promise.all(
+      // One that has gone with its node keeps what it has.
+      engines.map((engine) => taskContainers(engine, this.#run).catch(() => [])),
+    );
+    requireAllRemoved(this.#run, await removeThings([...this.#things, ...containers.flat()]));
   }
 }
 
@@ -175,16 +180,12 @@ const endStates: ReadonlySet<string> = new Set([
   'remove',
 ]);
 
-async function untilDone(remove: () => Promise<unknown> | undefined): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await remove();
-      return;
-    } catch (error) {
-      if (attempt === removalAttempts) throw error;
-      await sleep(pollMs);
-    }
-  }
+/** Removed from outside, such as by `zufs-lab swarm stop`. */
+async function isGone(service: Docker.Service): Promise<boolean> {
+  return await service.inspect().then(
+    () => false,
+    (error: unknown) => (error as { statusCode?: number }).statusCode === 404,
+  );
 }
 
 /** As the engine's API has it. */

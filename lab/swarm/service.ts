@@ -2,7 +2,7 @@
 
 import type Docker from 'dockerode';
 import { inImage } from './image.ts';
-import { runLabels } from './reap.ts';
+import { runLabels } from './runs.ts';
 import type { SwarmSettings } from './types.ts';
 
 /** What the service of a run is made from. */

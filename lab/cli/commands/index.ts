@@ -18,6 +18,7 @@ import * as run from './run.ts';
 import * as smoke from './smoke.ts';
 import * as ssh from './ssh.ts';
 import * as status from './status.ts';
+import * as swarm from './swarm.ts';
 import * as task from './task.ts';
 import * as up from './up.ts';
 import * as workloads from './workloads.ts';
@@ -43,6 +44,7 @@ export const commands: readonly { register(program: Command): void }[] = [
   bench,
   bisect,
   workloads,
+  swarm,
   task,
   config,
   cache,
