@@ -5,7 +5,8 @@ import type Docker from 'dockerode';
 import type { LabConfig } from '../lab/config/schema.ts';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
-import { copyImage, inImage, obtainTaskImage } from '../lab/swarm/image.ts';
+import { copyImage } from '../lab/swarm/copy-image.ts';
+import { inImage, obtainTaskImage } from '../lab/swarm/image.ts';
 import { reapRuns } from '../lab/swarm/reap.ts';
 import { removeThings, requireAllRemoved, type Thing, thingOf } from '../lab/swarm/removal.ts';
 import { requireManager, usableNodes } from '../lab/swarm/requirements.ts';
@@ -53,7 +54,7 @@ export class SwarmEngine implements TaskEngine {
     const image = await context.step('Task image', async (step) => {
       const id = await obtainTaskImage(manager, this.#options.base, order.artefacts, step);
       step.progress.update('task image: to the other engines');
-      for (const other of others) await copyImage(manager, other, id);
+      for (const other of others) await copyImage(manager, other, id, step);
       return id;
     });
     const job = new SwarmJob(manager, others);

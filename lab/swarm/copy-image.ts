@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { createReadStream, createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { json } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import type Docker from 'dockerode';
+import { extract, type Pack, pack } from 'tar-stream';
+import { z } from 'zod';
+import type { SettingsContext } from '../context.ts';
+import { followToEnd, imageExists } from '../runtime/builder-image.ts';
+import { makeWorkDirectory } from '../work-directory.ts';
+
+/**
+ * Copy an image to another engine, which then has it under the same ID. Of the layers that it has below other images already, from
+ * the lowest up, nothing is sent.
+ */
+export async function copyImage(
+  from: Docker,
+  to: Docker,
+  id: string,
+  { cacheRoot, signal }: Pick<SettingsContext, 'cacheRoot' | 'signal'>,
+): Promise<void> {
+  if (await imageExists(to, id)) return;
+  const { RootFS } = await from.getImage(id).inspect();
+  const there = await commonLayers(to, RootFS.Layers ?? []);
+  if (there === 0) return await load(to, await from.getImage(id).get());
+  await using work = await makeWorkDirectory(cacheRoot, 'task-image-copy');
+  const saved = join(work.path, 'saved.tar');
+  await pipeline(await from.getImage(id).get(), createWriteStream(saved), { signal });
+  try {
+    const left = new Set((await layerFiles(saved)).slice(0, there));
+    await load(to, Readable.from(withoutFiles(saved, left)));
+  } catch {
+    signal.throwIfAborted();
+    // An engine that takes images only with all their layers.
+    await load(to, createReadStream(saved));
+  }
+}
+
+async function load(engine: Docker, archive: NodeJS.ReadableStream): Promise<void> {
+  await followToEnd(engine, await engine.loadImage(archive));
+}
+
+/** How many of these layers, from the lowest up, lie in that order below an image of the engine. */
+async function commonLayers(engine: Docker, layers: readonly string[]): Promise<number> {
+  let most = 0;
+  for (const { Id } of await engine.listImages()) {
+    const { RootFS } = await engine.getImage(Id).inspect();
+    const differs = layers.findIndex((layer, at) => layer !== RootFS.Layers?.[at]);
+    most = Math.max(most, differs === -1 ? layers.length : differs);
+  }
+  return most;
+}
+
+/** What a saved image says of itself. */
+const manifestSchema = z.tuple([z.object({ Layers: z.array(z.string()) })]);
+
+/** Names of the files of the layers in a saved image, the lowest first. */
+async function layerFiles(archive: string): Promise<readonly string[]> {
+  for await (const entry of createReadStream(archive).pipe(extract())) {
+    if (entry.header.name === 'manifest.json') return manifestSchema.parse(await json(entry))[0].Layers;
+    entry.resume();
+  }
+  return [];
+}
+
+/** The tar `archive` without these files. */
+function withoutFiles(archive: string, left: ReadonlySet<string>): Pack {
+  const out = pack();
+  void (async () => {
+    for await (const entry of createReadStream(archive).pipe(extract())) {
+      if (left.has(entry.header.name)) entry.resume();
+      else await pipeline(entry, out.entry(entry.header));
+    }
+    out.finalize();
+  })().catch((error: unknown) => out.destroy(error as Error));
+  return out;
+}
