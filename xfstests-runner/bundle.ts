@@ -19,13 +19,17 @@ const BUILD_ONLY = /(\.(c|h|o|lo|la|a|dep)|^Makefile|^\.dep|^\.libs)$/;
 const SOURCED: ReadonlyMap<string, string> = new Map([
   ['zpmfs.sh', 'common/zufs-lab'],
   ['after-test.sh', 'common/zufs-lab-after-test'],
+  ['leaks.sh', 'common/zufs-lab-leaks'],
   ['timing.sh', 'common/zufs-lab-timing'],
   ['report.sh', 'common/zufs-lab-report'],
 ]);
 
 /** Upstream's scripts that source ours as their last act, so that our functions come after theirs. */
 const HOOKED: ReadonlyMap<string, readonly string[]> = new Map([
-  ['common/rc', ['common/zufs-lab', 'common/zufs-lab-after-test', 'common/zufs-lab-timing']],
+  [
+    'common/rc',
+    ['common/zufs-lab', 'common/zufs-lab-after-test', 'common/zufs-lab-leaks', 'common/zufs-lab-timing'],
+  ],
   ['common/attr', ['common/zufs-lab']],
   ['common/scsi_debug', ['common/zufs-lab']],
   ['common/report', ['common/zufs-lab-report']],

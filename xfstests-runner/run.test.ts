@@ -169,6 +169,25 @@ test('a failure alone is exit 1', async () => {
   expect(exitCodeOf(report.verdict)).toBe(1);
 });
 
+test('what kmemleak finds at the end fails the last test, with its report', async () => {
+  await using guest = await FakeGuest.create(async (it, tests) => {
+    for (const name of tests) it.pass(name);
+    it.finish();
+    return 0;
+  });
+  guest.leaksLeft =
+    'unreferenced object 0x1 (size 8):\nTests since the scan before: generic/001 generic/002\n';
+  const { report, directory } = await runOn(guest, fakeContext(root), {});
+  expect(statuses(report)).toEqual({
+    'generic/001': 'passed',
+    'generic/002': 'failed',
+    'generic/003': 'passed',
+  });
+  expect(report.events.join()).toContain('generic/002: kmemleak found something after it');
+  expect(await readFile(join(directory, 'generic/002.kmemleak'), 'utf8')).toBe(guest.leaksLeft);
+  expect(exitCodeOf(report.verdict)).toBe(1);
+});
+
 test('a hang: ended at its limit, state kept, the others go on; what is printed after does not change it', async () => {
   const { report, directory, context } = await play(
     async (guest) => {

@@ -150,7 +150,8 @@ class Run {
             this.#showProgress();
           },
           onOutcome: (outcome, stage, node) => {
-            if (stage === 'settled' && node !== undefined) this.#tellNode(node, outcome);
+            const first = stage === 'settled' && !this.#outcomes.has(outcome.name);
+            if (first && node !== undefined) this.#tellNode(node, outcome);
             this.#take(outcome, stage);
           },
         },

@@ -29,6 +29,7 @@ import {
   prepareFileSystems,
   writeGuestFile,
 } from './guest.ts';
+import { lateLeak } from './leaks.ts';
 import { localConfig } from './local-config.ts';
 import { recordPhase, timed } from './phases.ts';
 import type { QueueWorker } from './queue.ts';
@@ -137,7 +138,10 @@ class Shard {
     if (bootSeconds !== undefined) recordPhase(directory, { phase: 'boot', shard, seconds: bootSeconds });
     for (let attempt = 1; ; attempt += 1) {
       const tests = await this.#options.queue.take(this.#context.signal);
-      if (tests.length === 0) return;
+      if (tests.length === 0) {
+        if (attempt > 1) await this.#lookForLeaks();
+        return;
+      }
       const result = await this.#fetched(attempt, await this.#attempt(attempt, tests));
       await this.#settle(attempt, tests, result);
       const { end } = result;
@@ -244,6 +248,22 @@ class Shard {
     const reason = await whyLost(this.#vm);
     if (reason === undefined) throw error;
     return lostBefore(reason);
+  }
+
+  /** The verdict of the last test changes if anything leaked since the guest's last scan. */
+  async #lookForLeaks(): Promise<void> {
+    const { signal, progress } = this.#context;
+    progress.update('looking for leaks');
+    try {
+      const verdict = await lateLeak(this.#vm, this.#options.directory, signal);
+      const outcome = verdict && this.#outcomes.get(verdict.name);
+      if (outcome === undefined) return;
+      this.#events.push(`${verdict?.name}: ${verdict?.reason}.`);
+      this.#options.onOutcome({ ...outcome, ...verdict }, 'settled', this.#options.node?.());
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#problems.push(`kmemleak was not asked: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   /** The verdict stands whether this works or not: a test may have left a file system behind that does not mount. */

@@ -31,6 +31,8 @@ export class FakeGuest implements Vm {
   state: VmHealth = { state: 'running' };
   /** What end-test.sh answers. */
   endTest = 'ended\n';
+  /** What leaks-left.sh prints. */
+  leaksLeft = '';
   /** Resolves once end-test.sh was called. */
   readonly ended: Promise<void>;
   readonly #markEnded: () => void;
@@ -129,6 +131,8 @@ export class FakeGuest implements Vm {
       case 'end-test.sh':
         this.#markEnded();
         return success(this.endTest);
+      case 'leaks-left.sh':
+        return success(this.leaksLeft);
       case 'pack-results.sh':
         await this.#packResults(rest[3]);
         return success('');
