@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Labels } from '../runtime/runtime.ts';
 import { runOwnCli } from '../testing/own-cli.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
@@ -8,6 +8,9 @@ import { parseLine } from './logs.ts';
 import { reapRuns } from './reap.ts';
 import { runLabels } from './runs.ts';
 import { PlayedSwarm } from './testing/played-swarm.ts';
+
+// Each call starts a Node of its own, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Of a run whose process had the same pid, but was started at another time. */
 function orphaned(labels: Labels): Labels {
