@@ -71,12 +71,6 @@ async function requireLibraries(vm: Vm, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Write a small text file in the guest. */
-export async function writeGuestFile(vm: Vm, path: string, text: string, signal: AbortSignal): Promise<void> {
-  await execChecked(vm, ['mkdir', '-p', posix.dirname(path)], { signal });
-  await execChecked(vm, ['tee', path], { signal, input: text });
-}
-
 /**
  * See to it that the test file system is mounted at `testDirectory` from its first device, and scratch is not in the way.
  * What is mounted already as it should be stays as it is; anything else is unmounted and made anew.

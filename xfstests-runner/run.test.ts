@@ -45,6 +45,8 @@ interface PlayOptions {
   readonly settled?: readonly TestOutcome[];
   readonly expunged?: ReadonlySet<string>;
   readonly flavour?: string;
+  /** What a test is expected to take; default 1. */
+  readonly expectedSeconds?: number;
 }
 
 interface Ran {
@@ -92,7 +94,10 @@ async function runOn(
       directory,
       run,
       provenance: { ...noProvenance, flavour: options.flavour ?? 'release' },
-      times: await RecordedTimes.load(join(root, 'times.json'), alike),
+      times: await RecordedTimes.load(join(root, 'times.json'), {
+        ...alike,
+        others: options.expectedSeconds ?? alike.others,
+      }),
       timing: { ...timing, ...options.timing },
     },
     context,
@@ -668,3 +673,31 @@ test('two runs in one second get two directories', async () => {
 async function waitFor(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
+
+test('what a guest needs once is not done again for each hand-out; a guest in place of a lost one needs it too', async () => {
+  // Of a minute each by what is typical here, so that hand-outs are of one or two.
+  const tests = Array.from({ length: 12 }, (_, at) => `generic/1${10 + at}`);
+  const lost = Promise.withResolvers<void>();
+  await using second = await FakeGuest.create(async (played, given, signal) => {
+    await lost.promise;
+    return passAll(played, given, signal);
+  });
+  await using third = await FakeGuest.create(passAll);
+  let calls = 0;
+  const { guest } = await play(
+    async (played, given, signal) => {
+      calls += 1;
+      if (calls < 3) return passAll(played, given, signal);
+      played.start(given[0] ?? '');
+      lost.resolve();
+      throw new Error('gone');
+    },
+    { tests, others: [second], expectedSeconds: 60, revive: async () => third },
+  );
+  const measured = ({ commands }: FakeGuest) =>
+    commands.filter((command) => command.join().includes('measure-exec'));
+  expect(calls).toBe(3);
+  expect(guest.uploads).toHaveLength(1);
+  expect(measured(guest)).toHaveLength(1);
+  expect([third.uploads.length, measured(third).length]).toEqual([1, 1]);
+});

@@ -27,7 +27,6 @@ import {
   guestScript,
   mountTestAgain,
   prepareFileSystems,
-  writeGuestFile,
 } from './guest.ts';
 import { lateLeak } from './leaks.ts';
 import { localConfig } from './local-config.ts';
@@ -87,10 +86,7 @@ export interface ShardResult {
   readonly lost?: string;
 }
 
-/**
- * Run tests of the queue until it has no more: a lost VM gives back what it had, and is replaced. Interrupted, it resolves with what
- * it has.
- */
+/** Run tests of the queue until it has no more. Interrupted, it resolves with what it has. */
 export async function runShard(options: ShardOptions, context: LabContext): Promise<ShardResult> {
   return await new Shard(options, context).run();
 }
@@ -107,6 +103,8 @@ class Shard {
   #vm: Vm;
   #devices: RunDevices;
   #lost: string | undefined;
+  /** Whether its kernel looks for leaks: known once the guest has what it needs. */
+  #kmemleak: boolean | undefined;
   /** VMs lost one after the other in which no test got anywhere. */
   #fruitless = 0;
   /** Fetching of a failed test's files, one after the other beside the next tests. */
@@ -173,6 +171,7 @@ class Shard {
       );
       this.#vm = another.vm;
       this.#devices = another.devices;
+      this.#kmemleak = undefined;
     } catch (error) {
       signal.throwIfAborted();
       const why = error instanceof Error ? error.message : String(error);
@@ -222,24 +221,31 @@ class Shard {
   }
 
   async #prepare(attempt: number): Promise<void> {
-    const { bundle, directory, fileSystem, label: shard, mounts } = this.#options;
+    const { fileSystem, mounts } = this.#options;
     const { signal } = this.#context;
-    await deployBundle(this.#vm, bundle, this.#context);
+    this.#kmemleak ??= await this.#equip();
     await prepareFileSystems(this.#vm, fileSystem, this.#devices, mounts, signal);
     await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
-    const leaks = await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal });
     const config = localConfig({
       fileSystem,
       devices: this.#devices,
       testDirectory: mounts.test,
       scratchMount: mounts.scratch,
       resultBase: guestResults(attempt),
-      kmemleak: leaks.exitCode === 0,
+      kmemleak: this.#kmemleak,
       soak: this.#options.soak,
     });
-    await writeGuestFile(this.#vm, GUEST_CONFIG, config, signal);
+    await execChecked(this.#vm, ['tee', GUEST_CONFIG], { signal, input: config });
+  }
+
+  /** What a guest needs once, however often tests are handed out to it. Whether its kernel looks for leaks. */
+  async #equip(): Promise<boolean> {
+    const { directory, label: shard } = this.#options;
+    const { signal } = this.#context;
+    await deployBundle(this.#vm, this.#options.bundle, this.#context);
     const { stdout: micros } = await this.#vm.exec(['bash', guestScript('measure-exec.sh')], { signal });
     if (Number(micros) > 0) recordPhase(directory, { phase: 'exec', shard, seconds: Number(micros) / 1e6 });
+    return (await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal })).exitCode === 0;
   }
 
   /** What kept a guest from being prepared: the loss of its VM is an end like any other, all else is the lab's fault. */
@@ -346,9 +352,8 @@ class Shard {
         const remark = `The VM was lost before its results were here (${reason}): what check printed counts.`;
         return { ...result, end: { kind: 'vm-lost', reason }, remarks: [...result.remarks, remark] };
       }
-      this.#problems.push(
-        `The results could not be fetched: ${error instanceof Error ? error.message : error}`,
-      );
+      const why = error instanceof Error ? error.message : error;
+      this.#problems.push(`The results could not be fetched: ${why}`);
       return result;
     }
   }
