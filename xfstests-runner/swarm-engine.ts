@@ -54,7 +54,7 @@ export class SwarmEngine implements TaskEngine {
     const image = await context.step('Task image', async (step) => {
       const id = await obtainTaskImage(manager, this.#options.base, order.artefacts, step);
       step.progress.update('task image: to the other engines');
-      for (const other of others) await copyImage(manager, other, id, step);
+      await copyImage(manager, others, id, step);
       return id;
     });
     const job = new SwarmJob(manager, others);

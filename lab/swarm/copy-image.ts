@@ -13,30 +13,37 @@ import { followToEnd, imageExists } from '../runtime/builder-image.ts';
 import { makeWorkDirectory } from '../work-directory.ts';
 
 /**
- * Copy an image to another engine, which then has it under the same ID. Of the layers that it has below other images already, from
- * the lowest up, nothing is sent.
+ * Copy an image to other engines, which then have it under the same ID. Of the layers that one has below other images already, from
+ * the lowest up, nothing is sent to it.
  */
 export async function copyImage(
   from: Docker,
-  to: Docker,
+  others: readonly Docker[],
   id: string,
   { cacheRoot, signal }: Pick<SettingsContext, 'cacheRoot' | 'signal'>,
 ): Promise<void> {
-  if (await imageExists(to, id)) return;
+  const there = await Promise.all(others.map((engine) => imageExists(engine, id)));
+  const lacking = others.filter((_, at) => !there[at]);
+  if (lacking.length === 0) return;
   const { RootFS } = await from.getImage(id).inspect();
-  const there = await commonLayers(to, RootFS.Layers ?? []);
-  if (there === 0) return await load(to, await from.getImage(id).get());
   await using work = await makeWorkDirectory(cacheRoot, 'task-image-copy');
+  // Once for all: an engine takes its time to put a gigabyte together.
   const saved = join(work.path, 'saved.tar');
   await pipeline(await from.getImage(id).get(), createWriteStream(saved), { signal });
-  try {
-    const left = new Set((await layerFiles(saved)).slice(0, there));
-    await load(to, Readable.from(withoutFiles(saved, left)));
-  } catch {
-    signal.throwIfAborted();
-    // An engine that takes images only with all their layers.
-    await load(to, createReadStream(saved));
-  }
+  const files = await layerFiles(saved);
+  await Promise.all(
+    lacking.map(async (engine) => {
+      const known = await commonLayers(engine, RootFS.Layers ?? []);
+      try {
+        await load(engine, Readable.from(withoutFiles(saved, new Set(files.slice(0, known)))));
+      } catch (error) {
+        signal.throwIfAborted();
+        if (known === 0) throw error;
+        // One that takes images only with all their layers.
+        await load(engine, createReadStream(saved));
+      }
+    }),
+  );
 }
 
 async function load(engine: Docker, archive: NodeJS.ReadableStream): Promise<void> {

@@ -38,6 +38,7 @@ class PlayedEngine {
   readonly loaded: Files[] = [];
   refuses: (files: Files) => boolean = () => false;
   saved: Files = {};
+  saves = 0;
 
   get docker(): Docker {
     return {
@@ -47,7 +48,10 @@ class PlayedEngine {
           if (layers === undefined) throw Object.assign(new Error('none'), { statusCode: 404 });
           return { Id: `id of ${name}`, RootFS: { Layers: layers } };
         },
-        get: async () => tarOf(this.saved),
+        get: async () => {
+          this.saves += 1;
+          return tarOf(this.saved);
+        },
       }),
       listImages: async () => [...this.images.keys()].map((Id) => ({ Id })),
       buildImage: async (tar: Readable, { t }: { t: string }) => {
@@ -136,7 +140,7 @@ test.each<[string, readonly string[], readonly string[]]>([
   from.images.set('id', ['base', 'disk', 'package']);
   from.saved = saved;
   to.images.set('what is there', has);
-  await copyImage(from.docker, to.docker, 'id', context);
+  await copyImage(from.docker, [to.docker], 'id', context);
   const layers = sent.map((name) => `${name}/layer.tar`);
   expect(to.loaded.map((files) => Object.keys(files))).toEqual([[...layers, 'config.json', 'manifest.json']]);
 });
@@ -148,6 +152,25 @@ test('an engine that wants every layer gets them all', async () => {
   from.saved = saved;
   to.images.set('what is there', ['base']);
   to.refuses = (files) => !('a/layer.tar' in files);
-  await copyImage(from.docker, to.docker, 'id', context);
+  await copyImage(from.docker, [to.docker], 'id', context);
   expect(to.loaded).toEqual([saved]);
+});
+
+test('several engines: the image is put together once, and each gets what it lacks', async () => {
+  const { context } = await small();
+  const [from, all, some, none] = [1, 2, 3, 4].map(() => new PlayedEngine());
+  from.images.set('id', ['base', 'disk', 'package']);
+  from.saved = saved;
+  all.images.set('id', ['base', 'disk', 'package']);
+  some.images.set('below', ['base']);
+  const engines = [all, some, none].map(({ docker }) => docker);
+  await copyImage(from.docker, engines, 'id', context);
+  expect(from.saves).toBe(1);
+  const layers = (engine: PlayedEngine) =>
+    engine.loaded.map((files) => Object.keys(files).filter((name) => name.endsWith('layer.tar')));
+  expect([all, some, none].map(layers)).toEqual([
+    [],
+    [['b/layer.tar', 'c/layer.tar']],
+    [['a/layer.tar', 'b/layer.tar', 'c/layer.tar']],
+  ]);
 });
