@@ -5,7 +5,6 @@ import type Docker from 'dockerode';
 import type { LabConfig } from '../lab/config/schema.ts';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
-import { copyImage } from '../lab/swarm/copy-image.ts';
 import { inImage, obtainTaskImage } from '../lab/swarm/image.ts';
 import { reapRuns } from '../lab/swarm/reap.ts';
 import { removeThings, requireAllRemoved, type Thing, thingOf } from '../lab/swarm/removal.ts';
@@ -51,12 +50,9 @@ export class SwarmEngine implements TaskEngine {
       context.progress.note(`Removed ${reaped} things that a killed run had left in the swarm.`);
     const usable = usableNodes(await listNodes(manager), settings);
     context.progress.note(`Nodes that can take tasks: ${usable.map(({ name }) => name).join(', ')}.`);
-    const image = await context.step('Task image', async (step) => {
-      const id = await obtainTaskImage(manager, this.#options.base, order.artefacts, step);
-      step.progress.update('task image: to the other engines');
-      await copyImage(manager, others, id, step);
-      return id;
-    });
+    const image = await context.step('Task image', (step) =>
+      obtainTaskImage([manager, ...others], this.#options.base, order.artefacts, step),
+    );
     const job = new SwarmJob(manager, others);
     try {
       await job.create(context, order, image, settings);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { createHash } from 'node:crypto';
 import { appendFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -31,23 +32,21 @@ function tarOf(files: Files): Readable {
   return Readable.from(tar);
 }
 
-/** Images by their names, with their layers; what is built and loaded is kept, and can be refused. */
+/** Images by their names and IDs, with their layers; what is built and loaded is kept, and can be refused. */
 class PlayedEngine {
   readonly images = new Map<string, readonly string[]>();
   readonly built: Files[] = [];
   readonly loaded: Files[] = [];
   refuses: (files: Files) => boolean = () => false;
+  /** Another one, whose images this one has too. */
+  has: PlayedEngine | undefined;
   saved: Files = {};
   saves = 0;
 
   get docker(): Docker {
     return {
       getImage: (name: string) => ({
-        inspect: async () => {
-          const layers = this.images.get(name);
-          if (layers === undefined) throw Object.assign(new Error('none'), { statusCode: 404 });
-          return { Id: `id of ${name}`, RootFS: { Layers: layers } };
-        },
+        inspect: async () => this.#inspect(name.replace(/^id of /, '')),
         get: async () => {
           this.saves += 1;
           return tarOf(this.saved);
@@ -56,17 +55,26 @@ class PlayedEngine {
       listImages: async () => [...this.images.keys()].map((Id) => ({ Id })),
       buildImage: async (tar: Readable, { t }: { t: string }) => {
         this.built.push(await untar(tar));
-        this.images.set(t, []);
+        this.images.set(t, ['of what is below']);
         return undefined;
       },
       loadImage: async (tar: Readable) => {
         const files = await untar(tar);
         if (this.refuses(files)) throw new Error('a layer is not there');
         this.loaded.push(files);
+        const [{ RepoTags = [] }] = JSON.parse(files['manifest.json']) as [{ RepoTags?: string[] }];
+        for (const name of RepoTags) this.images.set(name, []);
         return undefined;
       },
       modem: { followProgress: (_: unknown, done: (error: null, lines: []) => void) => done(null, []) },
     } as unknown as Docker;
+  }
+
+  #inspect(name: string): unknown {
+    const layers = this.images.get(name) ?? this.has?.images.get(name);
+    if (layers === undefined) throw Object.assign(new Error('none'), { statusCode: 404 });
+    const config = { Architecture: 'amd64', Config: { Env: ['PATH=/bin'] } };
+    return { Id: `id of ${name}`, RootFS: { Layers: layers }, ...config };
   }
 }
 
@@ -89,34 +97,70 @@ async function small() {
   return { root, artefacts, context: { ...fakeContext(root), packageRoot: root } };
 }
 
+/** What of an archive that was loaded is not about the image: its layers. */
+const layersOf = (engine: PlayedEngine) =>
+  engine.loaded.map((files) => Object.keys(files).filter((name) => name.endsWith('layer.tar')));
+
 test('the image of the tasks is made of layers, and of those only what has changed', async () => {
   const { root, artefacts, context } = await small();
   const engine = new PlayedEngine();
-  const id = await obtainTaskImage(engine.docker, 'builder:1', artefacts, context);
+  engine.images.set('builder:1', ['base']);
+  const id = await obtainTaskImage([engine.docker], 'builder:1', artefacts, context);
   const contents = engine.built.map((files) => Object.keys(files).filter((name) => name !== 'Dockerfile'));
-  expect(contents).toEqual([
-    ['root.ext4.zst'],
-    ['node_modules/ours/file'],
-    ['artefacts.json', 'bzImage'],
-    expect.arrayContaining(['lab/file', 'package.json']),
-  ]);
+  expect(contents).toEqual([['root.ext4.zst'], ['node_modules/ours/file'], ['artefacts.json', 'bzImage']]);
+  const [top] = engine.loaded;
+  const files = await untar(Readable.from([Buffer.from(top?.['top/layer.tar'] ?? '')]));
+  expect(Object.keys(files)).toEqual(expect.arrayContaining(['zufs-lab/lab/file', 'zufs-lab/package.json']));
   // Each on top of the one before.
-  const names = ['builder:1', ...engine.images.keys()];
+  const names = [...engine.images.keys()];
   expect(engine.built.map(({ Dockerfile }) => Dockerfile.split('\n')[0])).toEqual(
-    names.slice(0, -1).map((name) => `FROM ${name}`),
+    names.slice(0, 3).map((name) => `FROM ${name}`),
   );
-  expect(id).toBe(`id of ${names.at(-1)}`);
-  expect(await obtainTaskImage(engine.docker, 'builder:1', artefacts, context)).toBe(id);
-  expect(engine.built).toHaveLength(4);
+  expect(await obtainTaskImage([engine.docker], 'builder:1', artefacts, context)).toBe(id);
+  expect([engine.built.length, engine.loaded.length]).toEqual([3, 1]);
 
   await appendFile(join(root, 'lab', 'file'), 'an edit');
-  expect(await obtainTaskImage(engine.docker, 'builder:1', artefacts, context)).not.toBe(id);
-  expect(engine.built).toHaveLength(5);
-  expect(engine.built.at(-1)?.['lab/file']).toContain('an edit');
+  expect(await obtainTaskImage([engine.docker], 'builder:1', artefacts, context)).not.toBe(id);
+  expect([engine.built.length, engine.loaded.length]).toEqual([3, 2]);
+  expect(engine.loaded.at(-1)?.['top/layer.tar']).toContain('an edit');
 
   const kernel = { ...artefacts.kernel, key: 'k2' };
-  await obtainTaskImage(engine.docker, 'builder:1', { ...artefacts, kernel }, context);
-  expect(engine.built).toHaveLength(7);
+  await obtainTaskImage([engine.docker], 'builder:1', { ...artefacts, kernel }, context);
+  expect([engine.built.length, engine.loaded.length]).toEqual([4, 3]);
+});
+
+test('the last layer goes to each engine as it is, with what an archive of the whole would say', async () => {
+  const { artefacts, context } = await small();
+  const [first, other] = [new PlayedEngine(), new PlayedEngine()];
+  first.images.set('builder:1', ['base']);
+  const engines: [Docker, Docker] = [first.docker, other.docker];
+  other.has = first;
+  await obtainTaskImage(engines, 'builder:1', artefacts, context);
+  expect(layersOf(first)).toEqual([['top/layer.tar']]);
+  expect(other.loaded).toEqual(first.loaded);
+  expect(first.saves).toBe(0);
+  const [archive] = other.loaded;
+  const [{ Config, Layers }] = JSON.parse(archive?.['manifest.json'] ?? '') as [
+    { Config: string; Layers: string[] },
+  ];
+  const config = JSON.parse(archive?.[Config] ?? '') as { rootfs: { diff_ids: string[] } };
+  const sum = createHash('sha256')
+    .update(archive?.['top/layer.tar'] ?? '')
+    .digest('hex');
+  expect(config).toMatchObject({ architecture: 'amd64', config: { Env: ['PATH=/bin'] } });
+  expect(config.rootfs.diff_ids).toEqual(['of what is below', `sha256:${sum}`]);
+  expect(Layers).toHaveLength(2);
+});
+
+test('an engine that takes no archive with the last layer alone: it is built, and copied whole', async () => {
+  const { artefacts, context } = await small();
+  const engine = new PlayedEngine();
+  engine.images.set('builder:1', ['base']);
+  engine.refuses = () => true;
+  const id = await obtainTaskImage([engine.docker], 'builder:1', artefacts, context);
+  expect(engine.built.at(-1)?.Dockerfile).toContain('ENTRYPOINT');
+  expect(engine.built.at(-1)?.['lab/file']).toBe('lab');
+  expect(id).toBe(`id of ${[...engine.images.keys()].at(-1)}`);
 });
 
 /** As `docker save` has it: what is in the image comes last. */
@@ -166,9 +210,7 @@ test('several engines: the image is put together once, and each gets what it lac
   const engines = [all, some, none].map(({ docker }) => docker);
   await copyImage(from.docker, engines, 'id', context);
   expect(from.saves).toBe(1);
-  const layers = (engine: PlayedEngine) =>
-    engine.loaded.map((files) => Object.keys(files).filter((name) => name.endsWith('layer.tar')));
-  expect([all, some, none].map(layers)).toEqual([
+  expect([all, some, none].map(layersOf)).toEqual([
     [],
     [['b/layer.tar', 'c/layer.tar']],
     [['a/layer.tar', 'b/layer.tar', 'c/layer.tar']],

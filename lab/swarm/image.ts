@@ -13,6 +13,8 @@ import { writeArtefacts } from '../remote/artefacts-file.ts';
 import { followToEnd, imageExists } from '../runtime/builder-image.ts';
 import type { BootArtefacts } from '../vm/boot.ts';
 import { makeWorkDirectory } from '../work-directory.ts';
+import { copyImage } from './copy-image.ts';
+import { loadLayer } from './load-layer.ts';
 
 /** To be raised when the steps below change what the image holds. */
 const recipe = '2';
@@ -23,6 +25,12 @@ export const inImage = { package: '/zufs-lab', artefacts: '/zufs-lab/artefacts.j
 const files = { artefacts: 'artefacts.json', kernel: 'bzImage', disk: 'root.ext4.zst' } as const;
 
 const readBytes = 2 ** 20;
+const imageLabel = 'zufs-lab.image';
+const entrypoint = `${inImage.package}/node_modules/.bin/node`;
+const reproducible = [
+  ...['--sort=name', '--mtime=@0', '--owner=0', '--group=0'],
+  ...['--numeric-owner', '--hard-dereference'],
+];
 
 /** Parts of the package that a task needs, beside what it depends on. */
 const parts = [
@@ -48,25 +56,68 @@ interface Layer {
 }
 
 /**
- * The image of the tasks that boot these artefacts, made in the engine when it is not there. Gives its ID: a service that names it by
- * that has no registry asked for it, and what is in it is what the ID says. Its layers are images of their own: what changes most
- * often lies on top, and what is below is not made again.
+ * The image of the tasks that boot these artefacts, made in all these engines when it is not there: in the first, and copied to the
+ * others. Gives its ID: a service that names it by that has no registry asked for it, and what is in it is what the ID says. Its
+ * layers are images of their own: what changes most often lies on top, and what is below is neither made nor copied again.
  */
 export async function obtainTaskImage(
-  docker: Docker,
+  [first, ...others]: readonly [Docker, ...Docker[]],
   base: string,
   artefacts: BootArtefacts,
   context: LabContext,
 ): Promise<string> {
-  const layers = [
-    diskLayer(artefacts, context),
-    await dependenciesLayer(context),
-    kernelLayer(artefacts),
-    await packageLayer(context),
-  ];
-  let image = base;
-  for (const layer of layers) image = await obtainLayer(docker, image, layer, context);
-  return (await docker.getImage(image).inspect()).Id;
+  const layers = [diskLayer(artefacts, context), await dependenciesLayer(context), kernelLayer(artefacts)];
+  let below = base;
+  for (const layer of layers) below = await obtainLayer(first, below, layer, context);
+  const top = await packageLayer(context);
+  const image = nameOf(below, top);
+  if (!(await imageExists(first, image))) {
+    await copy(first, others, below, context);
+    if (!(await loadTop([first, ...others], below, image, top, context))) {
+      await obtainLayer(first, below, top, context);
+    }
+  }
+  // To those that could not be given the last layer alone, or have joined since.
+  await copy(first, others, image, context);
+  return (await first.getImage(image).inspect()).Id;
+}
+
+async function copy(
+  from: Docker,
+  others: readonly Docker[],
+  image: string,
+  context: LabContext,
+): Promise<void> {
+  context.progress.update('task image: to the other engines');
+  await copyImage(from, others, (await from.getImage(image).inspect()).Id, context);
+}
+
+/** Whether all took it. */
+async function loadTop(
+  engines: readonly Docker[],
+  below: string,
+  name: string,
+  layer: Layer,
+  { cacheRoot, progress, signal }: LabContext,
+): Promise<boolean> {
+  progress.update(titleOf(layer));
+  await using work = await makeWorkDirectory(cacheRoot, 'task-image');
+  const file = join(work.path, 'layer.tar');
+  const place = inImage.package.slice(1);
+  const content = await layer.content(work.path);
+  await execa('tar', [...reproducible, `--transform=s,^,${place}/,S`, '-cf', file, ...content], {
+    cancelSignal: signal,
+  });
+  // Copied by its ID, it has no name there.
+  const { Id } = await engines[0].getImage(below).inspect();
+  const order = { name, below: Id, file, entrypoint: [entrypoint], labels: { [imageLabel]: 'task' } };
+  try {
+    await Promise.all(engines.map((engine) => loadLayer(engine, order)));
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false;
+  }
 }
 
 function diskLayer({ image: { key, disk } }: BootArtefacts, { signal }: LabContext): Layer {
@@ -118,27 +169,33 @@ async function packageLayer({ packageRoot, cache }: LabContext): Promise<Layer> 
   };
 }
 
+function nameOf(below: string, { name, inputs }: Layer): string {
+  const place = name === '' ? repository : `${repository}-${name}`;
+  return `${place}:${artefactKey(place, [recipe, below, ...inputs])}`;
+}
+
+function titleOf({ name }: Layer): string {
+  return `task image: ${name || 'the lab'}`;
+}
+
 /** The image `below` with the layer on top. */
 async function obtainLayer(
   docker: Docker,
   below: string,
-  { name, inputs, content }: Layer,
+  layer: Layer,
   { cacheRoot, progress, signal }: LabContext,
 ): Promise<string> {
-  const place = name === '' ? repository : `${repository}-${name}`;
-  const image = `${place}:${artefactKey(place, [recipe, below, ...inputs])}`;
+  const image = nameOf(below, layer);
   if (await imageExists(docker, image)) return image;
-  progress.update(`task image: ${name || 'the lab'}`);
+  progress.update(titleOf(layer));
   await using work = await makeWorkDirectory(cacheRoot, 'task-image');
   await writeFile(join(work.path, 'Dockerfile'), dockerfile(below));
-  const packer = execa(
-    'tar',
-    [
-      ...['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--hard-dereference'],
-      ...['-cf', '-', '-C', work.path, 'Dockerfile', ...(await content(work.path))],
-    ],
-    { cancelSignal: signal, buffer: { stdout: false }, reject: false },
-  );
+  const content = await layer.content(work.path);
+  const packer = execa('tar', [...reproducible, '-cf', '-', '-C', work.path, 'Dockerfile', ...content], {
+    cancelSignal: signal,
+    buffer: { stdout: false },
+    reject: false,
+  });
   await followToEnd(docker, await docker.buildImage(packer.stdout, { t: image, abortSignal: signal }));
   return image;
 }
@@ -147,8 +204,8 @@ function dockerfile(below: string): string {
   return [
     `FROM ${below}`,
     `COPY . ${inImage.package}`,
-    'LABEL zufs-lab.image=task',
-    `ENTRYPOINT ["${inImage.package}/node_modules/.bin/node"]`,
+    `LABEL ${imageLabel}=task`,
+    `ENTRYPOINT ["${entrypoint}"]`,
     '',
   ].join('\n');
 }
