@@ -7,6 +7,7 @@ import { stateRoot } from '../lab/paths.ts';
 import { obtainBuilderImage } from '../lab/runtime/builder-image.ts';
 import { HostRuntime } from '../lab/runtime/host.ts';
 import { connectEngine, findManager } from '../lab/swarm/manager.ts';
+import { nodesForTasks } from '../lab/swarm/nodes.ts';
 import type { SwarmSettings } from '../lab/swarm/types.ts';
 import { parseSize } from '../lab/vm/topology.ts';
 import { runXfstestsElsewhere } from './elsewhere.ts';
@@ -26,11 +27,14 @@ export async function runXfstestsOnSwarm(
   const { config, cacheRoot } = context;
   const { manager, address } = await findManager();
   const others = await Promise.all(config.swarm.engines.map(connectEngine));
+  const settings = swarmSettings(config);
+  // Before the long work.
+  await nodesForTasks(manager, others, settings);
   await using host = new HostRuntime(context.name, stateRoot(process.env));
   const base = await context.step('Builder image', (step) =>
     obtainBuilderImage(manager, host, cacheRoot, step),
   );
-  const swarm = new SwarmEngine({ manager, address, others, base, settings: swarmSettings(config) });
+  const swarm = new SwarmEngine({ manager, address, others, base, settings });
   const { joinTimeout } = config.swarm;
   return [await runXfstestsElsewhere(context, { ...rest, shards, joinTimeout }, swarm)];
 }

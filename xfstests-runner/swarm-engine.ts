@@ -6,12 +6,13 @@ import type { LabConfig } from '../lab/config/schema.ts';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
 import { inImage, obtainTaskImage } from '../lab/swarm/image.ts';
+import { nodesForTasks } from '../lab/swarm/nodes.ts';
 import { reapRuns } from '../lab/swarm/reap.ts';
 import { removeThings, requireAllRemoved, type Thing, thingOf } from '../lab/swarm/removal.ts';
-import { requireManager, usableNodes } from '../lab/swarm/requirements.ts';
+import { requireManager, tasksPerNode } from '../lab/swarm/requirements.ts';
 import { runLabels, taskContainers } from '../lab/swarm/runs.ts';
 import { taskService } from '../lab/swarm/service.ts';
-import type { SwarmNode, SwarmSettings } from '../lab/swarm/types.ts';
+import type { SwarmSettings } from '../lab/swarm/types.ts';
 import type { StartedTasks, TaskEngine, TaskOrder } from './elsewhere.ts';
 
 export interface SwarmEngineOptions {
@@ -48,20 +49,28 @@ export class SwarmEngine implements TaskEngine {
     const reaped = await reapRuns(manager, others);
     if (reaped > 0)
       context.progress.note(`Removed ${reaped} things that a killed run had left in the swarm.`);
-    const usable = usableNodes(await listNodes(manager), settings);
+    const usable = await nodesForTasks(manager, others, settings);
     context.progress.note(`Nodes that can take tasks: ${usable.map(({ name }) => name).join(', ')}.`);
     const image = await context.step('Task image', (step) =>
       obtainTaskImage([manager, ...others], this.#options.base, order.artefacts, step),
     );
     const job = new SwarmJob(manager, others);
     try {
-      await job.create(context, order, image, settings);
+      await job.create(context, order, { image, perNode: tasksPerNode(usable, settings), settings });
       return job;
     } catch (error) {
       await job[Symbol.asyncDispose]();
       throw error;
     }
   }
+}
+
+/** What and where the tasks are. */
+interface Placing {
+  readonly image: string;
+  /** Tasks that a node has room for. */
+  readonly perNode: number;
+  readonly settings: SwarmSettings;
 }
 
 /** All that a run has in the swarm. */
@@ -80,7 +89,7 @@ class SwarmJob implements StartedTasks {
     this.failed = this.#failed.promise;
   }
 
-  async create(context: LabContext, order: TaskOrder, image: string, settings: SwarmSettings): Promise<void> {
+  async create(context: LabContext, order: TaskOrder, { image, perNode, settings }: Placing): Promise<void> {
     if (!('socketFile' in order.at)) throw new Error('The run does not listen on a socket file.');
     const run = `${context.name}-${order.token.slice(0, 12)}`;
     this.#run = run;
@@ -121,6 +130,7 @@ class SwarmJob implements StartedTasks {
           lab: context.name,
           run,
           tasks: order.tasks,
+          perNode,
           image,
           network: network.id,
           gateway: { host: gatewayName, port: gatewayPort },
@@ -183,29 +193,6 @@ async function isGone(service: Docker.Service): Promise<boolean> {
     () => false,
     (error: unknown) => (error as { statusCode?: number }).statusCode === 404,
   );
-}
-
-/** As the engine's API has it. */
-interface ApiNode {
-  readonly Spec: { readonly Availability: string; readonly Labels?: Readonly<Record<string, string>> };
-  readonly Description: {
-    readonly Hostname: string;
-    readonly Platform: { readonly Architecture: string };
-    readonly Resources: { readonly NanoCPUs: number; readonly MemoryBytes: number };
-  };
-  readonly Status: { readonly State: string };
-}
-
-async function listNodes(manager: Docker): Promise<readonly SwarmNode[]> {
-  return ((await manager.listNodes()) as readonly ApiNode[]).map(({ Spec, Description, Status }) => ({
-    name: Description.Hostname,
-    state: Status.State,
-    availability: Spec.Availability,
-    architecture: Description.Platform.Architecture,
-    cpus: Description.Resources.NanoCPUs / 1e9,
-    memory: Description.Resources.MemoryBytes,
-    labels: Spec.Labels ?? {},
-  }));
 }
 
 /** The settings that a task's own lab has to have, as `--set` takes them. */

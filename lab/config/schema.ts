@@ -75,7 +75,7 @@ export const labConfigSchema = z.strictObject({
     testTimeout: z.int().min(1).meta({ description: 'Seconds one test may take' }),
   }),
   swarm: z.strictObject({
-    cpus: z.int().min(1).max(64).meta({ description: 'CPUs of a node that are set aside for a task' }),
+    cpus: z.int().min(1).max(64).meta({ description: 'CPUs that a task needs of its node' }),
     memory: size,
     labels: z
       .array(z.string().regex(/^[\w.-]+=[\w.-]+$/, 'a label such as kvm=true'))

@@ -6,7 +6,11 @@ import type { SwarmNode, SwarmSettings } from './types.ts';
 
 /** What an engine says of itself, as far as it matters here (`docker info`). */
 export interface EngineInfo {
-  readonly Swarm?: { readonly LocalNodeState?: string; readonly ControlAvailable?: boolean };
+  readonly Swarm?: {
+    readonly LocalNodeState?: string;
+    readonly ControlAvailable?: boolean;
+    readonly NodeID?: string;
+  };
 }
 
 /** Of an engine that is to start services. Throws a `LabError` with what is wrong. */
@@ -73,6 +77,24 @@ export function usableNodes(
     (node) =>
       `${node.name} has ${node.cpus} CPUs and ${bytes(node.memory)}, and a task asks for ${cpus} and ${bytes(memory)}`,
   );
+}
+
+/** How many tasks each of these nodes has room for: as many as the smallest. */
+export function tasksPerNode(nodes: readonly SwarmNode[], { cpus, memory }: SwarmSettings): number {
+  return Math.min(...nodes.map((node) => Math.floor(Math.min(node.cpus / cpus, node.memory / memory))));
+}
+
+/**
+ * Of the nodes that tasks can be placed on, and the engines that get the image. Throws a `LabError` that names nodes without it: each
+ * task on one would be turned away there.
+ */
+export function requireReached(nodes: readonly SwarmNode[], engines: readonly EngineInfo[]): void {
+  const reached = new Set(engines.map(({ Swarm: swarm }) => swarm?.NodeID));
+  const others = nodes.filter(({ id }) => !reached.has(id)).map(({ name }) => name);
+  if (others.length === 0) return;
+  throw new LabError(`The image of the tasks cannot be brought to ${others.join(', ')}.`, {
+    hint: 'Add the engine of each node to swarm.engines, or choose nodes with swarm.labels.',
+  });
 }
 
 function bytes(count: number): string {

@@ -10,6 +10,8 @@ export interface ServiceOrder {
   readonly lab: string;
   readonly run: string;
   readonly tasks: number;
+  /** Tasks that a node has room for at a time. */
+  readonly perNode: number;
   /** Content-addressed: what is in it is what its tag says. */
   readonly image: string;
   /** Of the run: an attachable overlay network, on which its gateway listens. */
@@ -70,8 +72,10 @@ export function taskService(order: ServiceOrder, settings: SwarmSettings): Docke
         // QEMU and the lab end by themselves when asked to.
         StopGracePeriod: 20e9,
       },
-      Resources: { Reservations: { NanoCPUs: settings.cpus * 1e9, MemoryBytes: settings.memory } },
       Placement: {
+        // In place of reservations: Swarm counts those of a job's tasks twice when a node changes, as one does that its first network
+        // comes to, and rejects tasks that fill a node until their attempts are used up.
+        MaxReplicas: order.perNode,
         Constraints: Object.entries(settings.labels).map(([key, value]) => `node.labels.${key}==${value}`),
         Platforms: [{ OS: 'linux', Architecture: process.arch === 'x64' ? 'amd64' : process.arch }],
       },

@@ -2,13 +2,14 @@
 
 import { expect, test } from 'vitest';
 import { isOrphan } from '../runtime/labels.ts';
-import { requireManager, usableNodes } from './requirements.ts';
+import { requireManager, requireReached, tasksPerNode, usableNodes } from './requirements.ts';
 import { type ServiceOrder, taskService } from './service.ts';
 import type { SwarmNode, SwarmSettings } from './types.ts';
 
 const gibibyte = 2 ** 30;
 const settings: SwarmSettings = { cpus: 2, memory: 4 * gibibyte, labels: {}, concurrency: 0 };
 const node: SwarmNode = {
+  id: 'id-a',
   name: 'a',
   state: 'ready',
   availability: 'active',
@@ -61,10 +62,28 @@ test.each<[Partial<SwarmNode>, Partial<SwarmSettings>, string]>([
   );
 });
 
+test.each([
+  [[node], 2],
+  [[node, { ...node, memory: 5 * gibibyte }], 1],
+  [[{ ...node, cpus: 16, memory: 64 * gibibyte }], 8],
+])('a node takes as many tasks as the smallest has room for: %#', (nodes, count) => {
+  expect(tasksPerNode(nodes, settings)).toBe(count);
+});
+
+test('nodes whose engines do not get the image are named', () => {
+  const nodes = [node, { ...node, id: 'id-b', name: 'b' }, { ...node, id: 'id-c', name: 'c' }];
+  const engines = ['id-a', 'id-b', 'id-c'].map((NodeID) => ({ Swarm: { NodeID } }));
+  requireReached(nodes, engines);
+  expect(() => requireReached(nodes, [engines[0], {}])).toThrow(
+    'The image of the tasks cannot be brought to b, c.',
+  );
+});
+
 const order: ServiceOrder = {
   lab: 'default',
   run: '20260102-030405-zpmfs',
   tasks: 3,
+  perNode: 2,
   image: 'zufs-lab-task:abc',
   network: 'n',
   gateway: { host: 'gateway', port: 4000 },
@@ -78,8 +97,7 @@ test('the service of a run: one task a shard, no more at a time than is said, wh
   expect(Mode).toEqual({ ReplicatedJob: { TotalCompletions: 3, MaxConcurrent: 2 } });
   expect(taskService(order, settings).Mode?.ReplicatedJob?.MaxConcurrent).toBe(3);
   expect(TaskTemplate).toMatchObject({
-    Placement: { Constraints: ['node.labels.kvm==true'] },
-    Resources: { Reservations: { NanoCPUs: 2e9, MemoryBytes: 4 * gibibyte } },
+    Placement: { Constraints: ['node.labels.kvm==true'], MaxReplicas: 2 },
   });
 });
 

@@ -2,6 +2,7 @@
 
 /** A machine of the swarm. */
 export interface SwarmNode {
+  readonly id: string;
   readonly name: string;
   /** `ready`, `down`, `unknown`. */
   readonly state: string;
@@ -17,9 +18,9 @@ export interface SwarmNode {
 
 /** What the user says of tasks. */
 export interface SwarmSettings {
-  /** CPUs that are set aside for a task. */
+  /** CPUs that a task needs of its node. */
   readonly cpus: number;
-  /** Bytes that are set aside for a task. */
+  /** Bytes that a task needs of its node. */
   readonly memory: number;
   /** Labels that a node has to have: `kvm: 'true'`. */
   readonly labels: Readonly<Record<string, string>>;
