@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { defaultCacheRoot } from '../../paths.ts';
 import { installPackages } from '../apt.ts';
 import { type Engine, findEngine } from '../engine.ts';
 import { quietContext } from './context.ts';
+import { Daemon, NoDaemonError } from './daemon.ts';
 
 /** A container engine for tests: one that was there, or one of our own that ends with the test. */
 export interface TestEngine extends AsyncDisposable {
@@ -24,9 +21,6 @@ export interface TestEngine extends AsyncDisposable {
 export interface NoTestEngine {
   readonly skip: string;
 }
-
-const upMs = 60_000;
-const downMs = 20_000;
 
 /**
  * The engine that answers on this machine; else dockerd from Debian's package, installed if need be, on a socket of its own.
@@ -47,55 +41,31 @@ export async function startTestEngine(): Promise<TestEngine | NoTestEngine> {
 }
 
 async function startDaemon(): Promise<TestEngine | NoTestEngine> {
-  const data = join(defaultCacheRoot(process.env), 'test-engine');
-  await mkdir(data, { recursive: true });
-  // A socket's path is limited to 107 bytes, so a short one.
   const directory = await mkdtemp(join(tmpdir(), 'zufs-engine-'));
-  const address = `unix://${join(directory, 'docker.sock')}`;
-  const logFile = join(directory, 'dockerd.log');
-  const log = openSync(logFile, 'w');
-  const daemon = spawn(
-    'setpriv',
-    [
-      // A test run that is killed runs no teardown: the daemon ends with it all the same.
-      ...['--pdeathsig', 'TERM', 'dockerd'],
-      ...['--host', address, '--data-root', data, '--exec-root', join(directory, 'exec')],
-      ...[
-        '--pidfile',
-        join(directory, 'dockerd.pid'),
-        '--bridge=none',
-        '--iptables=false',
-        '--ip6tables=false',
-      ],
-    ],
-    { stdio: ['ignore', log, log], detached: true },
-  );
-  closeSync(log);
-  daemon.on('error', () => undefined);
-  const deadline = performance.now() + upMs;
-  while (performance.now() < deadline && daemon.pid !== undefined && daemon.exitCode === null) {
-    const { engine } = await findEngine({ DOCKER_HOST: address });
-    if (engine !== undefined) {
-      return { engine, address, [Symbol.asyncDispose]: () => stopDaemon(daemon, directory) };
-    }
-    await sleep(200);
+  try {
+    const { daemon, engine } = await Daemon.start({
+      directory,
+      dataRoot: testEngineData(),
+      arguments: ['--bridge=none', '--iptables=false', '--ip6tables=false'],
+    });
+    const end = async () => {
+      await daemon[Symbol.asyncDispose]();
+      await removeDirectory(directory);
+    };
+    return { engine, address: engine.address, [Symbol.asyncDispose]: end };
+  } catch (error) {
+    await removeDirectory(directory);
+    if (error instanceof NoDaemonError) return { skip: error.message };
+    throw error;
   }
-  const lastLine = (await readFile(logFile, 'utf8')).trim().split('\n').at(-1);
-  await stopDaemon(daemon, directory);
-  return { skip: `dockerd does not come up on this machine: ${lastLine}` };
 }
 
-async function stopDaemon(daemon: ChildProcess, directory: string): Promise<void> {
-  if (daemon.pid !== undefined && daemon.exitCode === null && daemon.signalCode === null) {
-    const ended = once(daemon, 'exit');
-    // dockerd ends its containerd and its containers itself when it is asked to end.
-    daemon.kill('SIGTERM');
-    const inTime = await Promise.race([ended.then(() => true), sleep(downMs, false, { ref: false })]);
-    if (!inTime) {
-      daemon.kill('SIGKILL');
-      await ended;
-    }
-  }
+/** What engines of tests keep their images in: the builder image is made once. */
+export function testEngineData(): string {
+  return join(defaultCacheRoot(process.env), 'test-engine');
+}
+
+async function removeDirectory(directory: string): Promise<void> {
   await unmountBelow(directory);
   await rm(directory, { recursive: true, force: true });
 }
