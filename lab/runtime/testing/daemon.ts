@@ -3,13 +3,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Engine, findEngine } from '../engine.ts';
 
 const upMs = 60_000;
 const downMs = 20_000;
+/** So long the last processes of an engine before may hold its data after its end. */
+const freeSeconds = 5;
+/** Exit code of flock(1) for a data root that another engine has: none of dockerd's. */
+const inUse = 75;
+/** What one that was killed left: dockerd would look for its swarm first, and find nobody. */
+const startScript = 'rm -rf "$0/swarm" "$0/network" && exec dockerd --data-root "$0" "$@"';
 
 /** An engine that does not come up: its own last words. */
 export class NoDaemonError extends Error {}
@@ -42,8 +48,6 @@ export class Daemon implements AsyncDisposable {
   static async start(options: DaemonOptions): Promise<{ readonly daemon: Daemon; readonly engine: Engine }> {
     const { directory, dataRoot, through = [] } = options;
     await mkdir(dataRoot, { recursive: true });
-    // Of one that was killed: it would look for its swarm first, and find nobody.
-    for (const name of ['swarm', 'network']) await rm(join(dataRoot, name), { recursive: true, force: true });
     const address = `unix://${join(directory, 'docker.sock')}`;
     const logFile = join(directory, 'dockerd.log');
     const log = openSync(logFile, 'w');
@@ -51,8 +55,10 @@ export class Daemon implements AsyncDisposable {
       'setpriv',
       [
         // A test run that is killed runs no teardown: the daemon ends with it all the same.
-        ...['--pdeathsig', 'TERM', ...through, 'dockerd'],
-        ...['--host', address, '--data-root', dataRoot, '--exec-root', join(directory, 'exec')],
+        ...['--pdeathsig', 'TERM', ...through],
+        ...['flock', '--no-fork', '--timeout', `${freeSeconds}`],
+        ...['--conflict-exit-code', `${inUse}`, dataRoot],
+        ...['sh', '-c', startScript, dataRoot, '--host', address, '--exec-root', join(directory, 'exec')],
         ...['--pidfile', pidFileIn(directory), ...(options.arguments ?? [])],
       ],
       { stdio: ['ignore', log, log], detached: true },
@@ -62,6 +68,7 @@ export class Daemon implements AsyncDisposable {
     const daemon = new Daemon(options, child, address);
     const engine = await daemon.#answers();
     if (engine !== undefined) return { daemon, engine };
+    if (child.exitCode === inUse) throw new NoDaemonError(`an engine of another test run uses ${dataRoot}`);
     const lastLine = (await readFile(logFile, 'utf8')).trim().split('\n').at(-1);
     await daemon[Symbol.asyncDispose]();
     throw new NoDaemonError(`dockerd does not come up on this machine: ${lastLine}`);
