@@ -22,11 +22,14 @@ export class MachineEngine implements AsyncDisposable {
   readonly docker: Docker;
   readonly address: string;
   readonly #daemon: Daemon;
+  /** At the start. */
+  readonly #images: readonly string[];
 
-  private constructor(machine: Machine, daemon: Daemon, docker: Docker) {
+  private constructor(machine: Machine, daemon: Daemon, docker: Docker, images: readonly string[]) {
     this.machine = machine;
     this.#daemon = daemon;
     this.docker = docker;
+    this.#images = images;
     this.address = daemon.address;
   }
 
@@ -58,18 +61,33 @@ export class MachineEngine implements AsyncDisposable {
     // Of one that was killed.
     for (const { Id } of await engine.docker.listContainers({ all: true }))
       await engine.docker.getContainer(Id).remove({ force: true });
-    return new MachineEngine(machine, daemon, engine.docker);
+    return new MachineEngine(machine, daemon, engine.docker, await imagesIn(engine.docker));
   }
 
-  /** The newest task image stays for the next time. */
+  /** What another has come in the place of since the start: the next test needs the latest alone. */
   async removeOldImages(): Promise<void> {
-    const images = await this.docker.listImages({ filters: { label: ['zufs-lab.image=task'] } });
-    const [, ...old] = images.sort((a, b) => b.Created - a.Created);
-    for (const { Id } of old) await this.docker.getImage(Id).remove({ force: true });
+    const repository = (image: string) => image.split(':')[0];
+    const images = await imagesIn(this.docker);
+    const renewed = new Set(images.filter((image) => !this.#images.includes(image)).map(repository));
+    const old = this.#images.filter((image) => images.includes(image) && renewed.has(repository(image)));
+    // One that others are made from stays with them.
+    for (const image of old)
+      await this.docker
+        .getImage(image)
+        .remove()
+        .catch(() => undefined);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#daemon[Symbol.asyncDispose]();
     await this.machine[Symbol.asyncDispose]();
   }
+}
+
+/** `repository:tag`, or `sha256:…` of one that has none, as images have that came from another engine. */
+async function imagesIn(docker: Docker): Promise<readonly string[]> {
+  return (await docker.listImages()).flatMap(({ Id, RepoTags: tags }) => {
+    const named = (tags ?? []).filter((tag) => !tag.startsWith('<none>'));
+    return named.length === 0 ? [Id] : named;
+  });
 }
