@@ -38,8 +38,7 @@ static bool emit_all(struct zuf_sb_info *sbi, struct dir_context *ctx,
 	while (at < used) {
 		entry = dir_entry(buffer, at, used, &next);
 		if (!entry) {
-			zuf_bad_reply(sbi, "directory entry");
-			*err = -EIO;
+			*err = zuf_bad_reply(sbi, "directory entry");
 			return false;
 		}
 		if (!dir_emit(ctx, entry->zstr.name, entry->zstr.len,

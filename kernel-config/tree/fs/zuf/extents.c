@@ -156,27 +156,23 @@ static void insert_extent(struct zuf_extents *es, struct zuf_extent *new)
 static bool add_extent(struct zuf_extents *es, struct zuf_extent *e,
 		       unsigned int generation)
 {
-	bool current_one;
-
-	write_lock(&es->lock);
-	current_one = !es->moving && es->generation == generation;
-	if (current_one) {
+	scoped_guard(write_lock, &es->lock) {
+		if (es->moving || es->generation != generation) {
+			kmem_cache_free(extent_cache, e);
+			return false;
+		}
 		if (es->count >= ZUF_EXTENTS_MAX)
 			drop_range(es, 0, U64_MAX, false);
 		insert_extent(es, e);
 	}
-	write_unlock(&es->lock);
-	if (!current_one)
-		kmem_cache_free(extent_cache, e);
-	return current_one;
+	return true;
 }
 
 static void add_to_lru(struct zuf_extents *es)
 {
-	spin_lock(&lru_lock);
-	if (list_empty(&es->lru))
-		list_add_tail(&es->lru, &lru);
-	spin_unlock(&lru_lock);
+	scoped_guard(spinlock, &lru_lock)
+		if (list_empty(&es->lru))
+			list_add_tail(&es->lru, &lru);
 }
 
 /* Take up what a GET_MULTY told. */
@@ -269,9 +265,8 @@ void zuf_extents_forget(struct inode *inode)
 {
 	struct zuf_extents *es = &ZUF_I(inode)->extents;
 
-	spin_lock(&lru_lock);
-	list_del_init(&es->lru);
-	spin_unlock(&lru_lock);
+	scoped_guard(spinlock, &lru_lock)
+		list_del_init(&es->lru);
 	drop_range(es, 0, U64_MAX, false);
 }
 
@@ -388,21 +383,19 @@ static int find_known(struct zuf_extents *es, u64 first, unsigned int count,
 		      bool write, struct zuf_blocks *run)
 {
 	struct zuf_extent *e;
-	int err = -ENOENT;
 
-	read_lock(&es->lock);
-	e = extent_at(es, first);
-	if (e)
-		err = e->end - first >= count && (e->writable || !write) ?
-		      0 : -ENODATA;
-	if (!err) {
+	scoped_guard(read_lock, &es->lock) {
+		e = extent_at(es, first);
+		if (!e)
+			return -ENOENT;
+		if (e->end - first < count || (write && !e->writable))
+			return -ENODATA;
 		run->block = e->block + (first - e->first);
 		run->count = count;
 		run->dev = e->dev;
 		run->writable = e->writable;
 	}
-	read_unlock(&es->lock);
-	return err;
+	return 0;
 }
 
 /**

@@ -36,7 +36,7 @@ static int attach_grab(struct zuf_file *zf, u64 sb_id, struct md_dev_table *mdt)
  */
 int zuf_grab_pmem(struct zuf_file *zf, struct zufs_ioc_pmem __user *arg)
 {
-	struct md_dev_table *mdt;
+	struct md_dev_table *mdt __free(kfree) = NULL;
 	u64 sb_id;
 	int err;
 
@@ -52,7 +52,6 @@ int zuf_grab_pmem(struct zuf_file *zf, struct zufs_ioc_pmem __user *arg)
 	if (!err && (copy_to_user(&arg->mdt, mdt, sizeof(*mdt)) ||
 		     put_user(0, &arg->hdr.err) || put_user(0, &arg->dev_index)))
 		err = -EFAULT;
-	kfree(mdt);
 	return err;
 }
 
@@ -155,9 +154,8 @@ void zuf_grab_revoke(struct zuf_sb_info *sbi)
 
 	guard(mutex)(&zuf_sbi_mutex);
 	list_for_each_entry_safe(zf, next, &sbi->grabs, grab) {
-		mutex_lock(&zf->lock);
-		zf->sbi = NULL;
-		mutex_unlock(&zf->lock);
+		scoped_guard(mutex, &zf->lock)
+			zf->sbi = NULL;
 		list_del_init(&zf->grab);
 		unmap_mapping_range(zf->file->f_mapping, 0, 0, 1);
 	}

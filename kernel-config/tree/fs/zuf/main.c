@@ -9,22 +9,18 @@
 #include <linux/sysfs.h>
 #include "zuf.h"
 
-static void __init check_layout(void)
-{
-	BUILD_BUG_ON(sizeof(struct zus_inode) != ZUFS_INODE_SIZE);
-	BUILD_BUG_ON(sizeof(struct zufs_ioc_mount) != 104);
-	BUILD_BUG_ON(sizeof(struct zufs_ioc_pmem) != 1856);
-	BUILD_BUG_ON(sizeof(struct zufs_ioc_IO) != 224);
-	BUILD_BUG_ON(offsetof(struct zufs_ioc_IO, iom_e) !=
-		     offsetof(struct zufs_ioc_IO, ziom.iom_e));
-	BUILD_BUG_ON(PAGE_SIZE != ZUF_BLOCK_SIZE);
-}
+static_assert(sizeof(struct zus_inode) == ZUFS_INODE_SIZE);
+static_assert(sizeof(struct zufs_ioc_mount) == 104);
+static_assert(sizeof(struct zufs_ioc_pmem) == 1856);
+static_assert(sizeof(struct zufs_ioc_IO) == 224);
+static_assert(offsetof(struct zufs_ioc_IO, iom_e) ==
+	      offsetof(struct zufs_ioc_IO, ziom.iom_e));
+static_assert(PAGE_SIZE == ZUF_BLOCK_SIZE);
 
 static int __init zuf_init(void)
 {
 	int err;
 
-	check_layout();
 	err = zuf_inode_cache_init();
 	if (err)
 		return err;

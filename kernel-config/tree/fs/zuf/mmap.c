@@ -127,7 +127,6 @@ static int check_dirty(struct inode *inode, const struct zuf_blocks *run,
 static struct zufs_ioc_IO *get_writable(struct inode *inode, pgoff_t first,
 					unsigned int count, pgoff_t index)
 {
-	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
 	struct zufs_ioc_IO *io;
 	struct zuf_blocks run;
 
@@ -135,7 +134,7 @@ static struct zufs_ioc_IO *get_writable(struct inode *inode, pgoff_t first,
 			    ZUFS_RW_MMAP | ZUFS_RW_WRITE);
 	if (IS_ERR(io))
 		return io;
-	zuf_next_blocks(sbi->t1, io, 0, &run);
+	zuf_next_blocks(ZUF_SB(inode->i_sb)->t1, io, 0, &run);
 	if (!check_dirty(inode, &run, first, index))
 		return io;
 	zuf_put_blocks(inode, io);

@@ -61,39 +61,42 @@ static struct zuf_mount_request *first_request(struct zuf_mount_thread *mt)
 					struct zuf_mount_request, list);
 }
 
-static void finish_answered(struct zuf_mount_thread *mt,
-			    struct zuf_mount_request *req,
-			    const struct zufs_ioc_mount *answer)
+/* What the thread has, if anything. Without an answer it was not to be had. */
+static void finish_taken(struct zuf_mount_thread *mt,
+			 const struct zufs_ioc_mount *answer)
 {
-	struct zufs_mount_info *zmi = &req->zim->zmi;
+	struct zuf_mount_request *req;
+	struct zufs_mount_info *zmi;
 
-	if (answer->hdr.err > 0 || answer->hdr.err <= -512) {
+	spin_lock(&mt->lock);
+	req = first_request(mt);
+	if (!req || !req->taken)
+		goto out;
+	if (!answer || answer->hdr.err > 0 || answer->hdr.err <= -512) {
 		finish_request(mt, req, -EIO);
-		return;
+		goto out;
 	}
 	/* Fields that a server may set, the rest stays as it was. */
+	zmi = &req->zim->zmi;
 	zmi->zus_sbi = answer->zmi.zus_sbi;
 	zmi->zus_ii = answer->zmi.zus_ii;
 	zmi->_zi = answer->zmi._zi;
 	zmi->fs_caps = answer->zmi.fs_caps;
 	zmi->s_blocksize_bits = answer->zmi.s_blocksize_bits;
 	finish_request(mt, req, answer->hdr.err);
+out:
+	spin_unlock(&mt->lock);
 }
 
 /* What the thread brings back, if it had something. */
 static int take_answer(struct zuf_mount_thread *mt,
 		       struct zufs_ioc_mount __user *arg)
 {
-	struct zuf_mount_request *req;
 	struct zufs_ioc_mount answer;
 
 	if (copy_from_user(&answer, arg, sizeof(answer)))
 		return -EFAULT;
-	spin_lock(&mt->lock);
-	req = first_request(mt);
-	if (req && req->taken)
-		finish_answered(mt, req, &answer);
-	spin_unlock(&mt->lock);
+	finish_taken(mt, &answer);
 	return 0;
 }
 
@@ -107,17 +110,14 @@ static int take_answer(struct zuf_mount_thread *mt,
 int zuf_mount_become_thread(struct zuf_root *root, struct file *file)
 {
 	struct zuf_mount_thread *mt = &root->mount;
-	int err = 0;
 
-	spin_lock(&mt->lock);
-	if (!mt->file) {
+	scoped_guard(spinlock, &mt->lock) {
+		if (mt->file)
+			return mt->file == file ? 0 : -EBUSY;
 		mt->file = file;
 		mt->breaking = false;
 	}
-	if (mt->file != file)
-		err = -EBUSY;
-	spin_unlock(&mt->lock);
-	return err;
+	return 0;
 }
 
 /*
@@ -148,7 +148,6 @@ static bool next_command(struct zuf_mount_thread *mt, void *page, size_t *size)
 static int give_command(struct zuf_mount_thread *mt,
 			struct zufs_ioc_mount __user *arg, void *page)
 {
-	struct zuf_mount_request *req;
 	size_t size = 0;
 
 	if (wait_event_interruptible(mt->thread_wait,
@@ -156,11 +155,7 @@ static int give_command(struct zuf_mount_thread *mt,
 		return -EINTR;
 	if (!copy_to_user(arg, page, size))
 		return 0;
-	spin_lock(&mt->lock);
-	req = first_request(mt);
-	if (req && req->taken)
-		finish_request(mt, req, -EIO);
-	spin_unlock(&mt->lock);
+	finish_taken(mt, NULL);
 	return -EFAULT;
 }
 
@@ -192,26 +187,22 @@ int zuf_mount_wait(struct zuf_root *root, struct file *file,
 static int post_request(struct zuf_mount_thread *mt, struct zuf_sb_info *sbi,
 			struct zuf_mount_request *req)
 {
-	int err = -EIO;
-
-	spin_lock(&mt->lock);
-	if (mt->file && !mt->breaking && !READ_ONCE(sbi->dead)) {
+	scoped_guard(spinlock, &mt->lock) {
+		if (!mt->file || mt->breaking || READ_ONCE(sbi->dead))
+			return -EIO;
 		list_add_tail(&req->list, &mt->requests);
 		wake_up(&mt->thread_wait);
-		err = 0;
 	}
-	spin_unlock(&mt->lock);
-	return err;
+	return 0;
 }
 
 /* The one who asked was killed. @force: also if the thread has the request. */
 static bool withdraw_request(struct zuf_mount_thread *mt,
 			     struct zuf_mount_request *req, bool force)
 {
-	spin_lock(&mt->lock);
-	if (!req->done && (force || !req->taken))
-		finish_request(mt, req, -EINTR);
-	spin_unlock(&mt->lock);
+	scoped_guard(spinlock, &mt->lock)
+		if (!req->done && (force || !req->taken))
+			finish_request(mt, req, -EINTR);
 	return READ_ONCE(req->done);
 }
 

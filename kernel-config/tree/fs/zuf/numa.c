@@ -30,10 +30,8 @@ static void fill_map(struct zufs_ioc_numa_map *map, unsigned int nodes)
 	for (node = 0; node < nodes; node++) {
 		cpus = fill_node(&map->cpu_set_per_node[node], node);
 		map->max_cpu_per_node = max(map->max_cpu_per_node, cpus);
-		if (!node)
-			first = cpus;
-		else if (cpus != first)
-			map->nodes_not_symmetrical = true;
+		first = node ? first : cpus;
+		map->nodes_not_symmetrical |= cpus != first;
 	}
 }
 
@@ -46,9 +44,8 @@ static void fill_map(struct zufs_ioc_numa_map *map, unsigned int nodes)
 int zuf_numa_map(struct zufs_ioc_numa_map __user *arg)
 {
 	unsigned int nodes = num_possible_nodes();
-	struct zufs_ioc_numa_map *map;
+	struct zufs_ioc_numa_map *map __free(kfree) = NULL;
 	size_t size;
-	int err = 0;
 
 	size = struct_size(map, cpu_set_per_node, nodes);
 	if (size > PAGE_SIZE)
@@ -57,8 +54,5 @@ int zuf_numa_map(struct zufs_ioc_numa_map __user *arg)
 	if (!map)
 		return -ENOMEM;
 	fill_map(map, nodes);
-	if (copy_to_user(arg, map, size))
-		err = -EFAULT;
-	kfree(map);
-	return err;
+	return copy_to_user(arg, map, size) ? -EFAULT : 0;
 }

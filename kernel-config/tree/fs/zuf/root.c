@@ -41,14 +41,12 @@ static struct zuf_channel *file_channel(struct zuf_file *zf)
 static int root_register_fs(struct zuf_file *zf, void __user *arg)
 {
 	struct zufs_ioc_register_fs reg;
-	int err;
 
 	if (copy_from_user(&reg, arg, sizeof(reg)))
 		return -EFAULT;
-	err = zuf_set_role(zf, ZUF_ROLE_MOUNT);
-	if (!err)
-		err = zuf_mount_become_thread(zf->root, zf->file);
-	return err ? err : zuf_register_type(zf->root, &reg);
+	return zuf_set_role(zf, ZUF_ROLE_MOUNT) ?:
+	       zuf_mount_become_thread(zf->root, zf->file) ?:
+	       zuf_register_type(zf->root, &reg);
 }
 
 static int root_mount(struct zuf_file *zf, void __user *arg)

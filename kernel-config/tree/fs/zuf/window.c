@@ -108,9 +108,8 @@ static int plain_map(struct zuf_window *window, struct page **pages,
 
 int zuf_window_setup(struct zuf_window *window, struct vm_area_struct *vma)
 {
-	if (window->is_local)
-		return vm_local_cpu_setup(&window->local, vma);
-	return plain_setup(window, vma);
+	return window->is_local ? vm_local_cpu_setup(&window->local, vma) :
+				  plain_setup(window, vma);
 }
 
 /**
@@ -136,10 +135,9 @@ bool zuf_window_ready(struct zuf_window *window)
 int zuf_window_map(struct zuf_window *window, struct page **pages,
 		   unsigned int count, bool writable)
 {
-	if (window->is_local)
-		return vm_local_cpu_map(&window->local, 0, pages, count,
-					writable);
-	return plain_map(window, pages, count, writable);
+	return window->is_local ?
+	       vm_local_cpu_map(&window->local, 0, pages, count, writable) :
+	       plain_map(window, pages, count, writable);
 }
 
 /**

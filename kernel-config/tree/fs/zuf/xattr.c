@@ -74,12 +74,6 @@ static ssize_t fetch(struct inode *inode, unsigned int operation, int type,
 	return ret;
 }
 
-static ssize_t get_xattr(struct inode *inode, int type, const char *name,
-			 void *buffer, size_t size)
-{
-	return fetch(inode, ZUFS_OP_XATTR_GET, type, name, buffer, size);
-}
-
 /* No value: remove. */
 static int set_xattr(struct inode *inode, int type, const char *name,
 		     const void *value, size_t size, int flags)
@@ -126,7 +120,8 @@ static int handler_get(const struct xattr_handler *handler,
 		       struct dentry *dentry, struct inode *inode,
 		       const char *name, void *buffer, size_t size)
 {
-	return get_xattr(inode, handler->flags, name, buffer, size);
+	return fetch(inode, ZUFS_OP_XATTR_GET, handler->flags, name, buffer,
+		     size);
 }
 
 static int handler_set(const struct xattr_handler *handler,
@@ -181,12 +176,14 @@ struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu)
 
 	if (rcu)
 		return ERR_PTR(-ECHILD);
-	size = get_xattr(inode, X_F_SYSTEM, acl_name(type), NULL, 0);
+	size = fetch(inode, ZUFS_OP_XATTR_GET, X_F_SYSTEM, acl_name(type), NULL,
+		     0);
 	if (size > 0) {
 		value = kvmalloc(size, GFP_KERNEL);
 		if (!value)
 			return ERR_PTR(-ENOMEM);
-		size = get_xattr(inode, X_F_SYSTEM, acl_name(type), value, size);
+		size = fetch(inode, ZUFS_OP_XATTR_GET, X_F_SYSTEM,
+			     acl_name(type), value, size);
 	}
 	if (size > 0)
 		return posix_acl_from_xattr(&init_user_ns, value, size);
