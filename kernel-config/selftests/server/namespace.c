@@ -52,6 +52,7 @@ static int do_new_inode(struct zufs_ioc_new_inode *ioc, char *window)
 	uint64_t slot = ioc->dir_ii >> 40;
 	struct mount *m = mount_of(ioc->dir_ii);
 	unsigned int dir = number_of(ioc->dir_ii);
+	static uint64_t made;
 	struct zus_inode *zi;
 	unsigned int i;
 	uint32_t block;
@@ -66,7 +67,8 @@ static int do_new_inode(struct zufs_ioc_new_inode *ioc, char *window)
 	*zi = ioc->zi;
 	zi->i_ino = i;
 	zi->i_nlink = 0;
-	zi->i_generation = now();
+	/* Of a clock that may stand still between two of them. */
+	zi->i_generation = now() + ++made;
 	if (S_ISLNK(zi->i_mode) && zi->i_size > sizeof(zi->i_symlink)) {
 		block = alloc_block(m);
 		if (!block)
