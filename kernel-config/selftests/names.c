@@ -43,24 +43,6 @@ static int test_create(void)
 	return PASS;
 }
 
-/* How often the server was asked to do something, of debugfs. */
-static long long asked(int operation)
-{
-	long long count = 0, n;
-	char line[200];
-	FILE *file;
-	int op;
-
-	file = fopen("/sys/kernel/debug/zuf/operations", "r");
-	if (!file)
-		return -1;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "%d %lld", &op, &n) == 2 && op == operation)
-			count = n;
-	fclose(file);
-	return count;
-}
-
 /* What is there, whether the kernel knows it or not, is opened. */
 static int open_existing(void)
 {

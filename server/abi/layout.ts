@@ -151,6 +151,7 @@ export const FLAG = Object.freeze({
   ZUFS_S_NODUMP: 0x1000,
   ZUFS_FEATURE_EXTENT_CACHE: 0x1,
   ZUFS_FEATURE_MEMORY_MOUNT: 0x2,
+  ZUFS_FEATURE_RIDERS: 0x4,
 } as const);
 
 export const zufs_ioc_hdr = Object.freeze({

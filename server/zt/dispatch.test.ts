@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   CONST,
+  FLAG,
   OP,
   zufs_cpu_set,
   zufs_ioc_evict_inode,
@@ -123,16 +124,54 @@ describe('dispatch', () => {
     expect(kernel.reports).toEqual([]);
   });
 
-  it('reports what rides behind a command and is no PUT', () => {
+  it('does all that rides, one behind the other, and the command last', () => {
+    const calls: string[] = [];
+    const note = (name: string, result: number) => (op: Operation) => {
+      calls.push(`${name} at ${op.base}, inode ${op.u32[(op.base + 24) >> 2]}`);
+      return result;
+    };
+    const { fileSystem } = altered({
+      putMulty: note('put', 0),
+      freeInode: note('free', -22),
+      sync: note('sync', 0),
+    });
+    const kernel = kernelWith(fileSystem);
+    const fs = kernel.mount();
+    const command = kernel
+      .command({ operation: OP.ZUFS_OP_SYNC, size: 64, outMax: 1024 })
+      .u64(24, fs.root.cookie);
+    const ride = (at: number, operation: number, size: number, cookie: number, more: boolean) => {
+      command.view.setUint16(at + zufs_ioc_hdr.operation, operation, true);
+      command.view.setUint16(at + zufs_ioc_hdr.in_len, size, true);
+      command.view.setUint16(at + zufs_ioc_hdr.flags, more ? FLAG.ZUFS_H_HAS_PIGY_PUT : 0, true);
+      command.u64(at + 24, fs.root.cookie + cookie);
+    };
+    const { SIZE } = zufs_ioc_evict_inode;
+    command.view.setUint16(zufs_ioc_hdr.flags, FLAG.ZUFS_H_HAS_PIGY_PUT, true);
+    ride(64, OP.ZUFS_OP_PUT_MULTY, zufs_ioc_IO.SIZE, 1, true);
+    ride(64 + zufs_ioc_IO.SIZE, OP.ZUFS_OP_FREE_INODE, SIZE, 2, true);
+    ride(64 + zufs_ioc_IO.SIZE + SIZE, OP.ZUFS_OP_FREE_INODE, SIZE, 3, false);
+    expect(kernel.send(command)).toBe(0);
+    const root = fs.root.cookie % 2 ** 32;
+    expect(calls).toEqual([
+      `put at 64, inode ${root + 1}`,
+      `free at ${64 + zufs_ioc_IO.SIZE}, inode ${root + 2}`,
+      `free at ${64 + zufs_ioc_IO.SIZE + SIZE}, inode ${root + 3}`,
+      `sync at 0, inode ${root}`,
+    ]);
+    expect(kernel.reports).toEqual([]);
+  });
+
+  it('reports what rides behind a command and is none that may', () => {
     const kernel = kernelWith(nullfs);
     const fs = kernel.mount();
     const command = kernel
       .command({ operation: OP.ZUFS_OP_SYNC, size: 64, outMax: 1024 })
       .u64(24, fs.root.cookie);
-    command.view.setUint16(zufs_ioc_hdr.flags, 2, true);
-    command.view.setUint16(64 + zufs_ioc_hdr.operation, OP.ZUFS_OP_FREE_INODE, true);
+    command.view.setUint16(zufs_ioc_hdr.flags, FLAG.ZUFS_H_HAS_PIGY_PUT, true);
+    command.view.setUint16(64 + zufs_ioc_hdr.operation, OP.ZUFS_OP_RENAME, true);
     expect(kernel.send(command)).toBe(0);
-    expect(kernel.reports).toEqual([expect.stringContaining('operation 5 rides')]);
+    expect(kernel.reports).toEqual([expect.stringContaining(`operation ${OP.ZUFS_OP_RENAME} rides`)]);
   });
 
   it('counts and times operations', () => {

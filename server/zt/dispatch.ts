@@ -2,7 +2,7 @@
 
 /** From the command in the shared buffer to the method of the file system that serves it. */
 
-import { CONST, FLAG, OP, zufs_ioc_hdr, zufs_ioc_new_inode } from '../abi/layout.ts';
+import { CONST, FLAG, OP, zufs_ioc_hdr, zufs_ioc_IO, zufs_ioc_new_inode } from '../abi/layout.ts';
 import type { Errno, MountedFileSystem, Operation } from '../fs/filesystem.ts';
 import type { Addon } from '../native/addon.ts';
 import { MAX_MOUNTS, type MountRegistry } from './registry.ts';
@@ -65,23 +65,31 @@ export class Dispatcher {
   /** Serve the command at the start of the buffer; afterwards its `hdr.err` is set. */
   dispatch(): void {
     const op = this.#operation;
-    op.base = 0;
-    if ((op.u16[zufs_ioc_hdr.flags >> 1] & FLAG.ZUFS_H_HAS_PIGY_PUT) !== 0) this.#dispatchPut(op);
+    if ((op.u16[zufs_ioc_hdr.flags >> 1] & FLAG.ZUFS_H_HAS_PIGY_PUT) !== 0) this.#runRiders(op);
     this.#run(op, 0);
   }
 
-  /** A PUT_MULTY that rode behind the command belongs to an earlier operation: it comes first. */
-  #dispatchPut(op: Operation): void {
-    const base = op.u16[zufs_ioc_hdr.in_len >> 1];
-    if ((base & 7) !== 0 || base < zufs_ioc_hdr.SIZE || base + 224 > COMMAND_BUFFER_SIZE) {
-      this.#report(`a PUT_MULTY rides behind a command of ${base} bytes`);
-      return;
+  /** What rides behind the command, one behind the other, belongs to earlier operations: it comes first. */
+  #runRiders(op: Operation): void {
+    let base = 0;
+    do {
+      const length = op.u16[(base + zufs_ioc_hdr.in_len) >> 1];
+      base += length;
+      if (!this.#isRider(op, base, length)) return;
+      this.#run(op, base);
+    } while ((op.u16[(base + zufs_ioc_hdr.flags) >> 1] & FLAG.ZUFS_H_HAS_PIGY_PUT) !== 0);
+  }
+
+  /** Whether there is one at `base`, behind a command of so many bytes. */
+  #isRider(op: Operation, base: number, length: number): boolean {
+    if ((base & 7) !== 0 || length < zufs_ioc_hdr.SIZE || base + zufs_ioc_IO.SIZE > COMMAND_BUFFER_SIZE) {
+      this.#report(`something rides behind a command of ${length} bytes`);
+      return false;
     }
-    if (op.u16[(base + zufs_ioc_hdr.operation) >> 1] !== OP.ZUFS_OP_PUT_MULTY) {
-      this.#report(`operation ${op.u16[(base + zufs_ioc_hdr.operation) >> 1]} rides behind a command`);
-      return;
-    }
-    this.#run(op, base);
+    const code = op.u16[(base + zufs_ioc_hdr.operation) >> 1];
+    if (code === OP.ZUFS_OP_PUT_MULTY || code === OP.ZUFS_OP_FREE_INODE) return true;
+    this.#report(`operation ${code} rides behind a command`);
+    return false;
   }
 
   #run(op: Operation, base: number): void {

@@ -53,9 +53,10 @@ export async function mountWorker(
 
 class CannotStartError extends Error {}
 
-/** What the kernel is told of a type. */
+/** What the kernel is told of a type. Riders are the dispatcher's, whatever the type. */
 function announced(info: FsInfo, extentCache: boolean): FsInfo {
-  return extentCache ? info : { ...info, features: info.features & ~FLAG.ZUFS_FEATURE_EXTENT_CACHE };
+  const features = extentCache ? info.features : info.features & ~FLAG.ZUFS_FEATURE_EXTENT_CACHE;
+  return { ...info, features: features | FLAG.ZUFS_FEATURE_RIDERS };
 }
 
 function register(file: ZufFile, info: FsInfo, cookie: number): void {

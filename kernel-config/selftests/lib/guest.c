@@ -182,6 +182,23 @@ int nothing_leaked(void)
 	return PASS;
 }
 
+long long asked(int operation)
+{
+	long long count = 0, n;
+	char line[200];
+	FILE *file;
+	int op;
+
+	file = fopen(ZUF_DEBUG "/operations", "r");
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%d %lld", &op, &n) == 2 && op == operation)
+			count = n;
+	fclose(file);
+	return count;
+}
+
 int cpu_online(int cpu, int online)
 {
 	char path[64];

@@ -30,6 +30,9 @@ int nobody_stuck(void);
 /* kmemleak has nothing to say; a skip where the kernel has none. */
 int nothing_leaked(void);
 
+/* Calls to the server for a ZUFS_OP_*, each of its own. */
+long long asked(int operation);
+
 int cpu_online(int cpu, int online);
 
 #endif

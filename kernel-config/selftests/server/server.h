@@ -85,7 +85,7 @@ enum lie {
  * @served_of: the same by ZUFS_OP_*
  * @hung: operations that the server sits on
  * @granted: GET_MULTY that succeeded
- * @rode: PUT_MULTY that came behind another operation
+ * @rode_of: those that came behind another operation, by ZUFS_OP_*
  * @features: ZUFS_FEATURE_* to announce, set before the server starts
  * @knows_fsx: it keeps the attributes of FS_IOC_FSSETXATTR
  * @knows_clone: it has files share blocks
@@ -101,7 +101,7 @@ struct control {
 	volatile uint64_t served_of[ZUFS_OP_NOOP + 1];
 	volatile int hung;
 	volatile uint64_t granted;
-	volatile uint64_t rode;
+	volatile uint64_t rode_of[ZUFS_OP_NOOP + 1];
 	volatile uint32_t features;
 	volatile int knows_fsx;
 	volatile int knows_clone;

@@ -145,23 +145,23 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 	pthread_rwlock_unlock(&lock);
 }
 
-/* Blocks that may move again, behind an operation on the same file. */
-static void see_riding_put(struct zufs_ioc_hdr *hdr)
-{
-	struct zufs_ioc_hdr *put = (void *)((char *)hdr + hdr->in_len);
-
-	if (!(hdr->flags & ZUFS_H_HAS_PIGY_PUT) ||
-	    put->operation != ZUFS_OP_PUT_MULTY)
-		return;
-	__sync_fetch_and_add(&control->rode, 1);
-	__sync_fetch_and_add(&control->served_of[ZUFS_OP_PUT_MULTY], 1);
-}
-
 static void account(unsigned int operation)
 {
 	__sync_fetch_and_add(&control->served, 1);
 	if (operation <= ZUFS_OP_NOOP)
 		__sync_fetch_and_add(&control->served_of[operation], 1);
+}
+
+/* What came behind the command is older than it: first. */
+static void serve_riders(struct zt *zt, struct zufs_ioc_hdr *hdr)
+{
+	while (hdr->flags & ZUFS_H_HAS_PIGY_PUT) {
+		hdr = (void *)((char *)hdr + hdr->in_len);
+		answer(zt, hdr);
+		account(hdr->operation);
+		if (hdr->operation <= ZUFS_OP_NOOP)
+			__sync_fetch_and_add(&control->rode_of[hdr->operation], 1);
+	}
 }
 
 /* Until it is told to leave, by the kernel or by a hook. */
@@ -179,6 +179,7 @@ static void serve_channel(struct zt *zt)
 		}
 		if (hdr->operation == ZUFS_OP_BREAK)
 			return;
+		serve_riders(zt, hdr);
 		/* Nothing but the way there and back, see switch_cost.c. */
 		if (hdr->operation == ZUFS_OP_NOOP) {
 			hdr->err = 0;
@@ -187,7 +188,6 @@ static void serve_channel(struct zt *zt)
 		if (server_hooks.before)
 			server_hooks.before(zt, hdr);
 		operation = hdr->operation;
-		see_riding_put(hdr);
 		answer(zt, hdr);
 		account(operation);
 		if (operation == ZUFS_OP_GET_MULTY && !hdr->err)

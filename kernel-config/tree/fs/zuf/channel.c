@@ -44,6 +44,7 @@ static bool set_broken(struct zuf_channel *ch)
 	if (ch->broken)
 		return false;
 	ch->broken = true;
+	wake_up_process(ch->zt);
 	set_busy(ch, false);
 	zc->nr_live--;
 	/* One that was kept free need not be any more. */
@@ -59,22 +60,19 @@ static void break_channel(struct zuf_channel *ch, bool unmap)
 {
 	struct zuf_cpu *zc = ch->cpu;
 	struct zuf_op *op;
-	bool last = false;
+	bool last;
 
-	spin_lock(&zc->lock);
-	last = set_broken(ch);
-	op = ch->op;
-	ch->op = NULL;
-	wake_up_process(ch->zt);
-	spin_unlock(&zc->lock);
+	scoped_guard(spinlock, &zc->lock) {
+		last = set_broken(ch);
+		op = xchg(&ch->op, NULL);
+	}
 
 	if (op) {
 		if (unmap && op->nr_pages)
 			zuf_window_zap(&ch->window, ch->scratch);
 		zuf_count_pages(ZUF_PAGES_WINDOW, -(long)op->nr_pages);
-		spin_lock(&zc->lock);
-		zuf_finish_op(zc, op, -EIO);
-		spin_unlock(&zc->lock);
+		scoped_guard(spinlock, &zc->lock)
+			zuf_finish_op(zc, op, -EIO);
 	}
 	if (last)
 		zuf_requeue_all(ch->root, zc);
@@ -93,15 +91,13 @@ static void break_cpu(struct zuf_root *root, struct zuf_cpu *zc)
 	unsigned int i;
 	bool last = false;
 
-	spin_lock(&zc->lock);
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
-		ch = zc->channels[i];
-		if (!ch || ch->broken)
-			continue;
-		last = set_broken(ch);
-		wake_up_process(ch->zt);
+	scoped_guard(spinlock, &zc->lock) {
+		for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
+			ch = zc->channels[i];
+			if (ch && !ch->broken)
+				last = set_broken(ch);
+		}
 	}
-	spin_unlock(&zc->lock);
 	if (last)
 		zuf_requeue_all(root, zc);
 }
@@ -122,15 +118,14 @@ void zuf_channels_break_all(struct zuf_root *root)
 static struct file *dead_channel(struct zuf_cpu *zc, unsigned int no)
 {
 	struct zuf_channel *ch;
-	struct file *file = NULL;
 
-	spin_lock(&zc->lock);
-	ch = zc->channels[no];
-	if (ch && !(ch->broken && !ch->op) &&
-	    (READ_ONCE(ch->zt->flags) & PF_EXITING))
-		file = get_file_active(&ch->file);
-	spin_unlock(&zc->lock);
-	return file;
+	scoped_guard(spinlock, &zc->lock) {
+		ch = zc->channels[no];
+		if (ch && !(ch->broken && !ch->op) &&
+		    (READ_ONCE(ch->zt->flags) & PF_EXITING))
+			return get_file_active(&ch->file);
+	}
+	return NULL;
 }
 
 static void check_liveness(struct work_struct *work)
@@ -204,13 +199,10 @@ static void take_pages_out(struct zuf_channel *ch, struct zuf_op *op)
 /* The ZT is back: take what it had, with the reply. NULL for nothing. */
 static struct zuf_op *take_back(struct zuf_channel *ch)
 {
-	struct zuf_cpu *zc = ch->cpu;
 	struct zuf_op *op;
 
-	spin_lock(&zc->lock);
-	op = ch->op;
-	ch->op = NULL;
-	spin_unlock(&zc->lock);
+	scoped_guard(spinlock, &ch->cpu->lock)
+		op = xchg(&ch->op, NULL);
 	if (!op)
 		return NULL;
 
@@ -282,18 +274,23 @@ static struct zuf_op *take_op(struct zuf_channel *ch, struct zuf_op *back,
 	return op;
 }
 
-/* A PUT_MULTY rides behind the command if there is room. */
-static void add_put(struct zuf_channel *ch, struct zuf_op *op)
+/* Riders follow the command, one behind the other, if there is room. */
+static void add_riders(struct zuf_channel *ch, struct zuf_op *op)
 {
-	struct zufs_ioc_hdr *shared = ch->buffer;
+	struct zufs_ioc_hdr *before = ch->buffer;
 	size_t at = op->hdr->in_len;
+	struct zuf_notice *rider;
 
-	if (!IS_ALIGNED(at, 8) || at + op->put->hdr.in_len > ch->max_command)
-		return;
-	zuf_make_put(op->put);
-	memcpy(ch->buffer + at, op->put, op->put->hdr.in_len);
-	shared->flags |= ZUFS_H_HAS_PIGY_PUT;
-	op->put_sent = true;
+	llist_for_each_entry(rider, op->riders, behind) {
+		if (!IS_ALIGNED(at, 8) ||
+		    at + rider->hdr.in_len > ch->max_command)
+			return;
+		memcpy(ch->buffer + at, rider->command, rider->hdr.in_len);
+		before->flags |= ZUFS_H_HAS_PIGY_PUT;
+		before = ch->buffer + at;
+		at += rider->hdr.in_len;
+		op->nr_sent++;
+	}
 }
 
 /* Give the operation to the server, which runs as soon as we return. */
@@ -312,8 +309,7 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 				     op->writable);
 	if (!err) {
 		memcpy(ch->buffer, op->hdr, op->hdr->in_len);
-		if (op->put)
-			add_put(ch, op);
+		add_riders(ch, op);
 		trace_zuf_start(zc->nr, ch->no, op);
 	}
 
@@ -329,7 +325,7 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 	spin_unlock(&zc->lock);
 
 	take_pages_out(ch, op);
-	op->put_sent = false;
+	op->nr_sent = 0;
 	/* Pushed off its CPU, or without a window: others can do it. */
 	if (err == -EXDEV || err == -ENXIO)
 		break_channel(ch, false);
@@ -377,16 +373,14 @@ int zuf_channel_wait(struct zuf_channel *ch)
 static int add_channel(struct zuf_channel *ch)
 {
 	struct zuf_cpu *zc = ch->cpu;
-	int err = -EBUSY;
 
-	spin_lock(&zc->lock);
-	if (!zc->channels[ch->no]) {
+	scoped_guard(spinlock, &zc->lock) {
+		if (zc->channels[ch->no])
+			return -EBUSY;
 		zc->channels[ch->no] = ch;
 		zc->nr_live++;
-		err = 0;
 	}
-	spin_unlock(&zc->lock);
-	return err;
+	return 0;
 }
 
 static void free_channel(struct zuf_channel *ch)
@@ -525,15 +519,13 @@ bool zuf_current_is_zt(struct zuf_root *root)
 {
 	struct zuf_cpu *zc = per_cpu_ptr(root->cpus,
 					 cpumask_first(current->cpus_ptr));
-	bool found = false;
 	unsigned int i;
 
-	spin_lock(&zc->lock);
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
-		if (zc->channels[i] && zc->channels[i]->zt == current)
-			found = true;
-	spin_unlock(&zc->lock);
-	return found;
+	scoped_guard(spinlock, &zc->lock)
+		for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
+			if (zc->channels[i] && zc->channels[i]->zt == current)
+				return true;
+	return false;
 }
 
 /* ---- CPUs that come and go ---- */

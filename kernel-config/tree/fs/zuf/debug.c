@@ -178,29 +178,22 @@ static int pages_show(struct seq_file *seq, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(pages);
 
-static int send_noops(struct zuf_sb_info *sbi, u64 count)
-{
-	struct zufs_ioc_hdr hdr = {};
-	int err = 0;
-
-	while (!err && count--) {
-		err = zuf_call(sbi, ZUFS_OP_NOOP, &hdr, sizeof(hdr), 0);
-		if (fatal_signal_pending(current))
-			err = -EINTR;
-		cond_resched();
-	}
-	return err;
-}
-
 /* The number that is written: how many NOOPs to send to the last mount. */
 static int noop_set(void *unused, u64 count)
 {
 	struct zuf_sb_info *sbi = zuf_last_mount();
-	int err;
+	struct zufs_ioc_hdr hdr = {};
+	int err = 0;
 
 	if (!sbi)
 		return -EIO;
-	err = send_noops(sbi, count);
+	while (!err && count--) {
+		err = zuf_call(d_inode(sbi->sb->s_root), ZUFS_OP_NOOP, &hdr,
+			       sizeof(hdr), 0);
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+		cond_resched();
+	}
 	deactivate_super(sbi->sb);
 	return err;
 }

@@ -85,18 +85,15 @@ bool zuf_wake_one(struct zuf_cpu *zc)
 
 static bool try_enqueue(struct zuf_cpu *zc, struct zuf_op *op)
 {
-	bool live;
-
-	spin_lock(&zc->lock);
-	live = zc->nr_live;
-	if (live) {
+	scoped_guard(spinlock, &zc->lock) {
+		if (!zc->nr_live)
+			return false;
 		WRITE_ONCE(op->cpu, zc);
 		list_add_tail(&op->queue,
 			      op->must_run ? &zc->urgent : &zc->queue);
 		op->at_once = zuf_wake_one(zc);
 	}
-	spin_unlock(&zc->lock);
-	return live;
+	return true;
 }
 
 /* Queue on the CPU that serves @cpu. */
@@ -142,9 +139,8 @@ void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
 		err = enqueue_op(root, op, zc->nr);
 	if (!err)
 		return;
-	spin_lock(&zc->lock);
-	zuf_finish_op(zc, op, err);
-	spin_unlock(&zc->lock);
+	scoped_guard(spinlock, &zc->lock)
+		zuf_finish_op(zc, op, err);
 }
 
 /**
@@ -241,18 +237,16 @@ static void set_interrupted(struct zuf_op *op)
 static bool withdraw_queued(struct zuf_op *op)
 {
 	struct zuf_cpu *zc = READ_ONCE(op->cpu);
-	bool mine;
 
-	spin_lock(&zc->lock);
-	mine = op->cpu == zc && !op->done && !list_empty(&op->queue);
-	if (mine) {
+	scoped_guard(spinlock, &zc->lock) {
+		if (op->cpu != zc || op->done || list_empty(&op->queue))
+			return false;
 		list_del_init(&op->queue);
 		op->withdrawn = true;
 		op->done = true;
 		op->err = -EINTR;
 	}
-	spin_unlock(&zc->lock);
-	return mine;
+	return true;
 }
 
 /*
@@ -265,27 +259,25 @@ static void withdraw_running(struct zuf_op *op)
 	struct zuf_channel *ch;
 	struct file *file = NULL;
 
-	spin_lock(&zc->lock);
-	ch = op->channel;
-	if (op->cpu == zc && ch && ch->op == op)
-		file = get_file_active(&ch->file);
-	if (file) {
+	scoped_guard(spinlock, &zc->lock) {
+		ch = op->channel;
+		if (op->cpu == zc && ch && ch->op == op)
+			file = get_file_active(&ch->file);
+		if (!file)
+			return;
 		ch->op = NULL;
 		ch->zapping = true;
 		ch->stale = op->nr_pages;
 		op->channel = NULL;
 	}
-	spin_unlock(&zc->lock);
-	if (!file)
-		return;
 
 	if (op->nr_pages)
 		zuf_window_zap(&ch->window, ch->scratch);
 	zuf_count_pages(ZUF_PAGES_WINDOW, -(long)op->nr_pages);
-	spin_lock(&zc->lock);
-	ch->zapping = false;
-	wake_up_process(ch->zt);
-	spin_unlock(&zc->lock);
+	scoped_guard(spinlock, &zc->lock) {
+		ch->zapping = false;
+		wake_up_process(ch->zt);
+	}
 	fput(file);
 	op->done = true;
 	op->err = -EINTR;
@@ -387,6 +379,21 @@ static int check_op(struct zuf_sb_info *sbi, struct zuf_op *op)
 	return 0;
 }
 
+/* Who should have gone along and did not has to go alone, and not now. */
+static void let_riders_off(struct zuf_op *op)
+{
+	struct zuf_notice *rider, *next;
+	unsigned int nr = 0;
+
+	llist_for_each_entry_safe(rider, next, op->riders, behind) {
+		rider->behind.next = NULL;
+		if (nr++ < op->nr_sent)
+			zuf_told(rider);
+		else
+			zuf_tell_later(rider);
+	}
+}
+
 /**
  * zuf_dispatch - have the server do an operation
  * @sbi: the mount
@@ -411,6 +418,10 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 
 	migrate_disable();
 	op->pinned = true;
+	/* A lookup would think that what it found may have left since. */
+	if (!op->must_run && op->hdr->operation != ZUFS_OP_LOOKUP &&
+	    IS_ALIGNED(op->hdr->in_len, 8))
+		zuf_add_parked(op);
 	trace_zuf_dispatch(op->hdr);
 	err = enqueue_op(sbi->root, op, smp_processor_id());
 	if (!err) {
@@ -421,29 +432,6 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 	}
 	zuf_account(op, err);
 out:
-	/* What should have gone along and did not. */
-	if (op->put && !op->put_sent)
-		zuf_send_put(sbi, op->put);
-	else
-		kfree(op->put);
+	let_riders_off(op);
 	return err;
-}
-
-/**
- * zuf_call - send a command of fixed size that carries no pages
- * @sbi: the mount
- * @operation: ZUFS_OP_*
- * @hdr: start of the command
- * @size: of the command
- * @out: first byte that the server may change, 0 for none
- *
- * Return: 0, the error of the server, or that of the transport.
- */
-int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
-	     struct zufs_ioc_hdr *hdr, size_t size, size_t out)
-{
-	struct zuf_op op = {};
-
-	zuf_op_init(&op, operation, hdr, size, out);
-	return zuf_dispatch(sbi, &op);
 }

@@ -52,8 +52,8 @@ static int send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
 	};
 	int err;
 
-	err = zuf_call_on(inode, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
-			  offsetof(struct zufs_ioc_IO, ret_flags));
+	err = zuf_call(inode, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
+		       offsetof(struct zufs_ioc_IO, ret_flags));
 	if (!err && !zuf_ret_flags_ok(ioc.ret_flags))
 		err = zuf_bad_reply(ZUF_SB(inode->i_sb), "answer to fallocate");
 	return err;
@@ -129,12 +129,9 @@ static int check_fallocate(struct inode *inode, int mode, loff_t offset,
 
 	if (mode & ~ZUF_FALLOC_MODES)
 		return -EOPNOTSUPP;
-	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
-		if (!IS_ALIGNED(offset | len, ZUF_BLOCK_SIZE))
-			return -EINVAL;
-		if (offset >= size)
-			return -EINVAL;
-	}
+	if ((mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) &&
+	    (!IS_ALIGNED(offset | len, ZUF_BLOCK_SIZE) || offset >= size))
+		return -EINVAL;
 	if ((mode & FALLOC_FL_COLLAPSE_RANGE) && offset + len >= size)
 		return -EINVAL;
 	if ((mode & FALLOC_FL_INSERT_RANGE) &&
@@ -163,11 +160,9 @@ long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 	if (!S_ISREG(inode->i_mode))
 		return -EOPNOTSUPP;
 	inode_lock(inode);
-	err = check_fallocate(inode, mode, offset, len);
-	if (!err)
-		err = file_modified(file);
-	if (!err)
-		err = zuf_change_blocks(inode, mode, offset, offset + len);
+	err = check_fallocate(inode, mode, offset, len) ?:
+	      file_modified(file) ?:
+	      zuf_change_blocks(inode, mode, offset, offset + len);
 	inode_unlock(inode);
 	return err ?: zuf_sync_changed(file, offset, len);
 }
@@ -248,8 +243,7 @@ static int zuf_fadvise(struct file *file, loff_t offset, loff_t len, int advice)
 	len = len ? min(len, size - offset) : size - offset;
 	ioc.hdr.len = min_t(loff_t, len, SZ_1G);
 	/* A hint: that the server can not take it is no error. */
-	zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_PRE_READ, &ioc.hdr, sizeof(ioc),
-		 0);
+	zuf_call(inode, ZUFS_OP_PRE_READ, &ioc.hdr, sizeof(ioc), 0);
 	return 0;
 }
 

@@ -12,6 +12,9 @@
 /* Asks the server when an inode was made: nanoseconds since the epoch. */
 #define ZUF_IOC_BIRTH	_IOR('Z', 0x20, __u64)
 
+/* What may be freed by the way, behind a command of somebody else: sectors. */
+#define ZUF_PARK_BLOCKS	(8 << (ZUF_BLOCK_SHIFT - SECTOR_SHIFT))
+
 static struct kmem_cache *zuf_inode_cache;
 
 /* zus_inode.i_flags that the VFS has under the same number. */
@@ -26,7 +29,8 @@ struct inode *zuf_alloc_inode(struct super_block *sb)
 	if (!zii)
 		return NULL;
 	/* Allocated now, since an inode goes when there is no memory. */
-	zii->farewell = kzalloc(sizeof(*zii->farewell), GFP_KERNEL_ACCOUNT);
+	zii->farewell = kzalloc(offsetofend(struct zuf_notice, evict),
+				GFP_KERNEL_ACCOUNT);
 	if (!zii->farewell) {
 		kmem_cache_free(zuf_inode_cache, zii);
 		return NULL;
@@ -226,9 +230,8 @@ struct inode *zuf_iget(struct super_block *sb, u64 zus_ii, zu_dpp_t dpp)
 		return ERR_PTR(-ENOMEM);
 	if (!(inode->i_state & I_NEW)) {
 		if (ZUF_I(inode)->zi != zi) {
-			zuf_bad_reply(sbi, "two inodes with one number");
 			iput(inode);
-			return ERR_PTR(-EIO);
+			return ERR_PTR(zuf_bad_reply(sbi, "two inodes with one number"));
 		}
 		if (ZUF_I(inode)->zus_ii != zus_ii)
 			forget_duplicate(sbi, zus_ii);
@@ -271,12 +274,12 @@ void zuf_evict_inode(struct inode *inode)
 		return;
 	}
 	farewell->sbi = sbi;
-	farewell->put = zuf_take_put(inode);
+	farewell->behind.next = zuf_take_put(inode);
 	farewell->hdr.operation = last ? ZUFS_OP_FREE_INODE :
 					 ZUFS_OP_EVICT_INODE;
 	farewell->hdr.in_len = sizeof(farewell->evict);
 	farewell->evict.zus_ii = zii->zus_ii;
-	zuf_tell_leaving(farewell);
+	zuf_tell_leaving(farewell, last && inode->i_blocks <= ZUF_PARK_BLOCKS);
 }
 
 /* ---- inode to zus_inode ---- */
@@ -331,8 +334,7 @@ int zuf_send_setattr(struct inode *inode, u32 mask)
 		.zuf_attr = mask,
 	};
 
-	return zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_SETATTR, &ioc.hdr,
-			sizeof(ioc), 0);
+	return zuf_call(inode, ZUFS_OP_SETATTR, &ioc.hdr, sizeof(ioc), 0);
 }
 
 static u32 setattr_mask(unsigned int valid)
@@ -463,6 +465,6 @@ int zuf_sync(struct inode *inode, loff_t start, loff_t end, u64 flags)
 		.flags = flags,
 	};
 
-	return zuf_call_on(inode, ZUFS_OP_SYNC, &ioc.hdr, sizeof(ioc),
-			   offsetof(struct zufs_ioc_sync, write_unmapped));
+	return zuf_call(inode, ZUFS_OP_SYNC, &ioc.hdr, sizeof(ioc),
+			offsetof(struct zufs_ioc_sync, write_unmapped));
 }

@@ -117,6 +117,9 @@ static int shut_down(struct super_block *sb, u32 __user *arg)
 		return -EPERM;
 	if (get_user(how, arg))
 		return -EFAULT;
+	/* What is parked would be lost to this mount. */
+	if (!zuf_wait_told(sbi, false))
+		return -EINTR;
 	switch (how) {
 	case FS_GOING_DOWN_FULLSYNC:
 		err = freeze_super(sb, FREEZE_HOLDER_KERNEL);
@@ -159,8 +162,8 @@ static int call_server(struct inode *inode, struct zufs_ioc_ioctl *ioc,
 	ioc->kflags = admin ? ZUFS_IOC_CAP_ADMIN : 0;
 	if (inode->i_sb->s_writers.frozen != SB_UNFROZEN)
 		ioc->kflags |= ZUFS_IOC_FSFROZEN;
-	return zuf_call_on(inode, ZUFS_OP_IOCTL, &ioc->hdr, command_size(size),
-			   offsetof(struct zufs_ioc_ioctl, arg));
+	return zuf_call(inode, ZUFS_OP_IOCTL, &ioc->hdr, command_size(size),
+			offsetof(struct zufs_ioc_ioctl, arg));
 }
 
 /* The same for what somebody else made up: it may do anything to the blocks. */
@@ -281,10 +284,7 @@ static long server_ioctl(struct file *file, unsigned int cmd, void __user *arg)
 
 long zuf_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	switch (cmd) {
-	case FS_IOC_SHUTDOWN:
+	if (cmd == FS_IOC_SHUTDOWN)
 		return shut_down(file_inode(file)->i_sb, (void __user *)arg);
-	default:
-		return server_ioctl(file, cmd, (void __user *)arg);
-	}
+	return server_ioctl(file, cmd, (void __user *)arg);
 }

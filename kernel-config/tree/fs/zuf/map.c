@@ -49,6 +49,18 @@ static bool reply_ok(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
 	return true;
 }
 
+/* Make the command that ends a GET_MULTY of its reply. */
+static void make_put(struct zufs_ioc_IO *io)
+{
+	struct zufs_ioc_hdr hdr = {
+		.operation = ZUFS_OP_PUT_MULTY,
+		.in_len = io->hdr.in_len,
+		.len = io->hdr.len,
+	};
+
+	io->hdr = hdr;
+}
+
 /**
  * zuf_get_blocks - ask where blocks of a file are
  * @inode: the file
@@ -65,40 +77,44 @@ struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
 	/* Room behind it for what may ride there. */
 	unsigned int room = (zuf_max_command(sbi->root) / 2 - io_size(0)) /
 			    sizeof(u64);
+	struct zuf_notice *put;
 	struct zufs_ioc_IO *io;
 	int err;
 
 	blocks = min3(blocks, room, (unsigned int)PTRS_PER_PMD);
-	io = kzalloc(io_size(blocks), GFP_NOFS);
-	if (!io)
+	put = kzalloc(offsetof(struct zuf_notice, io) + io_size(blocks),
+		      GFP_NOFS);
+	if (!put)
 		return ERR_PTR(-ENOMEM);
+	put->sbi = sbi;
+	io = &put->io;
 	io->hdr.len = blocks << ZUF_BLOCK_SHIFT;
 	io->zus_ii = ZUF_I(inode)->zus_ii;
 	io->filepos = round_down(pos, ZUF_BLOCK_SIZE);
 	io->rw = rw;
 	io->ziom.iom_max = blocks;
-	err = zuf_call_on(inode, ZUFS_OP_GET_MULTY, &io->hdr, io_size(blocks),
-			  offsetof(struct zufs_ioc_IO, ret_flags));
+	err = zuf_call(inode, ZUFS_OP_GET_MULTY, &io->hdr, io_size(blocks),
+		       offsetof(struct zufs_ioc_IO, ret_flags));
 	if (err) {
-		kfree(io);
+		kfree(put);
 		return ERR_PTR(err);
 	}
 	if (reply_ok(sbi->t1, io, blocks))
 		return io;
-	zuf_bad_reply(sbi, "blocks of a file");
-	zuf_send_put(sbi, io);
-	return ERR_PTR(-EIO);
+	make_put(io);
+	zuf_tell(put);
+	return ERR_PTR(zuf_bad_reply(sbi, "blocks of a file"));
 }
 
 /**
  * zuf_take_put - the PUT_MULTY that waits to ride behind an operation
  * @inode: of which file
  *
- * To be given to zuf_op.put of the next operation on that file.
+ * To be given to zuf_op.riders of the next operation on that file.
  *
  * Return: it, or NULL.
  */
-struct zufs_ioc_IO *zuf_take_put(struct inode *inode)
+struct llist_node *zuf_take_put(struct inode *inode)
 {
 	struct zuf_inode_info *zii = ZUF_I(inode);
 
@@ -106,8 +122,8 @@ struct zufs_ioc_IO *zuf_take_put(struct inode *inode)
 }
 
 /**
- * zuf_call_on - like zuf_call(), for what may have to do with blocks of a file
- * @inode: the file
+ * zuf_call - send a command of fixed size that carries no pages
+ * @inode: of the file, or any of the mount
  * @operation: ZUFS_OP_*
  * @hdr: start of the command
  * @size: of the command
@@ -115,45 +131,13 @@ struct zufs_ioc_IO *zuf_take_put(struct inode *inode)
  *
  * Return: 0, the error of the server, or that of the transport.
  */
-int zuf_call_on(struct inode *inode, unsigned int operation,
-		struct zufs_ioc_hdr *hdr, size_t size, size_t out)
+int zuf_call(struct inode *inode, unsigned int operation,
+	     struct zufs_ioc_hdr *hdr, size_t size, size_t out)
 {
-	struct zuf_op op = { .put = zuf_take_put(inode) };
+	struct zuf_op op = { .riders = zuf_take_put(inode) };
 
 	zuf_op_init(&op, operation, hdr, size, out);
 	return zuf_dispatch(ZUF_SB(inode->i_sb), &op);
-}
-
-/**
- * zuf_make_put - make the command that ends a GET_MULTY of its reply
- * @io: the reply
- */
-void zuf_make_put(struct zufs_ioc_IO *io)
-{
-	struct zufs_ioc_hdr hdr = {
-		.operation = ZUFS_OP_PUT_MULTY,
-		.in_len = io->hdr.in_len,
-		.len = io->hdr.len,
-	};
-
-	io->hdr = hdr;
-}
-
-/**
- * zuf_send_put - tell the server that blocks may move again, in a call of its own
- * @sbi: the mount
- * @io: what zuf_get_blocks() returned, freed
- */
-void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io)
-{
-	size_t size = io->hdr.in_len;
-	struct zuf_notice *notice;
-
-	zuf_make_put(io);
-	notice = zuf_new_notice(sbi, ZUFS_OP_PUT_MULTY, size);
-	memcpy(notice->command, io, size);
-	kfree(io);
-	zuf_tell(notice);
 }
 
 /**
@@ -166,10 +150,14 @@ void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io)
  */
 void zuf_put_blocks(struct inode *inode, struct zufs_ioc_IO *io)
 {
+	struct llist_node *put = &container_of(io, struct zuf_notice,
+					       io)->behind;
+
+	make_put(io);
 	if (!(io->ret_flags & (ZUFS_RET_PUT_NOW | ZUFS_RET_LOCKED_PUT)))
-		io = xchg(&ZUF_I(inode)->put, io);
-	if (io)
-		zuf_send_put(ZUF_SB(inode->i_sb), io);
+		put = xchg(&ZUF_I(inode)->put, put);
+	if (put)
+		zuf_tell(llist_entry(put, struct zuf_notice, behind));
 }
 
 /**
@@ -349,25 +337,27 @@ static int begin(struct inode *inode, struct zufs_ioc_IO *io,
 	return 0;
 }
 
-static unsigned int blocks_of(loff_t pos, loff_t length)
+/* What is known, or else what the server says. */
+static int find_blocks(struct inode *inode, loff_t pos, loff_t length,
+		       struct iomap *iomap, bool write)
 {
-	return min_t(u64, PTRS_PER_PMD,
-		     DIV_ROUND_UP(pos + length, ZUF_BLOCK_SIZE) -
-		     (pos >> ZUF_BLOCK_SHIFT));
+	u64 first = pos >> ZUF_BLOCK_SHIFT;
+	unsigned int count = min_t(u64, PTRS_PER_PMD,
+				   DIV_ROUND_UP(pos + length, ZUF_BLOCK_SIZE) -
+				   first);
+	u64 rw = write ? ZUFS_RW_MMAP | ZUFS_RW_WRITE : ZUFS_RW_MMAP;
+	struct zuf_blocks run;
+
+	if (zuf_extents_find(inode, first, count, write, &run))
+		return fill_iomap(inode, first, &run, iomap, write);
+	return begin(inode, zuf_get_blocks(inode, pos, count, rw), iomap, write);
 }
 
 static int zuf_read_begin(struct inode *inode, loff_t pos, loff_t length,
 			  unsigned int flags, struct iomap *iomap,
 			  struct iomap *srcmap)
 {
-	unsigned int count = blocks_of(pos, length);
-	u64 first = pos >> ZUF_BLOCK_SHIFT;
-	struct zuf_blocks run;
-
-	if (zuf_extents_find(inode, first, count, false, &run))
-		return fill_iomap(inode, first, &run, iomap, false);
-	return begin(inode, zuf_get_blocks(inode, pos, count, ZUFS_RW_MMAP),
-		     iomap, false);
+	return find_blocks(inode, pos, length, iomap, false);
 }
 
 static int zuf_iomap_end(struct inode *inode, loff_t pos, loff_t length,
@@ -401,19 +391,12 @@ static int zuf_write_begin(struct inode *inode, loff_t pos, loff_t length,
 			   struct iomap *srcmap)
 {
 	struct zufs_ioc_IO *io = ZUF_I(inode)->fault;
-	unsigned int count = blocks_of(pos, length);
-	u64 first = pos >> ZUF_BLOCK_SHIFT;
-	struct zuf_blocks run;
 
-	if (io && io->filepos >> ZUF_BLOCK_SHIFT == first) {
+	if (io && io->filepos >> ZUF_BLOCK_SHIFT == pos >> ZUF_BLOCK_SHIFT) {
 		ZUF_I(inode)->fault = NULL;
 		return begin(inode, io, iomap, true);
 	}
-	if (zuf_extents_find(inode, first, count, true, &run))
-		return fill_iomap(inode, first, &run, iomap, true);
-	return begin(inode, zuf_get_blocks(inode, pos, count,
-					   ZUFS_RW_MMAP | ZUFS_RW_WRITE),
-		     iomap, true);
+	return find_blocks(inode, pos, length, iomap, true);
 }
 
 /* Faults on mappings that are only read: holes stay holes. */

@@ -13,21 +13,20 @@ static int send_lookup(struct inode *dir, u64 dir_ii, const struct qstr *name,
 	memset(ioc, 0, sizeof(*ioc));
 	ioc->dir_ii = dir_ii;
 	zuf_str_set(&ioc->str, name);
-	return zuf_call(ZUF_SB(dir->i_sb), ZUFS_OP_LOOKUP, &ioc->hdr,
-			sizeof(*ioc), offsetof(struct zufs_ioc_lookup, _zi));
+	return zuf_call(dir, ZUFS_OP_LOOKUP, &ioc->hdr, sizeof(*ioc),
+			offsetof(struct zufs_ioc_lookup, _zi));
 }
 
 static int look_again(struct inode *dir, u64 dir_ii, const struct qstr *name,
 		      struct inode *inode)
 {
-	struct zuf_t1 *t1 = ZUF_SB(dir->i_sb)->t1;
 	struct zufs_ioc_lookup ioc;
 	int err = send_lookup(dir, dir_ii, name, &ioc);
 
 	if (err)
 		return err;
-	if (zuf_t1_addr(t1, ioc._zi, sizeof(struct zus_inode)) !=
-	    ZUF_I(inode)->zi)
+	if (zuf_t1_addr(ZUF_SB(dir->i_sb)->t1, ioc._zi,
+			sizeof(struct zus_inode)) != ZUF_I(inode)->zi)
 		return -EIO;
 	ZUF_I(inode)->zus_ii = ioc.zus_ii;
 	return 0;
@@ -162,11 +161,10 @@ static int send_dentry(struct inode *dir, struct inode *inode,
 	if (name->len > ZUFS_NAME_LEN)
 		return -ENAMETOOLONG;
 	zuf_str_set(&ioc.str, name);
-	err = zuf_call(ZUF_SB(dir->i_sb), operation, &ioc.hdr, sizeof(ioc), 0);
+	err = zuf_call(inode, operation, &ioc.hdr, sizeof(ioc), 0);
 	if (err)
 		return err;
-	err = zuf_inode_refresh(inode);
-	return err ? err : zuf_inode_refresh(dir);
+	return zuf_inode_refresh(inode) ?: zuf_inode_refresh(dir);
 }
 
 static void drop_failed_inode(struct inode *inode)
@@ -357,7 +355,6 @@ static int zuf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		.flags = flags,
 		.time = zuf_time(current_time(inode)),
 	};
-	int err;
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
 		return -EINVAL;
@@ -365,19 +362,10 @@ static int zuf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		return -ENAMETOOLONG;
 	zuf_str_set(&ioc.old_d_str, &old->d_name);
 	zuf_str_set(&ioc.new_d_str, &new->d_name);
-	err = zuf_call(ZUF_SB(old_dir->i_sb), ZUFS_OP_RENAME, &ioc.hdr,
-		       sizeof(ioc), 0);
-	if (err)
-		return err;
-
-	err = zuf_inode_refresh(old_dir);
-	if (!err)
-		err = zuf_inode_refresh(new_dir);
-	if (!err)
-		err = zuf_inode_refresh(inode);
-	if (!err && target)
-		err = zuf_inode_refresh(target);
-	return err;
+	return zuf_call(inode, ZUFS_OP_RENAME, &ioc.hdr, sizeof(ioc), 0) ?:
+	       zuf_inode_refresh(old_dir) ?: zuf_inode_refresh(new_dir) ?:
+	       zuf_inode_refresh(inode) ?:
+	       target ? zuf_inode_refresh(target) : 0;
 }
 
 const struct inode_operations zuf_dir_inode_operations = {

@@ -19,15 +19,15 @@ static int send_clone(struct inode *src, loff_t pos_in, struct inode *dst,
 		.len = len,
 		.len_up = round_up(len, ZUF_BLOCK_SIZE),
 	};
-	struct zufs_ioc_IO *put = zuf_take_put(src);
+	struct llist_node *put = zuf_take_put(src);
 	int err;
 
-	/* Only one can ride along. */
+	/* Not every server lets more than one ride along. */
 	if (put)
-		zuf_send_put(ZUF_SB(src->i_sb), put);
+		zuf_tell(llist_entry(put, struct zuf_notice, behind));
 	zuf_extents_block(src, 0, LLONG_MAX, false);
 	zuf_extents_block(dst, 0, LLONG_MAX, false);
-	err = zuf_call_on(dst, operation, &ioc.hdr, sizeof(ioc), 0);
+	err = zuf_call(dst, operation, &ioc.hdr, sizeof(ioc), 0);
 	zuf_extents_unblock(dst);
 	zuf_extents_unblock(src);
 	return err ?: zuf_inode_refresh(dst);
@@ -41,6 +41,12 @@ static void drop_pages(struct inode *inode, loff_t pos, loff_t len)
 				 round_up(pos + len, PAGE_SIZE) - 1);
 }
 
+static void unlock_both(struct inode *a, struct inode *b)
+{
+	filemap_invalidate_unlock_two(a->i_mapping, b->i_mapping);
+	unlock_two_nondirectories(a, b);
+}
+
 /* Nobody may have I/O under way on mapped blocks of either file. */
 static int lock_both(struct inode *a, struct inode *b)
 {
@@ -50,24 +56,16 @@ static int lock_both(struct inode *a, struct inode *b)
 	for (;;) {
 		lock_two_nondirectories(a, b);
 		filemap_invalidate_lock_two(a->i_mapping, b->i_mapping);
-		page = dax_layout_busy_page(a->i_mapping);
-		if (!page)
-			page = dax_layout_busy_page(b->i_mapping);
+		page = dax_layout_busy_page(a->i_mapping) ?:
+		       dax_layout_busy_page(b->i_mapping);
 		if (!page)
 			return 0;
-		filemap_invalidate_unlock_two(a->i_mapping, b->i_mapping);
-		unlock_two_nondirectories(a, b);
+		unlock_both(a, b);
 		err = wait_var_event_killable(&page->_refcount,
 					      atomic_read(&page->_refcount) == 1);
 		if (err)
 			return err;
 	}
-}
-
-static void unlock_both(struct inode *a, struct inode *b)
-{
-	filemap_invalidate_unlock_two(a->i_mapping, b->i_mapping);
-	unlock_two_nondirectories(a, b);
 }
 
 static int prepare(struct file *in, loff_t pos_in, struct file *out,

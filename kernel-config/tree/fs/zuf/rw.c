@@ -42,11 +42,6 @@ static int pin_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len)
 	return 0;
 }
 
-static void free_bounce(struct rw_piece *piece)
-{
-	release_pages(piece->pages, piece->nr_pages);
-}
-
 /* Zeroed: the server must not see what was there before. */
 static int alloc_bounce(struct rw_piece *piece, size_t len)
 {
@@ -71,12 +66,9 @@ static size_t copy_bounce(struct rw_piece *piece, struct iov_iter *iter,
 
 	for (i = 0; done < len; i++) {
 		part = min_t(size_t, len - done, PAGE_SIZE);
-		if (write)
-			copied = copy_page_from_iter(piece->pages[i], 0, part,
-						     iter);
-		else
-			copied = copy_page_to_iter(piece->pages[i], 0, part,
-						   iter);
+		copied = write ?
+			 copy_page_from_iter(piece->pages[i], 0, part, iter) :
+			 copy_page_to_iter(piece->pages[i], 0, part, iter);
 		done += copied;
 		if (copied < part)
 			break;
@@ -97,7 +89,7 @@ static int get_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len,
 	piece->len = copy_bounce(piece, iter, piece->len, true);
 	if (piece->len)
 		return 0;
-	free_bounce(piece);
+	release_pages(piece->pages, piece->nr_pages);
 	return -EFAULT;
 }
 
@@ -117,7 +109,7 @@ static ssize_t put_piece(struct rw_piece *piece, struct iov_iter *iter,
 	}
 	if (!write)
 		copied = copy_bounce(piece, iter, done, false);
-	free_bounce(piece);
+	release_pages(piece->pages, piece->nr_pages);
 	return copied < done && !copied ? -EFAULT : copied;
 }
 
@@ -175,7 +167,7 @@ static ssize_t send_piece(struct kiocb *iocb, struct rw_piece *piece,
 		.pages = piece->pages,
 		.nr_pages = piece->nr_pages,
 		.writable = !write,
-		.put = zuf_take_put(inode),
+		.riders = zuf_take_put(inode),
 	};
 	int err;
 
@@ -327,24 +319,18 @@ ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 	struct inode *inode = file_inode(iocb->ki_filp);
 	bool sent = false;
 	ssize_t ret;
-	int err;
 
 	if (!(iocb->ki_flags & IOCB_NOWAIT))
 		inode_lock(inode);
 	else if (!inode_trylock(inode))
 		return -EAGAIN;
 	ret = generic_write_checks(iocb, iter);
-	if (ret > 0) {
-		err = kiocb_modified(iocb);
-		ret = err ?: do_rw(iocb, iter, iov_iter_count(iter), true,
-				   &sent);
-	}
+	if (ret > 0)
+		ret = kiocb_modified(iocb) ?:
+		      do_rw(iocb, iter, iov_iter_count(iter), true, &sent);
 	/* What is written here changes nothing but times. */
-	if (sent) {
-		err = zuf_inode_refresh(inode);
-		if (err)
-			ret = err;
-	}
+	if (sent)
+		ret = zuf_inode_refresh(inode) ?: ret;
 	inode_unlock(inode);
 	return ret > 0 ? generic_write_sync(iocb, ret) : ret;
 }

@@ -18,8 +18,8 @@ static loff_t seek_data_hole(struct inode *inode, loff_t offset, int whence)
 
 	if (offset < 0 || offset >= size)
 		return -ENXIO;
-	err = zuf_call(ZUF_SB(inode->i_sb), ZUFS_OP_LLSEEK, &ioc.hdr,
-		       sizeof(ioc), offsetof(struct zufs_ioc_seek, offset_out));
+	err = zuf_call(inode, ZUFS_OP_LLSEEK, &ioc.hdr, sizeof(ioc),
+		       offsetof(struct zufs_ioc_seek, offset_out));
 	if (err)
 		return err;
 	if (ioc.offset_out < offset || ioc.offset_out > size)

@@ -14,7 +14,8 @@
 #define ZUF_OPTIONS_MAX		(PAGE_SIZE - sizeof(struct zufs_ioc_mount) - 1)
 #define ZUF_MEMORY_DEFAULT	(64ULL << 20)
 #define ZUF_FEATURES		(ZUFS_FEATURE_MEMORY_MOUNT | \
-				 ZUFS_FEATURE_EXTENT_CACHE)
+				 ZUFS_FEATURE_EXTENT_CACHE | \
+				 ZUFS_FEATURE_RIDERS)
 #define ZUF_KNOWN_CAPS		(ZUFS_FSC_ACL_ON | ZUFS_FSC_NIO_READS | \
 				 ZUFS_FSC_NIO_WRITES)
 
@@ -180,7 +181,9 @@ static int zuf_statfs(struct dentry *dentry, struct kstatfs *buf)
 	struct statfs64 *out = &ioc.statfs_out;
 	int err;
 
-	err = zuf_call(sbi, ZUFS_OP_STATFS, &ioc.hdr, sizeof(ioc),
+	if (!zuf_wait_told(sbi, false))
+		return -EINTR;
+	err = zuf_call(d_inode(dentry), ZUFS_OP_STATFS, &ioc.hdr, sizeof(ioc),
 		       offsetof(struct zufs_ioc_statfs, statfs_out));
 	if (err)
 		return err;
@@ -233,7 +236,7 @@ static int zuf_sync_fs(struct super_block *sb, int wait)
 	if (!wait || sb_rdonly(sb) || !sb->s_root)
 		return 0;
 	/* What was freed is free then. */
-	if (!zuf_wait_told(ZUF_SB(sb)))
+	if (!zuf_wait_told(ZUF_SB(sb), true))
 		return -EINTR;
 	return zuf_sync(d_inode(sb->s_root), 0, LLONG_MAX, 0);
 }
@@ -250,10 +253,10 @@ static void zuf_put_super(struct super_block *sb)
 	size_t size;
 
 	/* A server that does not listen will not hear of the umount either. */
-	if (sbi->mounted && !zuf_wait_told(sbi))
+	if (sbi->mounted && !zuf_wait_told(sbi, true))
 		WRITE_ONCE(sbi->dead, true);
-	if (sbi->notices)
-		flush_workqueue(sbi->notices);
+	cancel_delayed_work_sync(&sbi->unpark);
+	flush_workqueue(sbi->notices);
 	if (sbi->mounted) {
 		zim = make_mount_command(sbi, NULL, &size);
 		if (zim)
@@ -365,16 +368,12 @@ static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)
 		return invalf(fc, "zuf: %pg: bad block size", sb->s_bdev);
 	sbi->sb = sb;
 	set_super(sb, sbi);
-	mutex_lock(&zuf_sbi_mutex);
-	sbi->sb_id = zuf_next_sb_id++;
-	list_add(&sbi->list, &zuf_sbi_list);
-	mutex_unlock(&zuf_sbi_mutex);
+	scoped_guard(mutex, &zuf_sbi_mutex) {
+		sbi->sb_id = zuf_next_sb_id++;
+		list_add(&sbi->list, &zuf_sbi_list);
+	}
 
-	sbi->notices = alloc_ordered_workqueue("zuf/%s", WQ_MEM_RECLAIM,
-					       sb->s_id);
-	if (!sbi->notices)
-		return -ENOMEM;
-	err = open_memory(sbi, fc);
+	err = zuf_notices_init(sbi) ?: open_memory(sbi, fc);
 	if (err)
 		return err;
 	super_set_uuid(sb, sbi->t1->mdt.s_uuid, sizeof(sbi->t1->mdt.s_uuid));
@@ -411,7 +410,6 @@ static int zuf_get_tree(struct fs_context *fc)
 	INIT_LIST_HEAD(&sbi->list);
 	INIT_LIST_HEAD(&sbi->grabs);
 	mutex_init(&sbi->sharing);
-	spin_lock_init(&sbi->leaving_lock);
 	sbi->gave_up = jiffies - ZUF_SULK;
 	sbi->type = type;
 	sbi->root = zuf_type_root(type);
@@ -487,8 +485,7 @@ void zuf_kill_sb(struct super_block *sb)
 	zuf_grab_revoke(sbi);
 	scoped_guard(mutex, &zuf_sbi_mutex)
 		list_del(&sbi->list);
-	if (sbi->notices)
-		destroy_workqueue(sbi->notices);
+	zuf_notices_exit(sbi);
 	zuf_t1_close(sbi->t1);
 	free_sbi(sbi);
 }

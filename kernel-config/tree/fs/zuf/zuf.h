@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
@@ -33,9 +34,6 @@
 /* How long a server that was given up on gets no time from dying tasks. */
 #define ZUF_SULK		(30 * HZ)
 
-struct zuf_channel;
-struct zuf_cpu;
-struct zuf_notice;
 struct zuf_sb_info;
 
 /* ---- root.c, mount.c: zuf-root, where one server talks to the kernel ---- */
@@ -188,6 +186,9 @@ void *zuf_t1_addr(struct zuf_t1 *t1, zu_dpp_t dpp, size_t len);
  * @leaving_lock: for @leaving
  * @leaving: inodes that the server is being told have gone, by cookie
  * @left: how many have
+ * @tickets: how many of them might have been parked
+ * @parked: what waits for an operation to ride behind, on each CPU
+ * @unpark: tells the server of it if none comes
  * @list: of all mounts
  * @grabs: open GRAB_PMEM files
  */
@@ -210,6 +211,9 @@ struct zuf_sb_info {
 	spinlock_t leaving_lock;	/* for @leaving */
 	struct hlist_head leaving[1 << ZUF_LEAVING_BITS];
 	atomic_t left;
+	unsigned long tickets;
+	struct zuf_parked __percpu *parked;
+	struct delayed_work unpark;
 	struct list_head list;
 	struct list_head grabs;
 };
@@ -328,7 +332,7 @@ enum zuf_phase {
  * @writable: may the server change them
  * @must_run: the server has to know, others may wait for it
  * @patient: of a kernel thread that has nothing else to do
- * @put: a PUT_MULTY that rides behind it, freed; NULL for none
+ * @riders: of struct zuf_notice, which ride behind it; freed; NULL for none
  * @withdrawn: taken back before the server heard of it
  *
  * The rest is private to dispatch.c, channel.c and debug.c.
@@ -341,10 +345,10 @@ struct zuf_op {
 	bool writable;
 	bool must_run;
 	bool patient;
-	struct zufs_ioc_IO *put;
+	struct llist_node *riders;
 	bool withdrawn;
 
-	bool put_sent;
+	unsigned int nr_sent;	/* riders that the server has got */
 	bool pinned;		/* its task is kept on its CPU */
 	bool at_once;		/* a ZT was waiting for it */
 	bool interrupted;
@@ -380,8 +384,6 @@ static inline void zuf_op_init(struct zuf_op *op, unsigned int operation,
 }
 
 int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op);
-int zuf_call(struct zuf_sb_info *sbi, unsigned int operation,
-	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
 bool zuf_dying(void);
 bool zuf_in_a_hurry(const struct zuf_sb_info *sbi);
 int zuf_channel_init_thread(struct zuf_file *zf,
@@ -400,12 +402,15 @@ void zuf_channels_stop(void);
 /* ---- notice.c: what the server has to know ---- */
 
 /**
- * struct zuf_notice - what the server is told, now or later
+ * struct zuf_notice - what the server is told: now, later, or by the way, behind
+ * another command
  * @work: if later
  * @sbi: the mount
  * @leaving: in zuf_sb_info.leaving, of an inode that goes
- * @put: of its last GET_MULTY, or NULL
- * @hdr: the command, whatever it is
+ * @ticket: number of one that may be parked
+ * @behind: what rides behind it, or behind the same command
+ * @hdr: the command, whatever it is; what follows has room for that one only
+ * @io: the GET_MULTY that was, and the PUT_MULTY that it becomes
  * @evict: that of an inode that goes
  * @mmap_close: that of a mapping that goes
  * @command: as bytes
@@ -414,9 +419,11 @@ struct zuf_notice {
 	struct work_struct work;
 	struct zuf_sb_info *sbi;
 	struct hlist_node leaving;
-	struct zufs_ioc_IO *put;
+	unsigned long ticket;
+	struct llist_node behind;
 	union {
 		struct zufs_ioc_hdr hdr;
+		struct zufs_ioc_IO io;
 		struct zufs_ioc_evict_inode evict;
 		struct zufs_ioc_mmap_close mmap_close;
 		DECLARE_FLEX_ARRAY(u8, command);
@@ -426,9 +433,14 @@ struct zuf_notice {
 struct zuf_notice *zuf_new_notice(struct zuf_sb_info *sbi,
 				  unsigned int operation, size_t size);
 void zuf_tell(struct zuf_notice *notice);
-void zuf_tell_leaving(struct zuf_notice *notice);
+void zuf_tell_later(struct zuf_notice *notice);
+void zuf_told(struct zuf_notice *notice);
+void zuf_tell_leaving(struct zuf_notice *notice, bool may_park);
+void zuf_add_parked(struct zuf_op *op);
+int zuf_notices_init(struct zuf_sb_info *sbi);
+void zuf_notices_exit(struct zuf_sb_info *sbi);
 int zuf_wait_left(struct zuf_sb_info *sbi, u64 zus_ii);
-bool zuf_wait_told(struct zuf_sb_info *sbi);
+bool zuf_wait_told(struct zuf_sb_info *sbi, bool all);
 
 /* ---- debug.c ---- */
 
@@ -489,7 +501,7 @@ struct zuf_extents {
  * @knows_birth: @birth is what the server says
  * @birth: when it was made, nanoseconds since the epoch, 0 for not known
  * @mappings: VMAs of it
- * @put: PUT_MULTY that rides behind the next operation on it
+ * @put: zuf_notice of a PUT_MULTY that rides behind the next operation on it
  * @fault: GET_MULTY of the write fault that holds invalidate_lock
  * @farewell: for when it goes; all before it is zeroed for a new inode
  * @extents: where its blocks are
@@ -501,7 +513,7 @@ struct zuf_inode_info {
 	bool knows_birth;
 	s64 birth;
 	atomic_t mappings;
-	struct zufs_ioc_IO *put;
+	struct llist_node *put;
 	struct zufs_ioc_IO *fault;
 	struct zuf_notice *farewell;
 	struct zuf_extents extents;
@@ -578,11 +590,9 @@ static inline bool zuf_ret_flags_ok(u32 flags)
 struct zufs_ioc_IO *zuf_get_blocks(struct inode *inode, loff_t pos,
 				   unsigned int blocks, u64 rw);
 void zuf_put_blocks(struct inode *inode, struct zufs_ioc_IO *io);
-struct zufs_ioc_IO *zuf_take_put(struct inode *inode);
-int zuf_call_on(struct inode *inode, unsigned int operation,
-		struct zufs_ioc_hdr *hdr, size_t size, size_t out);
-void zuf_make_put(struct zufs_ioc_IO *io);
-void zuf_send_put(struct zuf_sb_info *sbi, struct zufs_ioc_IO *io);
+struct llist_node *zuf_take_put(struct inode *inode);
+int zuf_call(struct inode *inode, unsigned int operation,
+	     struct zufs_ioc_hdr *hdr, size_t size, size_t out);
 bool zuf_next_blocks(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
 		     unsigned int at, struct zuf_blocks *run);
 bool zuf_is_mapped_here(struct inode *inode, const struct zuf_blocks *run,

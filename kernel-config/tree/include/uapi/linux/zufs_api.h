@@ -180,6 +180,7 @@ enum zufs_iom_type {
 /* register_fs_info.notused announces, zufs_mount_info.__pad confirms */
 #define ZUFS_FEATURE_EXTENT_CACHE	0x1
 #define ZUFS_FEATURE_MEMORY_MOUNT	0x2
+#define ZUFS_FEATURE_RIDERS		0x4
 
 /**
  * struct zufs_ioc_hdr - starts every argument and every command
