@@ -134,10 +134,12 @@ class Shard {
   async #attempts(): Promise<void> {
     const { bootSeconds, directory, label: shard } = this.#options;
     if (bootSeconds !== undefined) recordPhase(directory, { phase: 'boot', shard, seconds: bootSeconds });
+    // Nothing may be left for a VM in place of a lost one.
+    let tested = false;
     for (let attempt = 1; ; attempt += 1) {
       const tests = await this.#options.queue.take(this.#context.signal);
       if (tests.length === 0) {
-        if (attempt > 1) await this.#lookForLeaks();
+        if (tested) await this.#lookForLeaks();
         return;
       }
       const result = await this.#fetched(attempt, await this.#attempt(attempt, tests));
@@ -145,6 +147,7 @@ class Shard {
       const { end } = result;
       this.#events.push(...result.remarks);
       if (end.kind === 'interrupted') return;
+      tested = end.kind === 'complete';
       if (end.kind === 'complete') {
         this.#judgeExitCode(tests, result);
         await this.#mountTestAgain();
