@@ -19,7 +19,8 @@ export async function nodesForTasks(
   return usable;
 }
 
-async function listNodes(manager: Docker): Promise<readonly SwarmNode[]> {
+/** All nodes of the swarm, whether they can be used or not. */
+export async function listNodes(manager: Docker): Promise<readonly SwarmNode[]> {
   return ((await manager.listNodes()) as readonly ApiNode[]).map(({ ID, Spec, Description, Status }) => ({
     id: ID,
     name: Description.Hostname,

@@ -5,6 +5,7 @@ import type Docker from 'dockerode';
 import { LabError } from '../errors.ts';
 import { buildLabels, isOrphan, labelOfLab } from '../runtime/labels.ts';
 import type { Labels } from '../runtime/runtime.ts';
+import { listNodes } from './nodes.ts';
 import { inOrder, type Thing, type ThingKind, thingOf } from './removal.ts';
 
 const labelOfRun = 'zufs-lab.run';
@@ -135,8 +136,7 @@ export async function taskContainers(engine: Docker, run: string): Promise<reado
 }
 
 async function nodeNames(manager: Docker): Promise<ReadonlyMap<string, string>> {
-  const nodes = (await manager.listNodes()) as readonly ApiNode[];
-  return new Map(nodes.map(({ ID, Description }) => [ID, Description.Hostname]));
+  return new Map((await listNodes(manager)).map(({ id, name }) => [id, name]));
 }
 
 /** The tasks of a service, by number and age. */
@@ -168,11 +168,6 @@ interface ApiObject {
   readonly ID: string;
   readonly CreatedAt: string;
   readonly Spec: { readonly Labels?: Labels };
-}
-
-interface ApiNode {
-  readonly ID: string;
-  readonly Description: { readonly Hostname: string };
 }
 
 interface ApiTask {

@@ -89,7 +89,18 @@ export class PlayedSwarm {
       case 'info':
         return { Swarm: { LocalNodeState: 'active', ControlAvailable: true } };
       case 'nodes':
-        return [{ ID: 'n1', Description: { Hostname: 'node-a' } }];
+        return [
+          {
+            ID: 'n1',
+            Spec: { Availability: 'active' },
+            Description: {
+              Hostname: 'node-a',
+              Platform: { Architecture: 'x86_64' },
+              Resources: { NanoCPUs: 2e9, MemoryBytes: 2 ** 32 },
+            },
+            Status: { State: 'ready' },
+          },
+        ];
       case 'tasks':
         return this.#tasks(service[0] ?? '');
       case 'containers':
