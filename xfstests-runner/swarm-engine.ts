@@ -8,7 +8,7 @@ import { LabError } from '../lab/errors.ts';
 import { inImage, obtainTaskImage } from '../lab/swarm/image.ts';
 import { nodesForTasks } from '../lab/swarm/nodes.ts';
 import { reapRuns } from '../lab/swarm/reap.ts';
-import { removeThings, requireAllRemoved, type Thing, thingOf } from '../lab/swarm/removal.ts';
+import { removeThings, requireAllRemoved, saysGone, type Thing, thingOf } from '../lab/swarm/removal.ts';
 import { requireManager, tasksPerNode } from '../lab/swarm/requirements.ts';
 import { runLabels, taskContainers } from '../lab/swarm/runs.ts';
 import { taskService } from '../lab/swarm/service.ts';
@@ -191,7 +191,7 @@ const endStates: ReadonlySet<string> = new Set([
 async function isGone(service: Docker.Service): Promise<boolean> {
   return await service.inspect().then(
     () => false,
-    (error: unknown) => (error as { statusCode?: number }).statusCode === 404,
+    (error: unknown) => saysGone(error),
   );
 }
 

@@ -75,7 +75,7 @@ export function requireAllRemoved(run: string, { left }: Removal): void {
 }
 
 /** Also of a network that the swarm has no more and the engine still lists, which it tells with a status of its own. */
-function isGone(error: unknown): boolean {
+export function saysGone(error: unknown): boolean {
   const { statusCode, message } = error as { statusCode?: number; message: string };
   return statusCode === 404 || /\bnetwork \S+ not found/.test(message);
 }
@@ -87,7 +87,7 @@ async function removeOne(thing: Thing, attempts: number, pauseMs: number): Promi
       await thing.remove();
       return true;
     } catch (error) {
-      if (isGone(error)) return false;
+      if (saysGone(error)) return false;
       if (attempt === attempts) throw error;
       await sleep(pauseMs);
     }

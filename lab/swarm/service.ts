@@ -73,8 +73,8 @@ export function taskService(order: ServiceOrder, settings: SwarmSettings): Docke
         StopGracePeriod: 20e9,
       },
       Placement: {
-        // In place of reservations: Swarm counts those of a job's tasks twice when a node changes, as one does that its first network
-        // comes to, and rejects tasks that fill a node until their attempts are used up.
+        // In place of reservations: Swarm of Docker 20.10 rejects a job's tasks that fill a node by theirs, from the second service on,
+        // until their attempts are used up.
         MaxReplicas: order.perNode,
         Constraints: Object.entries(settings.labels).map(([key, value]) => `node.labels.${key}==${value}`),
         Platforms: [{ OS: 'linux', Architecture: process.arch === 'x64' ? 'amd64' : process.arch }],
