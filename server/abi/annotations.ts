@@ -51,6 +51,9 @@ export const flagComments: Readonly<Record<string, string>> = {
   io_ret: 'zufs_ioc_IO.ret_flags',
   io_rw: 'zufs_ioc_IO.rw of reads, writes and GET_MULTY',
   fallocate_truncate: 'zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size to filepos',
+  quota_command: 'zufs_ioc_quota.command',
+  quota_state: 'zufs_ioc_quota.state',
+  quota_fields: 'zufs_ioc_quota.fields, as QC_* of <linux/quota.h>',
   inode: 'zus_inode.i_flags above the seven low bits, which are S_* of the kernel',
 };
 
@@ -189,6 +192,31 @@ export const structs: Readonly<Record<string, StructAnnotation>> = {
   },
   zufs_str: { about: 'a name, not NUL terminated' },
   zufs_ioc_mount_options: { about: 'ZUFS_OP_SHOW_OPTIONS', fields: { buf: 'out: text, hdr.out_len long' } },
+  zufs_ioc_quota: {
+    about: 'ZUFS_OP_QUOTA, to mounts with ZUFS_FSC_QUOTA',
+    fields: {
+      zus_sbi: 'cookie of the mount',
+      zus_ii: 'CHOWN: cookie of the inode',
+      command: 'ZUFS_QUOTA_GET and others',
+      type: 'USRQUOTA, GRPQUOTA or PRJQUOTA',
+      id: 'of the owner; GET_NEXT: out as well; CHOWN: the new user',
+      gid: 'CHOWN: the new group',
+      fields: 'SET, SET_INFO: which of those below count',
+      state: 'out of STATE, in of ENABLE and DISABLE',
+      space_hard: 'limit, in bytes; 0: none',
+      space_soft: 'limit that may be exceeded for a time, in bytes; 0: none',
+      inodes_hard: 'limit; 0: none',
+      inodes_soft: 'limit that may be exceeded for a time; 0: none',
+      space: 'out: bytes in use',
+      inodes: 'out: inodes in use',
+      inodes_timer:
+        'when the soft limit becomes hard, in seconds since the epoch, 0: it is not exceeded; STATE, SET_INFO: seconds that it may be',
+      space_timer: 'as inodes_timer',
+      inodes_warns: 'warnings given; nothing is done with them',
+      space_warns: 'as inodes_warns',
+      ids: 'out of STATE: owners known',
+    },
+  },
   zufs_ioc_statfs: { about: 'ZUFS_OP_STATFS', fields: { statfs_out: 'out' } },
   zufs_ioc_new_inode: {
     about: 'ZUFS_OP_NEW_INODE: create an inode and, but for a tmpfile, its name',

@@ -78,6 +78,7 @@ enum zufs_operation {
 	ZUFS_OP_GET_MULTY	= 29,
 	ZUFS_OP_PUT_MULTY	= 30,
 	ZUFS_OP_NOOP		= 31,
+	ZUFS_OP_QUOTA		= 32,
 };
 
 /* zufs_ioc_hdr.operation on the mount thread */
@@ -123,6 +124,7 @@ enum zufs_iom_type {
 #define ZUFS_FSC_ACL_ON			0x1
 #define ZUFS_FSC_NIO_READS		0x2
 #define ZUFS_FSC_NIO_WRITES		0x4
+#define ZUFS_FSC_QUOTA			0x100
 
 /* zufs_ioc_new_inode.flags */
 #define ZI_TMPFILE			0x1
@@ -172,6 +174,30 @@ enum zufs_iom_type {
 
 /* zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size to filepos */
 #define ZUFS_FL_TRUNCATE		0x80000000
+
+/* zufs_ioc_quota.command */
+#define ZUFS_QUOTA_GET			0x1
+#define ZUFS_QUOTA_GET_NEXT		0x2
+#define ZUFS_QUOTA_SET			0x3
+#define ZUFS_QUOTA_STATE		0x4
+#define ZUFS_QUOTA_SET_INFO		0x5
+#define ZUFS_QUOTA_ENABLE		0x6
+#define ZUFS_QUOTA_DISABLE		0x7
+#define ZUFS_QUOTA_CHOWN		0x8
+
+/* zufs_ioc_quota.state */
+#define ZUFS_QUOTA_ACCOUNTED		0x1
+#define ZUFS_QUOTA_ENFORCED		0x2
+
+/* zufs_ioc_quota.fields, as QC_* of <linux/quota.h> */
+#define ZUFS_QUOTA_INODES_SOFT		0x1
+#define ZUFS_QUOTA_INODES_HARD		0x2
+#define ZUFS_QUOTA_SPACE_SOFT		0x4
+#define ZUFS_QUOTA_SPACE_HARD		0x8
+#define ZUFS_QUOTA_INODES_TIMER		0x40
+#define ZUFS_QUOTA_SPACE_TIMER		0x80
+#define ZUFS_QUOTA_INODES_WARNS		0x200
+#define ZUFS_QUOTA_SPACE_WARNS		0x400
 
 /* zus_inode.i_flags above the seven low bits, which are S_* of the kernel */
 #define ZUFS_S_IMMUTABLE		0x800
@@ -517,6 +543,53 @@ struct zufs_ioc_statfs {
 	struct zufs_ioc_hdr hdr;
 	__u64 zus_sbi;
 	struct statfs64 statfs_out;
+};
+
+/**
+ * struct zufs_ioc_quota - ZUFS_OP_QUOTA, to mounts with ZUFS_FSC_QUOTA
+ * @zus_sbi: cookie of the mount
+ * @zus_ii: CHOWN: cookie of the inode
+ * @command: ZUFS_QUOTA_GET and others
+ * @type: USRQUOTA, GRPQUOTA or PRJQUOTA
+ * @id: of the owner; GET_NEXT: out as well; CHOWN: the new user
+ * @gid: CHOWN: the new group
+ * @fields: SET, SET_INFO: which of those below count
+ * @state: out of STATE, in of ENABLE and DISABLE
+ * @space_hard: limit, in bytes; 0: none
+ * @space_soft: limit that may be exceeded for a time, in bytes; 0: none
+ * @inodes_hard: limit; 0: none
+ * @inodes_soft: limit that may be exceeded for a time; 0: none
+ * @space: out: bytes in use
+ * @inodes: out: inodes in use
+ * @inodes_timer: when the soft limit becomes hard, in seconds since the epoch,
+ *   0: it is not exceeded; STATE, SET_INFO: seconds that it may be
+ * @space_timer: as inodes_timer
+ * @inodes_warns: warnings given; nothing is done with them
+ * @space_warns: as inodes_warns
+ * @ids: out of STATE: owners known
+ */
+struct zufs_ioc_quota {
+	struct zufs_ioc_hdr hdr;
+	__u64 zus_sbi;
+	__u64 zus_ii;
+	__u32 command;
+	__u32 type;
+	__u32 id;
+	__u32 gid;
+	__u32 fields;
+	__u32 state;
+	__u64 space_hard;
+	__u64 space_soft;
+	__u64 inodes_hard;
+	__u64 inodes_soft;
+	__u64 space;
+	__u64 inodes;
+	__u64 inodes_timer;
+	__u64 space_timer;
+	__u32 inodes_warns;
+	__u32 space_warns;
+	__u32 ids;
+	__u32 pad;
 };
 
 /**
