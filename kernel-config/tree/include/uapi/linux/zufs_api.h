@@ -194,10 +194,10 @@ enum zufs_iom_type {
 #define ZUFS_QUOTA_INODES_HARD		0x2
 #define ZUFS_QUOTA_SPACE_SOFT		0x4
 #define ZUFS_QUOTA_SPACE_HARD		0x8
-#define ZUFS_QUOTA_INODES_TIMER		0x40
-#define ZUFS_QUOTA_SPACE_TIMER		0x80
-#define ZUFS_QUOTA_INODES_WARNS		0x200
-#define ZUFS_QUOTA_SPACE_WARNS		0x400
+#define ZUFS_QUOTA_SPACE_TIMER		0x40
+#define ZUFS_QUOTA_INODES_TIMER		0x80
+#define ZUFS_QUOTA_SPACE_WARNS		0x200
+#define ZUFS_QUOTA_INODES_WARNS		0x400
 
 /* zus_inode.i_flags above the seven low bits, which are S_* of the kernel */
 #define ZUFS_S_IMMUTABLE		0x800
