@@ -15,7 +15,7 @@
 #include "zuf.h"
 #include "trace.h"
 
-#define NR_OPERATIONS	(ZUFS_OP_NOOP + 1)
+#define NR_OPERATIONS	(ZUFS_OP_QUOTA + 1)
 /* Powers of two from 1 us on; the last takes all that is slower. */
 #define NR_BUCKETS	16
 

@@ -371,13 +371,12 @@ int zuf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	int err;
 
 	err = setattr_prepare(idmap, dentry, attr);
+	if (!err && (attr->ia_valid & ATTR_SIZE))
+		err = set_size(inode, attr);
+	if (!err)
+		err = zuf_quota_chown(idmap, inode, attr);
 	if (err)
 		return err;
-	if (attr->ia_valid & ATTR_SIZE) {
-		err = set_size(inode, attr);
-		if (err)
-			return err;
-	}
 	setattr_copy(idmap, inode, attr);
 	zuf_store_attrs(inode);
 	mask = setattr_mask(attr->ia_valid & ~ATTR_SIZE);

@@ -17,7 +17,7 @@
 				 ZUFS_FEATURE_EXTENT_CACHE | \
 				 ZUFS_FEATURE_RIDERS)
 #define ZUF_KNOWN_CAPS		(ZUFS_FSC_ACL_ON | ZUFS_FSC_NIO_READS | \
-				 ZUFS_FSC_NIO_WRITES)
+				 ZUFS_FSC_NIO_WRITES | ZUFS_FSC_QUOTA)
 
 static bool debug;
 module_param(debug, bool, 0644);
@@ -310,6 +310,8 @@ static struct inode *root_inode(struct zuf_sb_info *sbi,
 		return ERR_PTR(zuf_bad_reply(sbi, "block size"));
 	if (zmi->fs_caps & ZUFS_FSC_ACL_ON)
 		sbi->sb->s_flags |= SB_POSIXACL;
+	if (zmi->fs_caps & ZUFS_FSC_QUOTA)
+		zuf_quota_init(sbi->sb);
 	root = zuf_iget(sbi->sb, zmi->zus_ii, zmi->_zi);
 	if (IS_ERR(root))
 		return root;
@@ -378,16 +380,11 @@ static int zuf_fill_super(struct super_block *sb, struct fs_context *fc)
 		return err;
 	super_set_uuid(sb, sbi->t1->mdt.s_uuid, sizeof(sbi->t1->mdt.s_uuid));
 	root = mount_in_server(sbi, fc);
-	if (IS_ERR(root)) {
-		zuf_put_super(sb);
-		return PTR_ERR(root);
-	}
-	sb->s_root = d_make_root(root);
-	if (!sb->s_root) {
-		zuf_put_super(sb);
-		return -ENOMEM;
-	}
-	return 0;
+	sb->s_root = IS_ERR(root) ? NULL : d_make_root(root);
+	if (sb->s_root)
+		return 0;
+	zuf_put_super(sb);
+	return PTR_ERR_OR_ZERO(root) ?: -ENOMEM;
 }
 
 static void free_sbi(struct zuf_sb_info *sbi)

@@ -650,9 +650,12 @@ int zuf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 int zuf_init_acls(struct inode *inode, struct posix_acl *acl,
 		  struct posix_acl *default_acl);
 
-/* ---- seek.c, remap.c, ioctl.c, export.c ---- */
+/* ---- seek.c, remap.c, ioctl.c, export.c, quota.c ---- */
 
 extern const struct export_operations zuf_export_operations;
+void zuf_quota_init(struct super_block *sb);
+int zuf_quota_chown(struct mnt_idmap *idmap, struct inode *inode,
+		    const struct iattr *attr);
 loff_t zuf_llseek(struct file *file, loff_t offset, int whence);
 int zuf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 	       u64 len);
