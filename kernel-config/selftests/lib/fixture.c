@@ -24,6 +24,7 @@ pid_t server_pid;
 int fixture_prepare(void)
 {
 	uint32_t features;
+	int knows_quota;
 
 	if (!control) {
 		control = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
@@ -35,8 +36,10 @@ int fixture_prepare(void)
 		mount("zuf", ZUF_ROOT, "zuf", 0, NULL);
 	}
 	features = control->features;
+	knows_quota = control->knows_quota;
 	memset(control, 0, sizeof(*control));
 	control->features = features;
+	control->knows_quota = knows_quota;
 	return PASS;
 }
 

@@ -89,6 +89,10 @@ enum lie {
  * @features: ZUFS_FEATURE_* to announce, set before the server starts
  * @knows_fsx: it keeps the attributes of FS_IOC_FSSETXATTR
  * @knows_clone: it has files share blocks
+ * @knows_quota: it is asked for quotas, set before the mount
+ * @quota_asked: the last ZUFS_OP_QUOTA
+ * @quota_answer: to all of them, from id on
+ * @quota_error: the same, 0 or -errno
  * @node_of_device: nodes of the devices of the last mount
  */
 struct control {
@@ -98,13 +102,17 @@ struct control {
 	volatile int ready;
 	volatile int threads;
 	volatile uint64_t served;
-	volatile uint64_t served_of[ZUFS_OP_NOOP + 1];
+	volatile uint64_t served_of[ZUFS_OP_QUOTA + 1];
 	volatile int hung;
 	volatile uint64_t granted;
-	volatile uint64_t rode_of[ZUFS_OP_NOOP + 1];
+	volatile uint64_t rode_of[ZUFS_OP_QUOTA + 1];
 	volatile uint32_t features;
 	volatile int knows_fsx;
 	volatile int knows_clone;
+	volatile int knows_quota;
+	struct zufs_ioc_quota quota_asked;
+	struct zufs_ioc_quota quota_answer;
+	volatile int quota_error;
 	volatile int node_of_device[MD_DEV_MAX];
 };
 

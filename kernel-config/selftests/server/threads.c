@@ -148,7 +148,7 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 static void account(unsigned int operation)
 {
 	__sync_fetch_and_add(&control->served, 1);
-	if (operation <= ZUFS_OP_NOOP)
+	if (operation <= ZUFS_OP_QUOTA)
 		__sync_fetch_and_add(&control->served_of[operation], 1);
 }
 
@@ -289,6 +289,8 @@ static int do_mount(struct zufs_ioc_mount *zim)
 	zim->zmi.zus_ii = make_ii(slot, ROOT_INODE);
 	zim->zmi._zi = zi_offset(ROOT_INODE);
 	zim->zmi.fs_caps = ZUFS_FSC_ACL_ON;
+	if (control->knows_quota)
+		zim->zmi.fs_caps |= ZUFS_FSC_QUOTA;
 	zim->zmi.s_blocksize_bits = 12;
 	tell_mount_lie(mounts[slot], &zim->zmi, control->lie);
 	return 0;
