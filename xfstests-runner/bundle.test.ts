@@ -18,6 +18,7 @@ beforeEach(async () => {
     check: '#!/bin/bash\n',
     'common/rc': '_of_upstream() { echo upstream; }\n',
     'common/attr': 'true\n',
+    'common/quota': 'true\n',
     'common/report': 'true\n',
     'common/filter': 'true\n',
     'src/tool': 'ELF',
@@ -67,6 +68,7 @@ test('our functions come after those of upstream; the tree itself is untouched',
   for (const [name, last] of [
     ['common/rc', '. ./common/zufs-lab-timing'],
     ['common/attr', '. ./common/zufs-lab'],
+    ['common/quota', '. ./common/zufs-lab'],
     ['common/report', '. ./common/zufs-lab-report'],
   ]) {
     expect((await readFile(join(directory, name), 'utf8')).trim().split('\n').at(-1)).toBe(last);

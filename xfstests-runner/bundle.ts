@@ -31,6 +31,7 @@ const HOOKED: ReadonlyMap<string, readonly string[]> = new Map([
     ['common/zufs-lab', 'common/zufs-lab-after-test', 'common/zufs-lab-leaks', 'common/zufs-lab-timing'],
   ],
   ['common/attr', ['common/zufs-lab']],
+  ['common/quota', ['common/zufs-lab']],
   ['common/scsi_debug', ['common/zufs-lab']],
   ['common/report', ['common/zufs-lab-report']],
 ]);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # What xfstests has to know about zpmfs. Tests source this file after upstream's functions (the runner has common/rc,
-# common/attr and common/scsi_debug source it as their last act): where upstream decides by a list of file system types, the function is put
+# common/attr, common/quota and common/scsi_debug source it as their last act): where upstream decides by a list of file system types, the function is put
 # aside and one of ours answers for zpmfs; every other type gets upstream's. Sourced more than once, since
 # upstream's files are.
 
@@ -155,6 +155,34 @@ blkid()
 	echo "$device: LABEL=\"$label\""
 }
 
+# Users, groups and projects are counted, if the mount says so; zpmfs needs no quota format of the kernel's.
+zpmfs__require_quota()
+{
+	[ -n "$QUOTA_PROG" ] || _notrun "Quota user tools not installed"
+	_require_kernel_config CONFIG_QUOTACTL
+}
+
+# zufs_lab_quota_tool TOOL [ARGUMENT...]
+# The quota tools know by a list of types which file systems keep their quotas in themselves, and look for quota files on all others. They
+# are shown a table of mounts in which zpmfs is ext4, which does too and is asked by the same calls; it is there for them alone.
+zufs_lab_quota_tool()
+{
+	if [ "$FSTYP" != zpmfs ]; then
+		command "$@"
+		return
+	fi
+	unshare --mount sh -c '
+		sed "s/^\([^ ]* [^ ]*\) zpmfs /\1 ext4 /" /proc/self/mounts >"$0" &&
+		mount --bind "$0" "/proc/$$/mounts" &&
+		exec "$@"' /run/zufs-lab-mounts "$@"
+}
+
+quotacheck() { zufs_lab_quota_tool quotacheck "$@"; }
+quotaon() { zufs_lab_quota_tool quotaon "$@"; }
+quotaoff() { zufs_lab_quota_tool quotaoff "$@"; }
+repquota() { zufs_lab_quota_tool repquota "$@"; }
+setquota() { zufs_lab_quota_tool setquota "$@"; }
+
 zufs_lab_answer _acl_get_max \
 	_try_scratch_mkfs_sized \
 	_scratch_mkfs_blocksized \
@@ -165,6 +193,7 @@ zufs_lab_answer _acl_get_max \
 	_label_get_max \
 	_has_metadata_journaling \
 	_mkfs_dev \
+	_require_quota \
 	_require_scsi_debug
 
 # Upstream's files end with a success, and so does this one.

@@ -20,6 +20,8 @@ function run(fstyp: string, call: string, times = 1): string {
       _try_scratch_mkfs_sized() { _notrun "upstream's sized"; }
       _scratch_mkfs_blocksized() { _notrun "upstream's blocksized"; }
       _require_names_are_bytes() { _notrun "upstream's names"; }
+      _require_quota() { _notrun "upstream's quota"; }
+      _require_kernel_config() { echo "kernel with $1"; }
       _require_scsi_debug() { echo "upstream's disk $*"; }
       _filesystem_timestamp_range() { echo "upstream's range \${2:-$FSTYP}"; }
       _fstyp_has_non_default_seek_data_hole() { return 1; }
@@ -73,6 +75,17 @@ test('blkid reads the label of zpmfs where it lies on the device, and asks the r
     expect(run('ext4', `${real}; blkid -s LABEL ${device}`)).toBe(`real blkid -s LABEL ${device}`);
   } finally {
     rmSync(dirname(device), { recursive: true });
+  }
+});
+
+test('quota tools are shown zpmfs as ext4, and only they are', () => {
+  expect(run('zpmfs', 'QUOTA_PROG=quota; _require_quota')).toBe('kernel with CONFIG_QUOTACTL');
+  expect(run('zpmfs', 'QUOTA_PROG=; _require_quota')).toMatch(/^notrun: .*not installed/);
+  expect(run('ext4', 'QUOTA_PROG=quota; _require_quota')).toBe("notrun: upstream's quota");
+  const stubs = `unshare() { echo "apart: \${*:6}"; }; command() { echo "real: $*"; }`;
+  for (const tool of ['quotacheck', 'quotaon', 'quotaoff', 'repquota', 'setquota']) {
+    expect(run('zpmfs', `${stubs}; ${tool} -u /mnt`)).toBe(`apart: ${tool} -u /mnt`);
+    expect(run('ext4', `${stubs}; ${tool} -u /mnt`)).toBe(`real: ${tool} -u /mnt`);
   }
 });
 
