@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "fixture.h"
+#include "guest.h"
 #include "load.h"
 #include "rw_bench.h"
 
@@ -117,6 +118,49 @@ static int test_overwrites(void)
 	CHECK_PASS(same());
 	CHECK(calls(ZUFS_OP_WRITE) == writes);
 	CHECK(calls(ZUFS_OP_READ) == reads);
+	return PASS;
+}
+
+/* What is appended within the last block; what goes beyond it is the server's. */
+static int test_appends(void)
+{
+	uint64_t writes, asked_before;
+	struct stat st;
+	off_t size;
+	int i;
+
+	CHECK(!ftruncate(fd, 0) && pwrite(fd, data, 5, 0) == 5);
+	writes = calls(ZUFS_OP_WRITE);
+	asked_before = control->granted;
+	for (size = 5; size + 4 <= 4096; size += 4)
+		CHECK(pwrite(fd, data + size, 4, size) == 4);
+	CHECK(calls(ZUFS_OP_WRITE) <= writes + 70);
+	CHECK(control->granted <= asked_before + 70);
+	CHECK(!fstat(fd, &st) && st.st_size == size);
+	CHECK(pread(fd, back, SIZE, 0) == size && !memcmp(back, data, size));
+	/* Over the end of the block, and from behind that of the file. */
+	writes = calls(ZUFS_OP_WRITE);
+	CHECK(pwrite(fd, data + size, 8, size) == 8);
+	CHECK(calls(ZUFS_OP_WRITE) == writes + 1);
+	size += 8;
+	CHECK(pwrite(fd, data + size + 10, 4, size + 10) == 4);
+	CHECK(calls(ZUFS_OP_WRITE) == writes + 2);
+	memset(back + size, 'x', 10);
+	CHECK(pread(fd, back, SIZE, 0) == size + 14);
+	CHECK(!memcmp(back, data, size));
+	for (i = 0; i < 10; i++)
+		CHECK(!back[size + i]);
+	CHECK(!memcmp(back + size + 10, data + size + 10, 4));
+	size += 14;
+	/* The server knows the size, too. */
+	CHECK(!close(fd));
+	write_text("/proc/sys/vm/drop_caches", "2");
+	fd = open(MNT "/f", O_RDWR | O_APPEND);
+	CHECK(fd >= 0 && !fstat(fd, &st) && st.st_size == size);
+	for (i = 0; i < 100; i++)
+		CHECK(write(fd, "abc", 3) == 3);
+	CHECK(!fsync(fd) && !fstat(fd, &st) && st.st_size == size + 300);
+	CHECK(pread(fd, back, 400, size) == 300 && !memcmp(back + 297, "abc", 3));
 	return PASS;
 }
 
@@ -283,6 +327,7 @@ static int test_cost(void)
 static const struct test tests[] = {
 	{ "known blocks are read without a call", test_reads },
 	{ "known blocks are overwritten without a call", test_overwrites },
+	{ "appending within a block", test_appends },
 	{ "growing is the server's", test_growth },
 	{ "holes, zeroes, truncation", test_changes },
 	{ "mappings", test_mappings },

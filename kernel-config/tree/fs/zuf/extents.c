@@ -168,13 +168,6 @@ static bool add_extent(struct zuf_extents *es, struct zuf_extent *e,
 	return true;
 }
 
-static void add_to_lru(struct zuf_extents *es)
-{
-	scoped_guard(spinlock, &lru_lock)
-		if (list_empty(&es->lru))
-			list_add_tail(&es->lru, &lru);
-}
-
 /* Take up what a GET_MULTY told. */
 static void add_reply(struct inode *inode, const struct zufs_ioc_IO *io,
 		      unsigned int generation)
@@ -197,7 +190,9 @@ static void add_reply(struct inode *inode, const struct zufs_ioc_IO *io,
 		if (!add_extent(es, e, generation))
 			break;
 	}
-	add_to_lru(es);
+	scoped_guard(spinlock, &lru_lock)
+		if (list_empty(&es->lru))
+			list_add_tail(&es->lru, &lru);
 }
 
 /* Ask the server where the blocks around a position are. */
@@ -429,10 +424,10 @@ bool zuf_extents_find(struct inode *inode, u64 first, unsigned int count,
 }
 
 /**
- * zuf_extents_rw - read or overwrite without a call
+ * zuf_extents_rw - read or write without a call
  * @iocb: file and position
  * @iter: where to or from
- * @len: bytes, all within the size of the file
+ * @len: bytes, all within the blocks of the file up to its size
  * @write: overwrite
  *
  * Called with i_rwsem held, as VFS holds it for reads and writes.

@@ -181,7 +181,7 @@ long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 {
 	struct inode *inode = file_inode(file);
-	int err, err2;
+	int err;
 
 	err = file_write_and_wait_range(file, start, end);
 	if (err)
@@ -189,8 +189,7 @@ int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 	/* What this CPU copied past its caches. */
 	pmem_wmb();
 	err = zuf_sync(inode, start, end, datasync ? ZUFS_SF_DATASYNC : 0);
-	err2 = file_check_and_advance_wb_err(file);
-	return err ? err : err2;
+	return file_check_and_advance_wb_err(file) ?: err;
 }
 
 /**

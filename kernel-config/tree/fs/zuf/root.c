@@ -49,13 +49,6 @@ static int root_register_fs(struct zuf_file *zf, void __user *arg)
 	       zuf_register_type(zf->root, &reg);
 }
 
-static int root_mount(struct zuf_file *zf, void __user *arg)
-{
-	int err = zuf_set_role(zf, ZUF_ROLE_MOUNT);
-
-	return err ? err : zuf_mount_wait(zf->root, zf->file, arg);
-}
-
 static int root_wait(struct zuf_file *zf)
 {
 	struct zuf_channel *ch = file_channel(zf);
@@ -80,7 +73,8 @@ static long root_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case ZU_IOC_REGISTER_FS:
 		return root_register_fs(zf, ptr);
 	case ZU_IOC_MOUNT:
-		return root_mount(zf, ptr);
+		return zuf_set_role(zf, ZUF_ROLE_MOUNT) ?:
+		       zuf_mount_wait(zf->root, zf->file, ptr);
 	case ZU_IOC_NUMA_MAP:
 		return zuf_numa_map(ptr);
 	case ZU_IOC_GRAB_PMEM:

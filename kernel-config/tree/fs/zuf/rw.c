@@ -223,13 +223,25 @@ static ssize_t rw_here(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
 	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
-	u64 room = max_t(loff_t, i_size_read(inode) - iocb->ki_pos, 0);
+	loff_t pos = iocb->ki_pos, size = i_size_read(inode);
+	loff_t room = max_t(loff_t, size - pos, 0);
+	ssize_t done;
 
 	if (zuf_is_dead(sbi))
 		return -EIO;
-	if ((sbi->features & ZUFS_FEATURE_EXTENT_CACHE) && room)
-		return zuf_extents_rw(iocb, iter, min_t(u64, len, room), write);
-	return iocb->ki_flags & IOCB_NOWAIT ? -EAGAIN : 0;
+	/* The rest of the last block, for what is no longer. */
+	if (write && pos <= size && len <= round_up(size, ZUF_BLOCK_SIZE) - pos)
+		room = len;
+	if (!(sbi->features & ZUFS_FEATURE_EXTENT_CACHE) || !room)
+		return iocb->ki_flags & IOCB_NOWAIT ? -EAGAIN : 0;
+	done = zuf_extents_rw(iocb, iter, min_t(u64, len, room), write);
+	if (write && done > 0 && pos + done > size) {
+		/* It is part of the file once it is there. */
+		pmem_wmb();
+		i_size_write(inode, pos + done);
+		WRITE_ONCE(ZUF_I(inode)->zi->i_size, cpu_to_le64(pos + done));
+	}
+	return done;
 }
 
 /* Room for the pages of a piece: on the stack if they are @few. */
@@ -328,7 +340,7 @@ ssize_t zuf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 	if (ret > 0)
 		ret = kiocb_modified(iocb) ?:
 		      do_rw(iocb, iter, iov_iter_count(iter), true, &sent);
-	/* What is written here changes nothing but times. */
+	/* What is written here changes nothing but times and size. */
 	if (sent)
 		ret = zuf_inode_refresh(inode) ?: ret;
 	inode_unlock(inode);

@@ -417,10 +417,9 @@ static int zuf_get_tree(struct fs_context *fc)
 	sbi->features = type->rfi.notused & ZUF_FEATURES;
 	fc->s_fs_info = sbi;
 
-	if (type->fst.fs_flags & FS_REQUIRES_DEV)
-		err = get_tree_bdev(fc, zuf_fill_super);
-	else
-		err = get_tree_nodev(fc, zuf_fill_super);
+	err = type->fst.fs_flags & FS_REQUIRES_DEV ?
+	      get_tree_bdev(fc, zuf_fill_super) :
+	      get_tree_nodev(fc, zuf_fill_super);
 	/* Still ours if no new super block took it. */
 	free_sbi(fc->s_fs_info);
 	fc->s_fs_info = NULL;
