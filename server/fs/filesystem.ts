@@ -128,6 +128,8 @@ export interface AttachRequest {
 export interface MountedFileSystem {
   statfs(op: Operation): Errno;
   showOptions(op: Operation): Errno;
+  /** To mounts that answered ZUFS_FSC_QUOTA; -EOPNOTSUPP from types without quotas. */
+  quota(op: Operation): Errno;
   newInode(op: Operation): Errno;
   freeInode(op: Operation): Errno;
   evictInode(op: Operation): Errno;

@@ -118,6 +118,8 @@ export class Dispatcher {
         return mount.statfs(op);
       case OP.ZUFS_OP_SHOW_OPTIONS:
         return mount.showOptions(op);
+      case OP.ZUFS_OP_QUOTA:
+        return mount.quota(op);
       case OP.ZUFS_OP_NEW_INODE:
         return mount.newInode(op);
       case OP.ZUFS_OP_FREE_INODE:
@@ -176,7 +178,7 @@ export class Dispatcher {
   /** The mount that the command's cookie names, attached to first if this thread has not met it yet. */
   #mountOf(op: Operation, base: number, code: number): MountedFileSystem | null {
     let slot: number;
-    if (code === OP.ZUFS_OP_STATFS || code === OP.ZUFS_OP_SHOW_OPTIONS) {
+    if (code === OP.ZUFS_OP_STATFS || code === OP.ZUFS_OP_SHOW_OPTIONS || code === OP.ZUFS_OP_QUOTA) {
       slot = op.u32[(base + COOKIE) >> 2] - 1;
     } else {
       const at = base + (code === OP.ZUFS_OP_NEW_INODE ? NEW_INODE_COOKIE : COOKIE);

@@ -21,14 +21,15 @@ import {
 } from '../abi/layout.ts';
 import { EOPNOTSUPP } from './dispatch.ts';
 import { type Command, KernelError, nameBytes } from './fake-command.ts';
-import { MountFiles } from './fake-files.ts';
 import type { Stat } from './fake-inode.ts';
+import { MountQuotas } from './fake-quotas.ts';
 import { type Target, text } from './fake-session.ts';
 import type { FakeMountOptions } from './played-kernel.ts';
 
 export { type Extent, FALLOC } from './fake-files.ts';
 export { FakeInode, type Stat } from './fake-inode.ts';
 export { type DirectoryEntry, type NewInodeOptions, RENAME } from './fake-names.ts';
+export { type OwnerQuota, QUOTA, type QuotaLimits } from './fake-quotas.ts';
 export type { MountState, Target } from './fake-session.ts';
 
 const { S_IFMT } = constants;
@@ -36,7 +37,7 @@ const { S_IFMT } = constants;
 /** Bits of `zuf_attr`, as statx(2) has them. */
 export const STATX = { MODE: 0x2, UID: 0x8, GID: 0x10, ATIME: 0x20, MTIME: 0x40, CTIME: 0x80 };
 
-export class FakeMount extends MountFiles {
+export class FakeMount extends MountQuotas {
   statfs(): Record<
     'type' | 'bsize' | 'blocks' | 'bfree' | 'bavail' | 'files' | 'ffree' | 'namelen' | 'frsize',
     number
@@ -115,10 +116,15 @@ export class FakeMount extends MountFiles {
   setattr(
     target: Target,
     change: { mode?: number; uid?: number; gid?: number; atime?: bigint; mtime?: bigint; flags?: number },
+    forced = false,
   ): void {
     this.writable();
     const inode = this.inode(target);
     const { raw } = inode;
+    if (this.hasQuotas && (change.uid !== undefined || change.gid !== undefined)) {
+      const { uid, gid } = inode.stat();
+      this.chownCall(inode, change.uid ?? uid, change.gid ?? gid, forced);
+    }
     let mask = STATX.CTIME;
     if (change.mode !== undefined) {
       raw.setUint16(zus_inode.i_mode, (inode.mode & S_IFMT) | (change.mode & 0o7777), true);
@@ -147,6 +153,11 @@ export class FakeMount extends MountFiles {
       inode.cookie,
     );
     this.call(command.u32(zufs_ioc_attr.zuf_attr, mask), 'setattr');
+  }
+
+  /** chown(2); `forced`: by somebody with CAP_FOWNER, whom no quota stops. */
+  chown(target: Target, uid: number, gid: number, forced = false): void {
+    this.setattr(target, { uid, gid }, forced);
   }
 
   chmod(target: Target, mode: number): void {

@@ -8,7 +8,7 @@
 import type { Addon } from '../native/addon.ts';
 
 /** One more than the highest operation number. */
-export const OPERATIONS = 32;
+export const OPERATIONS = 33;
 /** Bucket b counts latencies of [2^b, 2^(b+1)) nanoseconds. */
 export const BUCKETS = 32;
 /** One in so many operations is timed, on average: reading the clock costs as much as a small operation does. */

@@ -192,6 +192,7 @@ export abstract class MemoryMount implements MountedFileSystem {
   xattrSet = (): Errno => -errno.EOPNOTSUPP;
   xattrGet = (): Errno => -errno.ENODATA;
   ioctl = (): Errno => -errno.ENOTTY;
+  quota = (): Errno => -errno.EOPNOTSUPP;
 
   getMulty(_op: Operation): Errno {
     return -errno.ENODEV;

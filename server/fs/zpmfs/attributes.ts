@@ -68,6 +68,7 @@ const XFLAGS_KNOWN =
   XFLAG_NODUMP |
   XFLAG_PROJINHERIT |
   XFLAG_HASATTR;
+const PROJECT_QUOTA = 2;
 const FSX_XFLAGS = 0;
 const FSX_EXTSIZE = 4;
 const FSX_NEXTENTS = 8;
@@ -242,11 +243,27 @@ export class Attributes {
     if (xflags & XFLAG_PROJINHERIT) flags |= FS_PROJINHERIT;
     const error = this.mayChange(op, ib, iw, flags);
     if (error < 0) return error;
-    core.journal.begin();
-    this.stageFlags(op, ib, iw, flags);
-    core.journal.set(ib, iw + X_PROJECT, core.u32(op, argument + FSX_PROJECT));
-    core.journal.set(ib, iw + X_EXTENT_HINT, (xflags & hintFlag) !== 0 ? hint : 0);
-    core.journal.commit();
-    return 0;
+    // The owner does not change while blocks come and go.
+    core.shared.lockExclusive(this.inode.index);
+    const project = core.u32(op, argument + FSX_PROJECT);
+    const moved = this.moveToProject(ib, iw, project | 0, this.isAdmin(op));
+    if (moved === 0) {
+      core.journal.begin();
+      this.stageFlags(op, ib, iw, flags);
+      core.journal.set(ib, iw + X_PROJECT, project);
+      core.journal.set(ib, iw + X_EXTENT_HINT, (xflags & hintFlag) !== 0 ? hint : 0);
+      core.journal.commit();
+    }
+    core.shared.unlockExclusive(this.inode.index);
+    return moved;
+  }
+
+  /** Count what an inode has for another project. Returns 0 or -EDQUOT. */
+  private moveToProject(ib: number, iw: number, project: number, forced: boolean): number {
+    const { quota } = this.core;
+    if (quota === null) return 0;
+    const error = quota.takeFor(ib, iw, PROJECT_QUOTA, project, forced);
+    if (error === 0) quota.leave(ib, iw, PROJECT_QUOTA, project);
+    return error;
   }
 }

@@ -224,12 +224,17 @@ export class InodeCheck extends HeaderCheck {
       block = content[f.XB_NEXT];
     }
     if (block !== 0) this.bad(`${name}: more attribute blocks than it says`, dropAll);
-    this.checkXattrStream(name, Buffer.concat(parts), dropAll);
+    this.checkXattrStream(name, index, Buffer.concat(parts), dropAll);
     return blocks;
   }
 
-  /** Records: value length (2 bytes), type, name length, name, value. */
-  protected checkXattrStream(name: string, stream: Uint8Array, dropAll: readonly Patch[]): void {
+  /** Records: value length (2 bytes), type, name length, name, value. Those of quotas are the root's. */
+  protected checkXattrStream(
+    name: string,
+    index: number,
+    stream: Uint8Array,
+    dropAll: readonly Patch[],
+  ): void {
     const names = new Set<string>();
     for (let at = 0; at < stream.length; ) {
       if (at + 4 > stream.length) {
@@ -240,8 +245,13 @@ export class InodeCheck extends HeaderCheck {
       const type = stream[at + 2];
       const nameLength = stream[at + 3];
       const next = at + 4 + nameLength + valueLength;
-      if (next > stream.length || nameLength === 0 || type < 1 || type > 4) {
-        this.bad(`${name}: an attribute makes no sense`, dropAll);
+      const isQuota =
+        type === f.XATTR_QUOTA &&
+        index === f.ROOT_INODE &&
+        f.isQuotaRecord(stream[at + 4], nameLength, valueLength);
+      if (next > stream.length || nameLength === 0 || type < 1 || (type > 4 && !isQuota)) {
+        const what = type === f.XATTR_QUOTA ? ' (limits of quotas go with it)' : '';
+        this.bad(`${name}: an attribute makes no sense${what}`, dropAll);
         return;
       }
       const key = `${type}:${Buffer.from(stream.subarray(at + 4, at + 4 + nameLength)).toString('latin1')}`;

@@ -10,12 +10,15 @@ import { Inodes } from './inodes.ts';
 import { Journal } from './journal.ts';
 import { Mapping } from './mapping.ts';
 import { Pmem } from './pmem.ts';
+import { Quota } from './quota.ts';
+import { QuotaTable } from './quota-table.ts';
 import {
   CHUNK_BLOCKS,
   FLAG_READ_ONLY,
   FLAG_SHUTDOWN,
   H_FLAGS,
   H_HASH_SEED,
+  H_QUOTA_COUNTED,
   H_TOTAL_BLOCKS,
   SharedState,
 } from './shared.ts';
@@ -29,6 +32,8 @@ export class Core {
   readonly mapping: Mapping;
   readonly inodes: Inodes;
   readonly directory: Directory;
+  /** null: nothing is counted for anybody. */
+  readonly quota: Quota | null;
   /** This mount in a cookie: high word of `slot * 2^40`. */
   private readonly cookieHigh: number;
   private readonly clock = new Uint32Array(2);
@@ -50,7 +55,12 @@ export class Core {
       request.zt,
       request.log,
     );
-    this.directory = new Directory(this.pmem, this.journal, this.allocator, this.shared.header[H_HASH_SEED]);
+    const { header } = this.shared;
+    this.quota =
+      header[H_QUOTA_COUNTED] === 0
+        ? null
+        : new Quota(this.pmem, this.shared, new QuotaTable(this.shared, addon));
+    this.directory = new Directory(this.pmem, this.journal, this.allocator, this.quota, header[H_HASH_SEED]);
     this.cookieHigh = request.slot * 256;
     this.clockAddress = addon.addressOf(this.clock.buffer);
   }

@@ -4,7 +4,7 @@ import { FLAG, zufs_ioc_IO } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import { WINDOW_BLOCKS } from './allocator.ts';
 import type { Core } from './core.ts';
-import { EFBIG, EINVAL, ENOSPC } from './errno.ts';
+import { EDQUOT, EFBIG, EINVAL, ENOSPC } from './errno.ts';
 import {
   BLOCK_SIZE,
   I_BLOCKS,
@@ -138,7 +138,7 @@ export class Data {
 
   /**
    * Write bytes from the memory that `setSource` named to a file, whose lock the caller holds. Writes less when there is not
-   * room for all. Durable on return. Returns the bytes written, or -ENOSPC, -EUCLEAN.
+   * room for all. Durable on return. Returns the bytes written, or -ENOSPC, -EDQUOT, -EUCLEAN.
    */
   writeRange(ib: number, iw: number, position: number, wanted: number): number {
     const { mapping, allocator, journal, pmem } = this.core;
@@ -146,12 +146,17 @@ export class Data {
     let length = Math.min(wanted, BLOCKS_PER_STEP * BLOCK_SIZE - (position % BLOCK_SIZE));
     const first = Math.floor(position / BLOCK_SIZE);
     const size = this.core.size(ib, iw);
+    const { quota } = this.core;
     let last = 0;
     let promised = 0;
+    let more = 0;
+    let copies = 0;
     let changes = false;
     for (;;) {
       last = Math.floor((position + length - 1) / BLOCK_SIZE);
       let needed = 0;
+      more = 0;
+      copies = 0;
       changes = false;
       for (let fileBlock = first; fileBlock <= last; fileBlock++) {
         const kind = this.kindOf(ib, iw, fileBlock);
@@ -160,17 +165,25 @@ export class Data {
         changes = true;
         if (kind === HOLE && mapping.block === 0) {
           const span = Math.min(mapping.holeSpan, last - fileBlock + 1);
-          needed += span;
+          more += span;
           fileBlock += span - 1;
         } else if (kind !== UNWRITTEN) {
-          needed++;
+          copies++;
         }
       }
+      needed = more + copies;
       // The tail of the old last block may have to be copied before it can be zeroed.
       if (position > size && size % BLOCK_SIZE !== 0) needed++;
       if (needed === 0) break;
+      // What is copied is there twice for a moment.
+      if (quota !== null && quota.takeBlocks(ib, iw, more + copies) < 0) {
+        length = this.lengthWithin(ib, iw, position, length, quota.room(ib, iw, more + copies - 1));
+        if (length <= 0) return length < 0 ? length : -EDQUOT;
+        continue;
+      }
       promised = needed + mapping.nodesFor(first, last);
       if (allocator.reserve(promised, false)) break;
+      quota?.giveBlocks(ib, iw, more + copies);
       promised = 0;
       const blocks = last - first + 1;
       if (blocks === 1) return -ENOSPC;
@@ -197,10 +210,26 @@ export class Data {
     if (error === 0) error = this.fillRange(ib, iw, position, end);
     if (error < 0) {
       journal.abort();
+      quota?.giveBlocks(ib, iw, more + copies);
       return error;
     }
     this.finish(ib, iw, end > size ? end : -1, promised);
+    quota?.giveBlocks(ib, iw, copies);
     return length;
+  }
+
+  /** How many of the bytes from `position` on can be written with `room` new blocks, or -EUCLEAN. */
+  private lengthWithin(ib: number, iw: number, position: number, length: number, room: number): number {
+    const first = Math.floor(position / BLOCK_SIZE);
+    const end = Math.ceil((position + length) / BLOCK_SIZE);
+    let left = room;
+    let fileBlock = first;
+    for (; fileBlock < end; fileBlock++) {
+      const kind = this.kindOf(ib, iw, fileBlock);
+      if (kind < 0) return kind;
+      if (kind !== IN_PLACE && kind !== UNWRITTEN && left-- === 0) break;
+    }
+    return Math.max(0, Math.min(position + length, fileBlock * BLOCK_SIZE) - position);
   }
 
   /**
@@ -401,11 +430,12 @@ export class Data {
     journal.begin();
     mapping.begin();
     this.dataTaken = 0;
+    let gone = 0;
     let error = 0;
     if (size > old) {
       error = this.zeroTail(ib, iw, old, size);
     } else {
-      const gone = mapping.clearRange(ib, iw, Math.ceil(size / BLOCK_SIZE), TWO_32);
+      gone = mapping.clearRange(ib, iw, Math.ceil(size / BLOCK_SIZE), TWO_32);
       if (gone < 0) error = gone;
       else if (gone > 0) journal.add64(ib, iw + I_BLOCKS, -gone);
       // The new last block is copied now when it is shared, and zeroed in place only once the size is down.
@@ -421,6 +451,7 @@ export class Data {
     }
     if (size === old) this.finish(ib, iw, -1, promised);
     else this.finish(ib, iw, size, promised);
+    this.core.quota?.giveBlocks(ib, iw, gone);
     if (size < old && size % BLOCK_SIZE !== 0) {
       const kind = this.kindOf(ib, iw, Math.floor(size / BLOCK_SIZE));
       if (kind === IN_PLACE) {
@@ -450,12 +481,15 @@ export class Data {
 
   /** Make blocks writable in place: own ones, zeroed where there were none. Returns for how many it could, or an error. */
   allocateFor(ib: number, iw: number, first: number, wanted: number): number {
-    const { mapping, allocator, journal } = this.core;
+    const { mapping, allocator, journal, quota } = this.core;
     this.replaced = false;
     let count = wanted;
     let promised = 0;
+    let copies = 0;
+    let needed = 0;
     for (;;) {
-      let needed = 0;
+      needed = 0;
+      copies = 0;
       let changes = false;
       for (let fileBlock = first; fileBlock < first + count; fileBlock++) {
         const kind = this.kindOf(ib, iw, fileBlock);
@@ -463,11 +497,16 @@ export class Data {
         if (kind === IN_PLACE) continue;
         changes = true;
         if (kind !== UNWRITTEN) needed++;
+        if (mapping.block !== 0 && kind !== UNWRITTEN) copies++;
       }
       if (!changes) return count;
       promised = needed === 0 ? 0 : needed + mapping.nodesFor(first, first + count - 1);
-      if (promised === 0 || allocator.reserve(promised, false)) break;
-      if (count === 1) return -ENOSPC;
+      const refused = quota === null ? 0 : quota.takeBlocks(ib, iw, needed);
+      if (refused === 0) {
+        if (promised === 0 || allocator.reserve(promised, false)) break;
+        quota?.giveBlocks(ib, iw, needed);
+      }
+      if (count === 1) return refused < 0 ? refused : -ENOSPC;
       count = Math.floor(count / 2);
     }
     journal.begin();
@@ -477,9 +516,11 @@ export class Data {
     const error = this.fillRange(ib, iw, first * BLOCK_SIZE, (first + count) * BLOCK_SIZE);
     if (error < 0) {
       journal.abort();
+      quota?.giveBlocks(ib, iw, needed);
       return error;
     }
     this.finish(ib, iw, -1, promised);
+    quota?.giveBlocks(ib, iw, copies);
     return count;
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Allocator } from './allocator.ts';
-import { ENOSPC, EUCLEAN } from './errno.ts';
+import { EDQUOT, ENOSPC, EUCLEAN } from './errno.ts';
 import {
   BLOCK_SIZE,
   BLOCK_WORDS,
@@ -30,6 +30,7 @@ import {
 } from './format.ts';
 import type { Journal } from './journal.ts';
 import type { Pmem } from './pmem.ts';
+import type { Quota } from './quota.ts';
 
 /** Records of one leaf at most. */
 const LEAF_RECORDS_MAX = Math.ceil((BLOCK_WORDS - DL_RECORDS) / DR_MIN_WORDS);
@@ -62,6 +63,7 @@ export class Directory {
   private readonly pmem: Pmem;
   private readonly journal: Journal;
   private readonly allocator: Allocator;
+  private readonly quota: Quota | null;
   private readonly seed: number;
   // What `descend` found.
   /** Entry that points to the leaf: its block (the inode's when there is no node), and the first word of it. */
@@ -93,13 +95,18 @@ export class Directory {
   /** Words of all its free records. */
   private roomFree = 0;
   private roomTie = 0;
+  // What `clear` took.
+  private clearedRoot = 0;
+  private clearedTag = 0;
+  private clearedBlocks = 0;
   // Scratch for readdir and splits.
   private readonly recordAt = new Uint16Array(LEAF_RECORDS_MAX + 1);
 
-  constructor(pmem: Pmem, journal: Journal, allocator: Allocator, seed: number) {
+  constructor(pmem: Pmem, journal: Journal, allocator: Allocator, quota: Quota | null, seed: number) {
     this.pmem = pmem;
     this.journal = journal;
     this.allocator = allocator;
+    this.quota = quota;
     this.seed = seed;
   }
 
@@ -272,7 +279,7 @@ export class Directory {
 
   /**
    * Before the transaction of the operation itself: make sure that the leaf for the name of `findRoom` has room for it, in
-   * transactions of its own that change nothing to see. Returns 0, -ENOSPC or -EUCLEAN.
+   * transactions of its own that change nothing to see. Returns 0, -ENOSPC, -EDQUOT or -EUCLEAN.
    */
   makeRoom(ib: number, iw: number, owner: number, bytes: Uint8Array, start: number, length: number): number {
     // Every turn splits a leaf or packs one; there are no more bits to split by than this.
@@ -289,6 +296,7 @@ export class Directory {
     return -ENOSPC;
   }
 
+  /** It is charged to nobody: see `Quota`. */
   private makeFirstLeaf(ib: number, iw: number, owner: number): number {
     if (!this.allocator.reserve(1, false)) return -ENOSPC;
     const leaf = this.allocator.takeMetadata();
@@ -322,7 +330,7 @@ export class Directory {
 
   /**
    * Write the live records of a leaf to one new leaf (packed) or two (split by the next bit of the hash), and put
-   * these in its place. Returns 0, -ENOSPC or -EUCLEAN.
+   * these in its place. Returns 0, -ENOSPC, -EDQUOT or -EUCLEAN.
    */
   private rewrite(ib: number, iw: number, owner: number, leaf: number, split: boolean): number {
     const allocator = this.allocator;
@@ -332,7 +340,12 @@ export class Directory {
     if (deeper && this.levels === DIR_MAX_LEVELS) return -ENOSPC;
     const parts = split ? 2 : 1;
     const promised = parts + (deeper ? 1 : 0);
-    if (!allocator.reserve(promised, false)) return -ENOSPC;
+    const { quota } = this;
+    if (quota !== null && quota.takeBlocks(ib, iw, promised - 1) < 0) return -EDQUOT;
+    if (!allocator.reserve(promised, false)) {
+      quota?.giveBlocks(ib, iw, promised - 1);
+      return -ENOSPC;
+    }
     const half = this.hashFirst + this.hashSpan / 2;
     const first = this.copyPart(leaf, owner, split ? -1 : 0, half);
     const second = split ? this.copyPart(leaf, owner, 1, half) : 0;
@@ -466,12 +479,21 @@ export class Directory {
     return (this.journal.get(ib, iw + I_DIR_ROOT + 1) & DIR_KIND_MASK) === DIR_NODE;
   }
 
-  /** Stage an empty tree. After the commit, `releaseTree` frees the blocks of the old one. */
+  /** Stage an empty tree. After the commit, `releaseOld` frees the blocks of the old one. */
   clear(ib: number, iw: number): void {
+    this.clearedRoot = this.journal.get(ib, iw + I_DIR_ROOT);
+    this.clearedTag = this.journal.get(ib, iw + I_DIR_ROOT + 1);
+    this.clearedBlocks = this.journal.get(ib, iw + I_BLOCKS) - this.journal.get(ib, iw + X_XATTR_BLOCKS);
     this.journal.set(ib, iw + I_DIR_ROOT, 0);
     this.journal.set(ib, iw + I_DIR_ROOT + 1, 0);
     this.journal.set64(ib, iw + I_BLOCKS, this.journal.get(ib, iw + X_XATTR_BLOCKS));
     this.journal.set64(ib, iw + I_SIZE, 0);
+  }
+
+  /** After the commit: free the tree that `clear` took from a directory. */
+  releaseOld(ib: number, iw: number): void {
+    this.releaseTree(this.clearedRoot, this.clearedTag, 0);
+    this.quota?.giveBlocks(ib, iw, this.clearedBlocks - 1);
   }
 
   /** Free all blocks of a tree that nothing points to any more. */

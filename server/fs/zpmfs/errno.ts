@@ -3,6 +3,7 @@
 /** Error numbers of x86-64 Linux that zpmfs answers with; handlers return them negated. */
 export const EPERM = 1;
 export const ENOENT = 2;
+export const ESRCH = 3;
 export const EIO = 5;
 export const ENXIO = 6;
 export const E2BIG = 7;
@@ -24,3 +25,4 @@ export const EOPNOTSUPP = 95;
 export const ESTALE = 116;
 /** "Structure needs cleaning": something on the media is not what it must be. */
 export const EUCLEAN = 117;
+export const EDQUOT = 122;

@@ -13,9 +13,9 @@ import {
   XATTR_MAGIC,
   XB_MAGIC,
   XB_NEXT,
+  xattrBlocksMax,
 } from './format.ts';
 import { InodeInHand, READS } from './in-hand.ts';
-import { XATTR_BLOCKS_MAX } from './scan.ts';
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -130,9 +130,9 @@ export class Extents {
   /** The same of the blocks with attributes, as if they were a file of their own; those in the inode have none. */
   private listAttributes(op: Operation, first: number, end: number, max: number): number {
     const { pmem } = this.core;
-    const { ib, iw } = this.inode;
+    const { index, ib, iw } = this.inode;
     const blocks = pmem.load(ib, iw + X_XATTR_BLOCKS);
-    if (blocks > XATTR_BLOCKS_MAX) return -EUCLEAN;
+    if (blocks > xattrBlocksMax(index)) return -EUCLEAN;
     let block = pmem.load(ib, iw + X_XATTR_BLOCK);
     let count = 0;
     for (let number = 0; number < blocks && number < end && (max === 0 || count < max); number++) {

@@ -188,6 +188,34 @@ export const XB_NEXT = 2;
 export const XB_BYTES = 3;
 export const XB_DATA = 4;
 export const XATTR_BLOCK_BYTES = BLOCK_SIZE - XB_DATA * 4;
+/** Blocks of extended attributes that an inode has at most. */
+export const XATTR_BLOCKS_MAX = 64;
+/** The root has what belongs to quotas besides. */
+export const ROOT_XATTR_BLOCKS_MAX = 1024;
+export function xattrBlocksMax(index: number): number {
+  return index === ROOT_INODE ? ROOT_XATTR_BLOCKS_MAX : XATTR_BLOCKS_MAX;
+}
+
+// --- quotas: attributes of the root that no application sees ---
+/** Their type, behind those that applications know (X_F_*). */
+export const XATTR_QUOTA = 5;
+/** First byte of the name: limits of owners of type QUOTA_LIMITS + 0, 1, 2, in parts whose number follows, or the grace times. */
+export const QUOTA_LIMITS = 0x30;
+export const QUOTA_GRACE = 0x47;
+export const QUOTA_NAME_BYTES = 3;
+/** Bytes of an owner's limits: number, then hard and soft limits and timers, of space and inodes each, 64 bits. */
+export const QUOTA_OWNER_BYTES = 52;
+/** Owners of one attribute at most. */
+export const QUOTA_PART = 1024;
+/** Seconds, 32 bits: of space and inodes, for each type. */
+export const QUOTA_GRACE_BYTES = 24;
+/** Whether an attribute of quotas has a name and a size that make sense. */
+export function isQuotaRecord(kind: number, nameLength: number, valueLength: number): boolean {
+  if (nameLength !== QUOTA_NAME_BYTES) return false;
+  if (kind === QUOTA_GRACE) return valueLength === QUOTA_GRACE_BYTES;
+  const owners = valueLength / QUOTA_OWNER_BYTES;
+  return kind >= QUOTA_LIMITS && kind < QUOTA_LIMITS + 3 && Number.isInteger(owners) && owners <= QUOTA_PART;
+}
 
 export const S_IFMT = 0xf000;
 export const S_IFIFO = 0x1000;

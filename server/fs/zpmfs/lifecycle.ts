@@ -42,7 +42,7 @@ import {
   H_OPTIONS_LENGTH,
   H_USABLE_BLOCKS,
 } from './shared.ts';
-import { releaseXattrChain } from './xattr.ts';
+import { releaseXattrChain } from './xattr-stream.ts';
 
 /** The end of inodes, what the kernel changed in them, and what the file system says about itself. */
 export class Lifecycle {
@@ -92,6 +92,7 @@ export class Lifecycle {
       if (pmem.inRange(block)) allocator.release(block);
     }
     releaseXattrChain(core, pmem.load(ib, iw + X_XATTR_BLOCK), pmem.load(ib, iw + X_XATTR_BLOCKS));
+    core.quota?.dropInode(ib, iw);
     shared.unlockExclusive(index);
     core.inodes.release(index);
     return 0;

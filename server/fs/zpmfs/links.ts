@@ -22,7 +22,7 @@ export class Links {
 
   /**
    * Stage the removal of a record; `previous` is as for `Directory.remove`. Returns 1 when it was the last one of a tall tree,
-   * which then goes as a whole, 0 when not, or -EUCLEAN.
+   * which then goes as a whole (`Directory.releaseOld`), 0 when not, or -EUCLEAN.
    */
   take(db: number, dw: number, leaf: number, record: number, previous: number): number {
     const { journal, directory } = this.core;

@@ -4,7 +4,7 @@ import { CONST, FLAG } from '../../abi/layout.ts';
 import { type HelpRequest, MountError, type MountRequest, type MountResult } from '../filesystem.ts';
 import { Core } from './core.ts';
 import { decodeDeviceTable } from './device-table.ts';
-import { EINVAL, EROFS, EUCLEAN } from './errno.ts';
+import { EROFS, EUCLEAN } from './errno.ts';
 import {
   BLOCK_SIZE,
   BLOCK_WORDS,
@@ -28,7 +28,10 @@ import {
 import { slotWord } from './inodes.ts';
 import { countTransactions, replayJournal } from './journal.ts';
 import { Lifecycle } from './lifecycle.ts';
+import { type MountOptions, parseOptions, showOptions } from './mount-options.ts';
 import { Pmem } from './pmem.ts';
+import { startQuotas, stopQuotas } from './quota-mount.ts';
+import { QUOTA_TABLE_BYTES } from './quota-table.ts';
 import { loadAllocator, saveAllocator } from './saved.ts';
 import { Scanner } from './scan.ts';
 import {
@@ -48,6 +51,8 @@ import {
   H_JOURNAL_SLOTS,
   H_OPTIONS_LENGTH,
   H_ORPHANS,
+  H_QUOTA_COUNTED,
+  H_QUOTA_ENFORCED,
   H_RESERVE_BLOCKS,
   H_TOTAL_BLOCKS,
   H_USABLE_BLOCKS,
@@ -57,25 +62,13 @@ import {
 } from './shared.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
 
-/** Options that mean something to others and are taken without a word. */
-const ACCEPTED_OPTIONS = new Set(['acl', 'user_xattr', 'dax', 'dax=always']);
-
 function unclean(what: string): MountError {
   return new MountError(EUCLEAN, `zpmfs: ${what}; run fsck.zpmfs`);
 }
 
-function checkOptions(options: string): string {
-  const kept = options.split(',').filter((option) => option !== '');
-  for (const option of kept) {
-    if (!ACCEPTED_OPTIONS.has(option))
-      throw new MountError(EINVAL, `zpmfs: unknown mount option "${option}"`);
-  }
-  return kept.join(',');
-}
-
 /** Read, check and recover the media, and build the state that the ZTs share. */
 export function mount(request: MountRequest): MountResult {
-  const options = checkOptions(request.options);
+  const options = parseOptions(request.options);
   const { addon, memory, log } = request;
   const whole = new Pmem(addon, memory.address, memory.length);
   const table = decodeDeviceTable(whole.u8.subarray(DEVICE_TABLE_BLOCK, CONST.MDT_SIZE));
@@ -92,7 +85,7 @@ export function mount(request: MountRequest): MountResult {
   const wasInUse = pmem.load(SUPER_BLOCK, SB_STATE) !== STATE_CLEAN;
   const replayed = recover(pmem, superblock, request.readOnly);
 
-  const shared = SharedState.create(pmem.blocks, addon);
+  const shared = SharedState.create(pmem.blocks, addon, options.counted === 0 ? 0 : QUOTA_TABLE_BYTES);
   const { header } = shared;
   header[H_JOURNAL_FIRST] = superblock.journalFirst;
   header[H_JOURNAL_SLOTS] = superblock.journalSlots;
@@ -100,7 +93,9 @@ export function mount(request: MountRequest): MountResult {
   const id = new DataView(superblock.uuid.buffer, superblock.uuid.byteOffset, 16);
   header[H_FSID] = id.getUint32(0, true) ^ id.getUint32(8, true);
   header[H_FSID + 1] = id.getUint32(4, true) ^ id.getUint32(12, true);
-  header[H_OPTIONS_LENGTH] = new TextEncoder().encodeInto(options, shared.options).written;
+  header[H_QUOTA_COUNTED] = options.counted;
+  header[H_QUOTA_ENFORCED] = options.enforced;
+  keepOptions(shared, options);
   shared.setFlag(FLAG_READ_ONLY, request.readOnly);
 
   const scanner = new Scanner(pmem, shared);
@@ -121,20 +116,11 @@ export function mount(request: MountRequest): MountResult {
 
   const root = superblock.rootInode;
   const rootBlock = root < header[H_INODE_BLOCKS] * INODES_PER_BLOCK ? shared.inodeBlocks[root >>> 4] : 0;
-  const core = new Core({
-    addon,
-    memory,
-    slot: request.slot,
-    shared: shared.buffer,
-    cpu: 0,
-    node: 0,
-    channel: 0,
-    zt: 0,
-    log,
-  });
+  const core = coreOf(request, shared);
   if (rootBlock === 0 || core.inodes.blockOf(root) < 0) throw unclean('the root directory is damaged');
   if ((core.mode(rootBlock, slotWord(root)) & S_IFMT) !== S_IFDIR) throw unclean('the root is no directory');
 
+  startQuotas(core, log);
   header[H_ORPHANS] = orphans.length;
   if (!request.readOnly) {
     setState(pmem, STATE_IN_USE);
@@ -150,9 +136,15 @@ export function mount(request: MountRequest): MountResult {
   return {
     rootCookie: request.slot * 2 ** 40 + root,
     rootInode: rootBlock * BLOCK_SIZE + slotWord(root) * 4,
-    capabilities: FLAG.ZUFS_FSC_ACL_ON,
+    capabilities: FLAG.ZUFS_FSC_ACL_ON | (options.counted === 0 ? 0 : FLAG.ZUFS_FSC_QUOTA),
     shared: shared.buffer,
   };
+}
+
+/** For SHOW_OPTIONS. */
+function keepOptions(shared: SharedState, options: MountOptions): void {
+  const written = new TextEncoder().encodeInto(showOptions(options), shared.options).written;
+  shared.header[H_OPTIONS_LENGTH] = written;
 }
 
 /** Look at all inodes, in several threads when there are many. Returns those without a name. */
@@ -304,28 +296,45 @@ function pmemOf(request: MountRequest, shared: SharedState): Pmem {
   return new Pmem(request.addon, request.memory.address, shared.header[H_TOTAL_BLOCKS] * BLOCK_SIZE);
 }
 
+function coreOf({ addon, memory, slot, log }: MountRequest, { buffer }: SharedState): Core {
+  return new Core({ addon, memory, slot, shared: buffer, cpu: 0, node: 0, channel: 0, zt: 0, log });
+}
+
 /** Every operation left the media consistent; all there is to do is to say so, and what the next mount then need not find out. */
 export function unmount(request: MountRequest, buffer: SharedArrayBuffer): void {
   const shared = new SharedState(buffer, request.addon);
   if (shared.flag(FLAG_READ_ONLY) || shared.flag(FLAG_SHUTDOWN)) return;
   const pmem = pmemOf(request, shared);
+  if (shared.header[H_QUOTA_COUNTED] !== 0) stopQuotas(coreOf(request, shared), request.log);
   // Times that the kernel stored last are flushed when it evicts inodes, which it has done by now.
   const isSound = shared.header[H_DAMAGED] === 0;
   setState(pmem, STATE_CLEAN, isSound ? saveAllocator(pmem, shared) : NOTHING_SAVED);
 }
 
 export function remount(request: MountRequest, buffer: SharedArrayBuffer): void {
-  const options = checkOptions(request.options);
+  const options = parseOptions(request.options);
   const shared = new SharedState(buffer, request.addon);
   const { header } = shared;
-  header[H_OPTIONS_LENGTH] = new TextEncoder().encodeInto(options, shared.options).written;
+  keepOptions(shared, { ...options, ...quotasStay(shared, options, request.log) });
   if (shared.flag(FLAG_READ_ONLY) === request.readOnly || shared.flag(FLAG_SHUTDOWN)) return;
   const pmem = pmemOf(request, shared);
+  if (request.readOnly && header[H_QUOTA_COUNTED] !== 0) stopQuotas(coreOf(request, shared), request.log);
   setState(pmem, request.readOnly ? STATE_CLEAN : STATE_IN_USE);
   shared.setFlag(FLAG_READ_ONLY, request.readOnly);
   if (request.readOnly || header[H_ORPHANS] === 0) return;
-  const { addon, memory, slot, log } = request;
-  const core = new Core({ addon, memory, slot, shared: buffer, cpu: 0, node: 0, channel: 0, zt: 0, log });
-  removeOrphans(core, findOrphans(pmem, shared));
+  removeOrphans(coreOf(request, shared), findOrphans(pmem, shared));
   header[H_ORPHANS] = 0;
+}
+
+/** What is counted is so from the mount on: as with XFS, a remount takes options of quotas and leaves them as they are. */
+function quotasStay(
+  shared: SharedState,
+  asked: MountOptions,
+  log: MountRequest['log'],
+): { readonly counted: number; readonly enforced: number } {
+  const text = new TextDecoder().decode(shared.options.slice(0, shared.header[H_OPTIONS_LENGTH]));
+  const { counted, enforced } = parseOptions(text);
+  if (asked.counted !== 0 && (asked.counted !== counted || asked.enforced !== enforced))
+    log('warn', 'zpmfs: a remount does not change what quotas count');
+  return { counted, enforced };
 }

@@ -5,6 +5,7 @@ import type { Operation } from '../filesystem.ts';
 import { FS_PROJINHERIT } from './attributes.ts';
 import type { Core } from './core.ts';
 import {
+  EDQUOT,
   EEXIST,
   EINVAL,
   EMLINK,
@@ -23,12 +24,14 @@ import {
   I_DIR_ROOT,
   I_FLAGS_MODE,
   I_GENERATION,
+  I_GID,
   I_INO,
   I_MTIME,
   I_NLINK,
   I_PARENT,
   I_SIZE,
   I_SYMLINK_DPP,
+  I_UID,
   I_XATTR,
   INODE_IN_USE,
   isValidMode,
@@ -128,17 +131,14 @@ export class Namespace {
       const error = this.mayAdd(op, dirIndex, db, dw, start, length, isDirectory);
       if (error < 0) return error;
     }
-    if (symlinkBlocks > 0 && !allocator.reserve(symlinkBlocks, false)) return -ENOSPC;
-    const index = inodes.allocate();
-    if (index < 0) {
-      allocator.unreserve(symlinkBlocks);
-      return index;
-    }
+    const index = this.takeInode(op, template, db, dw, symlinkBlocks);
+    if (index < 0) return index;
     if (!isTmpfile) {
       const error = directory.makeRoom(db, dw, dirIndex, op.u8, start, length);
       if (error < 0) {
         allocator.unreserve(symlinkBlocks);
         inodes.release(index);
+        this.giveInode(op, template, db, dw, symlinkBlocks);
         return error;
       }
     }
@@ -182,16 +182,47 @@ export class Namespace {
     return 0;
   }
 
+  /** A free inode and `blocks` for its target: promised, and counted for who is to own it. Returns its index or -errno. */
+  private takeInode(op: Operation, template: number, db: number, dw: number, blocks: number): number {
+    const { allocator, inodes, quota } = this.core;
+    const uid = op.i32[template + I_UID];
+    const gid = op.i32[template + I_GID];
+    if (quota !== null && quota.takeInode(uid, gid, this.projectIn(db, dw), blocks) < 0) return -EDQUOT;
+    if (blocks > 0 && !allocator.reserve(blocks, false)) {
+      this.giveInode(op, template, db, dw, blocks);
+      return -ENOSPC;
+    }
+    const index = inodes.allocate();
+    if (index < 0) {
+      allocator.unreserve(blocks);
+      this.giveInode(op, template, db, dw, blocks);
+    }
+    return index;
+  }
+
+  /** It is not made after all: it counts for nobody. */
+  private giveInode(op: Operation, template: number, db: number, dw: number, blocks: number): void {
+    const { quota } = this.core;
+    const uid = op.i32[template + I_UID];
+    quota?.giveInode(uid, op.i32[template + I_GID], this.projectIn(db, dw), blocks);
+  }
+
+  /** The project that a new inode in a directory belongs to. */
+  private projectIn(db: number, dw: number): number {
+    const { pmem } = this.core;
+    return (pmem.load(db, dw + X_XFLAGS) & FS_PROJINHERIT) === 0 ? 0 : pmem.load(db, dw + X_PROJECT) | 0;
+  }
+
   /** What a new inode has from its directory: with FS_PROJINHERIT the project, no dump, the hint for extents. */
   private stageInherited(ib: number, iw: number, db: number, dw: number, mode: number): void {
     const { journal, pmem } = this.core;
     const type = mode & S_IFMT;
     const flags = pmem.load(db, dw + X_XFLAGS);
+    journal.set(ib, iw + X_PROJECT, this.projectIn(db, dw));
     if (type !== S_IFDIR && type !== S_IFREG) return;
     const noDump = pmem.load(db, dw + I_FLAGS_MODE) & FLAG.ZUFS_S_NODUMP;
     journal.set(ib, iw + I_FLAGS_MODE, journal.getBits(ib, iw + I_FLAGS_MODE) | noDump);
     journal.set(ib, iw + X_XFLAGS, type === S_IFDIR ? flags & FS_PROJINHERIT : 0);
-    if ((flags & FS_PROJINHERIT) !== 0) journal.set(ib, iw + X_PROJECT, pmem.load(db, dw + X_PROJECT) | 0);
     journal.set(ib, iw + X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
   }
 
@@ -267,8 +298,6 @@ export class Namespace {
     if (isDirectory && core.pmem.load(ib, iw + X_ENTRIES) !== 0) return -ENOTEMPTY;
     core.readClock();
     journal.begin();
-    const rootBlock = journal.get(db, dw + I_DIR_ROOT);
-    const rootTag = journal.get(db, dw + I_DIR_ROOT + 1);
     const cleared = this.links.take(db, dw, directory.leaf, directory.record, directory.previous);
     if (cleared < 0) {
       journal.abort();
@@ -279,7 +308,7 @@ export class Namespace {
     core.stampTime(db, dw + I_CTIME);
     core.stampTime(ib, iw + I_CTIME);
     journal.commit();
-    if (cleared === 1) directory.releaseTree(rootBlock, rootTag, 0);
+    if (cleared === 1) directory.releaseOld(db, dw);
     core.setU64(op, zufs_ioc_dentry.ino, index);
     return 0;
   }

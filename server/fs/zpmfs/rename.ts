@@ -7,7 +7,6 @@ import { EEXIST, EINVAL, EMLINK, ENOENT, ENOTEMPTY, EXDEV } from './errno.ts';
 import {
   I_ATIME,
   I_CTIME,
-  I_DIR_ROOT,
   I_FLAGS_MODE,
   I_GENERATION,
   I_INO,
@@ -123,8 +122,6 @@ export class Rename {
 
     core.setClock(core.u32(op, zufs_ioc_rename.time), core.u32(op, zufs_ioc_rename.time + 4));
     journal.begin();
-    const rootBlock = journal.get(ob, ow + I_DIR_ROOT);
-    const rootTag = journal.get(ob, ow + I_DIR_ROOT + 1);
     if (hasTarget) {
       directory.replace(newLeaf, newRecord, index, core.mode(ib, iw) >>> 12);
     } else {
@@ -157,7 +154,9 @@ export class Rename {
     core.stampTime(ib, iw + I_CTIME);
     if (hasTarget) core.stampTime(tb, tw + I_CTIME);
     journal.commit();
-    if (cleared === 1) directory.releaseTree(rootBlock, rootTag, 0);
+    if (cleared === 1) directory.releaseOld(ob, ow);
+    // It is the superuser's, whom no limit stops.
+    if (whiteout) core.quota?.takeInode(0, 0, 0, 0);
     return 0;
   }
 

@@ -58,6 +58,7 @@ import {
   XB_MAGIC,
   XB_NEXT,
   XB_OWNER,
+  xattrBlocksMax,
 } from './format.ts';
 import { slotWord } from './inodes.ts';
 import type { Pmem } from './pmem.ts';
@@ -71,9 +72,6 @@ import {
   REF_METADATA_UNSEEN,
   type SharedState,
 } from './shared.ts';
-
-/** Blocks of extended attributes that an inode has at most. */
-export const XATTR_BLOCKS_MAX = 64;
 
 /**
  * Walk inodes, check what they point to, and find out from it which blocks are in use: all of them at a mount after a
@@ -325,7 +323,7 @@ export class Scanner {
     if (pmem.load(ib, iw + X_XATTR_INLINE_BYTES) > XATTR_INLINE_BYTES) return 'inline attributes';
     const count = pmem.load(ib, iw + X_XATTR_BLOCKS);
     let block = pmem.load(ib, iw + X_XATTR_BLOCK);
-    if (count > XATTR_BLOCKS_MAX) return 'attribute blocks';
+    if (count > xattrBlocksMax(index)) return 'attribute blocks';
     for (let number = 0; number < count; number++) {
       if (!this.claimMetadata(block)) return `attribute block ${block}`;
       const fits = pmem.load(block, XB_BYTES) <= XATTR_BLOCK_BYTES;

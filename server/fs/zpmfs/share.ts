@@ -4,7 +4,7 @@ import { zufs_ioc_clone } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
 import type { Data } from './data.ts';
-import { EFBIG, EINVAL, ENOSPC } from './errno.ts';
+import { EDQUOT, EFBIG, EINVAL, ENOSPC } from './errno.ts';
 import {
   BLOCK_SIZE,
   I_BLOCKS,
@@ -116,7 +116,7 @@ export class Share {
     count: number,
     end: number,
   ): number {
-    const { mapping, allocator, journal, pmem } = this.core;
+    const { mapping, allocator, journal, pmem, quota } = this.core;
     const size = this.core.size(tb, tw);
     // Blocks that are shared too often already get copied: as many may be needed.
     let copies = 1;
@@ -126,7 +126,12 @@ export class Share {
       if (mapping.block !== 0 && !allocator.mayShare(mapping.block)) copies++;
     }
     const promised = copies + mapping.nodesFor(targetFirst, targetFirst + count - 1);
-    if (!allocator.reserve(promised, false)) return -ENOSPC;
+    const growth = quota === null ? 0 : this.growthOf(sb, sw, tb, tw, sourceFirst, targetFirst, count);
+    if (quota !== null && growth > 0 && quota.takeBlocks(tb, tw, growth) < 0) return -EDQUOT;
+    if (!allocator.reserve(promised, false)) {
+      if (growth > 0) quota?.giveBlocks(tb, tw, growth);
+      return -ENOSPC;
+    }
     this.data.beginStep();
     let error =
       targetFirst * BLOCK_SIZE > size ? this.data.zeroTail(tb, tw, size, targetFirst * BLOCK_SIZE) : 0;
@@ -163,11 +168,34 @@ export class Share {
     }
     if (error < 0) {
       journal.abort();
+      if (growth > 0) quota?.giveBlocks(tb, tw, growth);
       return error;
     }
     if (more !== 0) journal.add64(tb, tw + I_BLOCKS, more);
     this.data.commitStep(tb, tw, end > size ? end : -1, promised);
+    if (growth < 0) quota?.giveBlocks(tb, tw, -growth);
     return 0;
+  }
+
+  /** How many blocks more the target has when it shares those of the source. Each has been looked at: none is damaged. */
+  private growthOf(
+    sb: number,
+    sw: number,
+    tb: number,
+    tw: number,
+    sourceFirst: number,
+    targetFirst: number,
+    count: number,
+  ): number {
+    const { mapping } = this.core;
+    let growth = 0;
+    for (let index = 0; index < count; index++) {
+      mapping.lookup(sb, sw, sourceFirst + index);
+      if (mapping.block !== 0 && (mapping.flags & MAP_UNWRITTEN) === 0) growth++;
+      mapping.lookup(tb, tw, targetFirst + index);
+      if (mapping.block !== 0) growth--;
+    }
+    return growth;
   }
 
   private copyRange(

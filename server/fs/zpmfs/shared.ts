@@ -50,6 +50,18 @@ export const H_CHECK_LOCK = 17;
 export const H_DAMAGED = 18;
 /** Inodes without a name that a read-only mount left. */
 export const H_ORPHANS = 19;
+/** Types of quotas that are counted, a bit each; 0: none, and there is no table of owners. */
+export const H_QUOTA_COUNTED = 20;
+/** Types whose limits hold. */
+export const H_QUOTA_ENFORCED = 21;
+/** Owners in the table. */
+export const H_QUOTA_OWNERS = 22;
+/** A timer of a soft limit started or ended since limits were written last. */
+export const H_QUOTA_DIRTY = 23;
+/** Held by a ZT that writes limits. */
+export const H_QUOTA_LOCK = 24;
+/** Seconds that soft limits may be exceeded: of space and inodes, for each type. */
+export const H_QUOTA_GRACE = 32; // 6 words
 const H_OPTIONS = 256; // 512 bytes
 const H_JOURNAL_LOCKS = 512; // one a slot
 
@@ -84,6 +96,8 @@ export class SharedState {
   readonly inodeBlocks: Uint32Array;
   readonly chunks: number;
   readonly groups: number;
+  /** Where the table of owners starts, in a mount that counts for any. */
+  readonly quotaTable: number;
 
   private readonly addon: Addon;
 
@@ -107,10 +121,12 @@ export class SharedState {
     this.inodeBits = new Int32Array(buffer, layout.inodeBits, layout.inodeBlockMax);
     this.inodeChecked = new Int32Array(buffer, layout.inodeChecked, layout.inodeBlockMax);
     this.inodeBlocks = new Uint32Array(buffer, layout.inodeBlocks, layout.inodeBlockMax);
+    this.quotaTable = layout.bytes;
   }
 
-  static create(totalBlocks: number, addon: Addon): SharedState {
-    const buffer = new SharedArrayBuffer(layoutOf(totalBlocks).bytes);
+  /** `more`: bytes of the table of owners. */
+  static create(totalBlocks: number, addon: Addon, more = 0): SharedState {
+    const buffer = new SharedArrayBuffer(layoutOf(totalBlocks).bytes + more);
     new Uint32Array(buffer, 0, HEADER_WORDS)[H_TOTAL_BLOCKS] = totalBlocks;
     return new SharedState(buffer, addon);
   }

@@ -95,6 +95,7 @@ export class Shift {
     journal.commit();
     allocator.unreserve(promised - this.newNodes);
     if (oldHeight > 0) this.releaseOldTree(oldRoot, oldHeight, 0, first, end);
+    this.core.quota?.giveBlocks(ib, iw, gone);
     return 0;
   }
 

@@ -4,7 +4,7 @@ import { FLAG, zufs_ioc_IO } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
 import { BLOCKS_PER_STEP, type Data } from './data.ts';
-import { EFBIG, EINVAL, ENOSPC, EOPNOTSUPP } from './errno.ts';
+import { EDQUOT, EFBIG, EINVAL, ENOSPC, EOPNOTSUPP } from './errno.ts';
 import { BLOCK_SIZE, I_BLOCKS, MAP_PRESENT, MAP_SHARED, MAP_UNWRITTEN, MAX_FILE_SIZE } from './format.ts';
 import { CHANGES, InodeInHand } from './in-hand.ts';
 import { CHUNK_BLOCKS } from './shared.ts';
@@ -96,6 +96,24 @@ export class Space {
       }
     }
     if (missing > 0 && missing + mapping.nodesFor(first, end - 1) > allocator.available()) return -ENOSPC;
+    const { quota, pmem } = this.core;
+    if (quota !== null && quota.takeBlocks(ib, iw, missing) < 0) return -EDQUOT;
+    const had = pmem.load(ib, iw + I_BLOCKS);
+    const error = this.allocateAll(ib, iw, first, end, zero, newSize, size);
+    if (error < 0) quota?.giveBlocks(ib, iw, missing - (pmem.load(ib, iw + I_BLOCKS) - had));
+    return error;
+  }
+
+  private allocateAll(
+    ib: number,
+    iw: number,
+    first: number,
+    end: number,
+    zero: boolean,
+    newSize: number,
+    size: number,
+  ): number {
+    const { mapping } = this.core;
     let fileBlock = first;
     do {
       const stepEnd = Math.min(end, fileBlock + BLOCKS_PER_STEP);
@@ -217,6 +235,7 @@ export class Space {
     const end = Math.floor(to / BLOCK_SIZE);
     if (!allocator.reserve(2, true)) return -ENOSPC;
     this.data.beginStep();
+    let gone = 0;
     let error = 0;
     if (first > end) {
       error = this.zeroInside(ib, iw, from, to);
@@ -224,7 +243,7 @@ export class Space {
       if (from % BLOCK_SIZE !== 0) error = this.zeroInside(ib, iw, from, first * BLOCK_SIZE);
       if (error === 0 && to % BLOCK_SIZE !== 0) error = this.zeroInside(ib, iw, end * BLOCK_SIZE, to);
       if (error === 0 && first < end) {
-        const gone = mapping.clearRange(ib, iw, first, end);
+        gone = mapping.clearRange(ib, iw, first, end);
         if (gone < 0) error = gone;
         else if (gone > 0) journal.add64(ib, iw + I_BLOCKS, -gone);
       }
@@ -234,6 +253,7 @@ export class Space {
       return error;
     }
     this.data.commitStep(ib, iw, -1, 2);
+    this.core.quota?.giveBlocks(ib, iw, gone);
     return 0;
   }
 

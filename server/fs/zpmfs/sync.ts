@@ -3,16 +3,21 @@
 import { zufs_ioc_sync } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
-import { BLOCK_SIZE, S_IFMT, S_IFREG } from './format.ts';
+import { BLOCK_SIZE, ROOT_INODE, S_IFMT, S_IFREG } from './format.ts';
 import { InodeInHand, READS } from './in-hand.ts';
+import type { QuotaCommands } from './quota-commands.ts';
+import { FLAG_READ_ONLY } from './shared.ts';
 
 /** SYNC: what others than this file system stored to pmem, written back. */
 export class Sync {
   private readonly core: Core;
   private readonly inode: InodeInHand;
 
-  constructor(core: Core) {
+  private readonly quotas: QuotaCommands | null;
+
+  constructor(core: Core, quotas: QuotaCommands | null) {
     this.core = core;
+    this.quotas = quotas;
     this.inode = new InodeInHand(core);
   }
 
@@ -38,6 +43,11 @@ export class Sync {
     }
     pmem.writeBack(ib, iw * 4, 128);
     pmem.fence();
+    // That of the root is that of the mount.
+    if (index === ROOT_INODE && this.quotas !== null && !core.shared.flag(FLAG_READ_ONLY)) {
+      const error = this.quotas.sync();
+      if (error < 0) return error;
+    }
     core.setU64(op, zufs_ioc_sync.write_unmapped, 0);
     return 0;
   }

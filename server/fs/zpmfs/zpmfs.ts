@@ -5,6 +5,7 @@ import type { AttachRequest, FileSystem, MountedFileSystem, Operation } from '..
 import { Attributes } from './attributes.ts';
 import { Core } from './core.ts';
 import { Data } from './data.ts';
+import { EOPNOTSUPP } from './errno.ts';
 import { Extents } from './extents.ts';
 import { FS_MAGIC, FS_NAME, MAX_FILE_SIZE, VERSION_MAJOR, VERSION_MINOR } from './format.ts';
 import { KernelBlocks } from './kernel-blocks.ts';
@@ -12,6 +13,7 @@ import { Lifecycle } from './lifecycle.ts';
 import { Listing } from './listing.ts';
 import { help, mount, remount, unmount } from './mount.ts';
 import { Namespace } from './namespace.ts';
+import { QuotaCommands } from './quota-commands.ts';
 import { Rename } from './rename.ts';
 import { Share } from './share.ts';
 import { Space } from './space.ts';
@@ -33,14 +35,16 @@ export class Zpmfs implements MountedFileSystem {
   private readonly sharing: Share;
   private readonly attributes: Attributes;
   private readonly xattrs: Xattrs;
+  private readonly quotas: QuotaCommands | null;
 
   constructor(request: AttachRequest) {
     this.core = new Core(request);
+    this.quotas = this.core.quota === null ? null : new QuotaCommands(this.core, this.core.quota);
+    this.syncs = new Sync(this.core, this.quotas);
     this.names = new Namespace(this.core);
     this.renames = new Rename(this.core);
     this.listing = new Listing(this.core);
     this.data = new Data(this.core);
-    this.syncs = new Sync(this.core);
     this.kernelBlocks = new KernelBlocks(this.core, this.data);
     this.space = new Space(this.core, this.data);
     this.extents = new Extents(this.core);
@@ -56,6 +60,10 @@ export class Zpmfs implements MountedFileSystem {
 
   showOptions(op: Operation): number {
     return this.lifecycle.showOptions(op);
+  }
+
+  quota(op: Operation): number {
+    return this.quotas === null ? -EOPNOTSUPP : this.quotas.run(op);
   }
 
   newInode(op: Operation): number {

@@ -190,6 +190,7 @@ class StatMount implements MountedFileSystem {
   setattr = (): Errno => 0;
   xattrGet = (): Errno => -errno.ENODATA;
   ioctl = (): Errno => -errno.ENOTTY;
+  quota = (): Errno => -errno.EOPNOTSUPP;
   llseek = (): Errno => -errno.EINVAL;
   fiemap = (): Errno => -errno.EOPNOTSUPP;
   freeInode = (): Errno => -errno.EROFS;
