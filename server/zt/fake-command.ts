@@ -10,6 +10,7 @@ import { setU64, u64 } from './mount-table.ts';
 const moreNames = new Map([
   [116, 'ESTALE'],
   [117, 'EUCLEAN'],
+  [122, 'EDQUOT'],
 ]);
 
 /** An operation that the server answered with an error, or that the kernel's own rules refuse. */
