@@ -36,6 +36,10 @@ export interface CrashOptions {
   readonly deleteEvery?: number;
   /** Crash only the steps of these names; all by default. */
   readonly only?: readonly string[];
+  /** Mount options. */
+  readonly mount?: string;
+  /** What else there is to say of a file system: after a crash it must be what it was before, or after, the step. */
+  readonly facts?: (fs: FakeMount) => string;
   /** A mistake to make: what an operation did to the media, changed. */
   readonly mutate?: (events: readonly MediaEvent[], operation: string) => readonly MediaEvent[];
   /** A mistake to make: operations of these names do not use the journal. */
@@ -64,6 +68,7 @@ export class CrashRun {
   private readonly options: CrashOptions;
   private readonly threads: Zpmfs[] = [];
   private tree: Tree;
+  private facts: readonly string[] = [];
   /** What mkfs, or `keep`, left. */
   private image: Uint8Array;
 
@@ -86,7 +91,7 @@ export class CrashRun {
       this.volume.bytes.set(content, block * BLOCK_SIZE);
     });
     this.image = this.volume.bytes.slice();
-    this.fs = this.volume.kernel.mount();
+    this.fs = this.volume.kernel.mount(this.mountOptions);
     this.media = new Media(this.volume.bytes, this.random);
     this.tree = readTree(this.fs);
     this.volume.kernel.onOperation = (when, operation) => {
@@ -118,13 +123,17 @@ export class CrashRun {
   private mountAgain(): void {
     this.looking = true;
     this.threads.length = 0;
-    this.fs = this.volume.kernel.mount();
+    this.fs = this.volume.kernel.mount(this.mountOptions);
     this.tree = readTree(this.fs);
     this.looking = false;
     this.events.length = 0;
     this.log.length = 0;
     this.seen = null;
     this.media = new Media(this.volume.bytes, this.random);
+  }
+
+  private get mountOptions(): { readonly options: string } {
+    return { options: this.options.mount ?? '' };
   }
 
   get kernel(): Volume['kernel'] {
@@ -158,6 +167,7 @@ export class CrashRun {
   step(name: string, action: (fs: FakeMount) => void): void {
     this.recordKernelStores();
     for (const event of this.log.splice(0)) this.media.apply(event);
+    const factsBefore = this.factsOf(this.fs);
     try {
       action(this.fs);
     } catch (error) {
@@ -168,6 +178,8 @@ export class CrashRun {
     const before = this.tree;
     const after = this.lookAround();
     this.tree = after;
+    const factsAfter = this.factsOf(this.fs);
+    this.facts = [factsBefore, factsAfter];
     const events = this.options.mutate?.(recorded, name) ?? recorded;
     if (this.options.only?.includes(name) === false) {
       for (const event of events) this.media.apply(event);
@@ -186,6 +198,7 @@ export class CrashRun {
       this.media.apply(event);
     }
     // Durable when it returns, whatever else is on its way.
+    this.facts = [factsAfter];
     this.check(name, 'none', after, after);
     this.check(name, 'some', after, after);
   }
@@ -196,6 +209,13 @@ export class CrashRun {
     this.recordKernelStores();
     for (const event of this.log.splice(0)) this.media.apply(event);
     this.tree = this.lookAround();
+  }
+
+  private factsOf(fs: FakeMount): string {
+    this.looking = true;
+    const facts = this.options.facts?.(fs) ?? '';
+    this.looking = false;
+    return facts;
   }
 
   private lookAround(): Tree {
@@ -218,9 +238,11 @@ export class CrashRun {
   private look(what: string, before: Tree, after: Tree): void {
     const { probe } = this;
     let got: Tree;
+    let facts = '';
     try {
-      const fs = probe.kernel.mount();
+      const fs = probe.kernel.mount(this.mountOptions);
       got = readTree(fs);
+      facts = this.options.facts?.(fs) ?? '';
       fs.unmount();
     } catch (error) {
       if (error instanceof KernelError)
@@ -232,6 +254,8 @@ export class CrashRun {
     if (!sameShape(got, before) && !sameShape(got, after)) {
       throw new CrashError(`${what}: neither before nor after:\n${explain(got, before, after)}`);
     }
+    if (!this.facts.includes(facts))
+      throw new CrashError(`${what}: ${facts}, where it was\n${this.facts.join('\nand then\n')}`);
     const data = dataFits(got, before, after);
     if (data !== null) throw new CrashError(`${what}: ${data}`);
     if (this.images % (this.options.deleteEvery ?? 8) === 0) this.deleteEverything(what);
