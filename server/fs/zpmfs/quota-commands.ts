@@ -106,7 +106,9 @@ export class QuotaCommands {
   private getNext(op: Operation, type: number, from: number): number {
     const { table } = this;
     let best = -1;
-    for (let slot = table.next(type, 0); slot >= 0; slot = table.next(type, slot + 1)) {
+    for (let number = 0; number < table.owners; number++) {
+      const slot = table.ownerAt(type, number);
+      if (slot < 0) continue;
       const id = table.idOf(slot) >>> 0;
       if (id < from >>> 0 || !table.says(slot)) continue;
       if (best < 0 || id < table.idOf(best) >>> 0) best = slot;
@@ -145,8 +147,10 @@ export class QuotaCommands {
     const { header } = core.shared;
     const isEnforced = ((Atomics.load(header, H_QUOTA_ENFORCED) >>> type) & 1) !== 0;
     let owners = 0;
-    for (let slot = table.next(type, 0); slot >= 0; slot = table.next(type, slot + 1))
-      if (table.says(slot)) owners++;
+    for (let number = 0; number < table.owners; number++) {
+      const slot = table.ownerAt(type, number);
+      if (slot >= 0 && table.says(slot)) owners++;
+    }
     const enforced = isEnforced ? FLAG.ZUFS_QUOTA_ENFORCED : 0;
     core.setU32(op, zufs_ioc_quota.state, FLAG.ZUFS_QUOTA_ACCOUNTED | enforced);
     core.setU64(op, zufs_ioc_quota.space_timer, Atomics.load(header, H_QUOTA_GRACE + type * 2 + SPACE));

@@ -36,8 +36,10 @@ function countAll(core: Core, quota: Quota): void {
 /** A timer that a crash lost starts again. */
 function adjustTimers(quota: Quota, type: number): void {
   const { table } = quota;
-  for (let slot = table.next(type, 0); slot >= 0; slot = table.next(type, slot + 1))
-    if (table.idOf(slot) !== 0) table.adjustTimers(type, slot);
+  for (let number = 0; number < table.owners; number++) {
+    const slot = table.ownerAt(type, number);
+    if (slot >= 0 && table.idOf(slot) !== 0) table.adjustTimers(type, slot);
+  }
 }
 
 /** Before a file system is left: what the timers are at. */

@@ -138,8 +138,9 @@ export class QuotaStore {
     let record = -1;
     let owners = 0;
     let part = 0;
-    for (let slot = table.next(type, 0); slot >= 0; slot = table.next(type, slot + 1)) {
-      if (!table.isKept(slot)) continue;
+    for (let number = 0; number < table.owners; number++) {
+      const slot = table.ownerAt(type, number);
+      if (slot < 0 || !table.isKept(slot)) continue;
       if (record < 0) record = this.addRecord(QUOTA_LIMITS + type, part++);
       this.addOwner(slot);
       if (++owners < QUOTA_PART) continue;

@@ -20,7 +20,7 @@ const SLOTS_SHIFT = 17;
 const SLOTS = 1 << SLOTS_SHIFT;
 const OWNER_NUMBERS = 8;
 /** Shared memory that the table takes. */
-export const QUOTA_TABLE_BYTES = SLOTS * (3 * 4 + OWNER_NUMBERS * 8);
+export const QUOTA_TABLE_BYTES = SLOTS * (3 * 4 + OWNER_NUMBERS * 8) + OWNERS_MAX * 4;
 
 /** Resources: the first numbers of an owner are of its blocks, or bytes, the second ones of its inodes. */
 export const SPACE = 0;
@@ -50,6 +50,8 @@ export class QuotaTable {
   private readonly states: Int32Array;
   private readonly ids: Int32Array;
   private readonly locks: Int32Array;
+  /** Places of owners, plus 1, as they became known: to find all without looking at all places. */
+  private readonly order: Int32Array;
   /** `Q_*` of each owner, the second resource behind the first. */
   readonly numbers: Float64Array;
   private readonly addon: Addon;
@@ -65,6 +67,7 @@ export class QuotaTable {
     this.states = new Int32Array(buffer, behind, SLOTS);
     this.ids = new Int32Array(buffer, behind + SLOTS * 4, SLOTS);
     this.locks = new Int32Array(buffer, behind + SLOTS * 8, SLOTS);
+    this.order = new Int32Array(buffer, behind + SLOTS * 12, OWNERS_MAX);
     this.clockAddress = addon.addressOf(this.clock.buffer);
   }
 
@@ -82,9 +85,15 @@ export class QuotaTable {
       if (Atomics.load(states, slot) !== FREE) return slot;
       if (Atomics.load(shared.header, H_QUOTA_OWNERS) >= OWNERS_MAX) return -1;
       if (Atomics.compareExchange(states, slot, FREE, BUSY) !== FREE) continue;
-      Atomics.add(shared.header, H_QUOTA_OWNERS, 1);
+      const number = Atomics.add(shared.header, H_QUOTA_OWNERS, 1);
+      if (number >= OWNERS_MAX) {
+        Atomics.sub(shared.header, H_QUOTA_OWNERS, 1);
+        Atomics.store(states, slot, FREE);
+        return -1;
+      }
       this.ids[slot] = id;
       Atomics.store(states, slot, type + 1);
+      Atomics.store(this.order, number, slot + 1);
       return slot;
     }
   }
@@ -107,10 +116,15 @@ export class QuotaTable {
     return this.ids[slot];
   }
 
-  /** The first place from `slot` on with an owner of the type; -1 when there is none. */
-  next(type: number, slot: number): number {
-    for (let at = slot; at < SLOTS; at++) if (Atomics.load(this.states, at) === type + 1) return at;
-    return -1;
+  /** Numbers that `ownerAt` may be asked for. */
+  get owners(): number {
+    return Math.min(OWNERS_MAX, Atomics.load(this.shared.header, H_QUOTA_OWNERS));
+  }
+
+  /** The place of an owner of the type, by a number in which they became known; -1 when it is of another type. */
+  ownerAt(type: number, number: number): number {
+    const slot = Atomics.load(this.order, number) - 1;
+    return slot >= 0 && this.states[slot] === type + 1 ? slot : -1;
   }
 
   /** Something is known of the owner that GET would tell: use or limits. */
