@@ -11,6 +11,7 @@ import {
   zufs_ioc_IO,
   zufs_ioc_numa_map,
   zufs_ioc_pmem,
+  zufs_ioc_quota,
 } from '../abi/layout.ts';
 import {
   type AttachRequest,
@@ -84,6 +85,21 @@ describe('dispatch', () => {
     expect(send(18, 1)).toBe(-95);
     expect(send(31, 0)).toBe(0);
     expect(send(400, 1)).toBe(-95);
+  });
+
+  it('finds the mount that a quota is asked of by its super block', () => {
+    const asked: number[] = [];
+    const { fileSystem } = altered({
+      quota: (op: Operation) => {
+        asked.push(op.u32[(op.base + zufs_ioc_quota.id) >> 2]);
+        return -3;
+      },
+    });
+    const fs = kernelWith(fileSystem).mount();
+    expect(() => fs.getQuota(0, 5)).toThrow(expect.objectContaining({ code: 'ESRCH' }));
+    expect(asked).toEqual([5]);
+    // A type without quotas.
+    expect(() => kernelWith(nullfs).mount().getQuota(0, 5)).toThrow(expect.objectContaining({ errno: 95 }));
   });
 
   it('turns a defect of a handler into EIO and goes on', () => {

@@ -22,14 +22,24 @@ import { H_QUOTA_ENFORCED, H_QUOTA_GRACE, H_QUOTA_LOCK } from './shared.ts';
 
 /** Largest number that is exact here; limits beyond it are as good as none. */
 const LARGEST = Number.MAX_SAFE_INTEGER;
-/** What SET changes of an owner: the bit that says so, the number, the resource, the field. */
-const SETTABLE: readonly (readonly [bit: number, number: number, resource: number, field: number])[] = [
-  [FLAG.ZUFS_QUOTA_SPACE_HARD, Q_HARD, SPACE, zufs_ioc_quota.space_hard],
-  [FLAG.ZUFS_QUOTA_SPACE_SOFT, Q_SOFT, SPACE, zufs_ioc_quota.space_soft],
-  [FLAG.ZUFS_QUOTA_SPACE_TIMER, Q_TIMER, SPACE, zufs_ioc_quota.space_timer],
-  [FLAG.ZUFS_QUOTA_INODES_HARD, Q_HARD, INODES, zufs_ioc_quota.inodes_hard],
-  [FLAG.ZUFS_QUOTA_INODES_SOFT, Q_SOFT, INODES, zufs_ioc_quota.inodes_soft],
-  [FLAG.ZUFS_QUOTA_INODES_TIMER, Q_TIMER, INODES, zufs_ioc_quota.inodes_timer],
+/** What SET changes of an owner: the bit that says so, and where it is in the table and in the command. */
+const SETTABLE: readonly {
+  readonly bit: number;
+  readonly number: number;
+  readonly resource: number;
+  readonly field: number;
+}[] = [
+  { bit: FLAG.ZUFS_QUOTA_SPACE_HARD, number: Q_HARD, resource: SPACE, field: zufs_ioc_quota.space_hard },
+  { bit: FLAG.ZUFS_QUOTA_SPACE_SOFT, number: Q_SOFT, resource: SPACE, field: zufs_ioc_quota.space_soft },
+  { bit: FLAG.ZUFS_QUOTA_SPACE_TIMER, number: Q_TIMER, resource: SPACE, field: zufs_ioc_quota.space_timer },
+  { bit: FLAG.ZUFS_QUOTA_INODES_HARD, number: Q_HARD, resource: INODES, field: zufs_ioc_quota.inodes_hard },
+  { bit: FLAG.ZUFS_QUOTA_INODES_SOFT, number: Q_SOFT, resource: INODES, field: zufs_ioc_quota.inodes_soft },
+  {
+    bit: FLAG.ZUFS_QUOTA_INODES_TIMER,
+    number: Q_TIMER,
+    resource: INODES,
+    field: zufs_ioc_quota.inodes_timer,
+  },
 ];
 
 /** What quotactl(2) asks for and sets, and a chown, which comes this way too (abi/zufs-abi.md, "Quotas"). */
@@ -94,7 +104,7 @@ export class QuotaCommands {
     core.setU32(op, zufs_ioc_quota.space_warns, 0);
     if (slot >= 0) table.lock(slot);
     for (let index = 0; index < SETTABLE.length; index++) {
-      const [, number, resource, field] = SETTABLE[index];
+      const { number, resource, field } = SETTABLE[index];
       core.setU64(op, field, slot < 0 ? 0 : table.get(slot, number, resource));
     }
     core.setU64(op, zufs_ioc_quota.space, slot < 0 ? 0 : table.get(slot, Q_USED, SPACE) * BLOCK_SIZE);
@@ -124,7 +134,7 @@ export class QuotaCommands {
     core.shared.lockWord(H_QUOTA_LOCK);
     table.lock(slot);
     for (let index = 0; index < SETTABLE.length; index++) {
-      const [bit, number, resource, field] = SETTABLE[index];
+      const { bit, number, resource, field } = SETTABLE[index];
       before[index] = table.get(slot, number, resource);
       if ((fields & bit) !== 0) table.put(slot, number, resource, Math.min(LARGEST, core.u64(op, field)));
     }
@@ -134,7 +144,7 @@ export class QuotaCommands {
     if (error < 0) {
       table.lock(slot);
       for (let index = 0; index < SETTABLE.length; index++)
-        table.put(slot, SETTABLE[index][1], SETTABLE[index][2], before[index]);
+        table.put(slot, SETTABLE[index].number, SETTABLE[index].resource, before[index]);
       table.adjustTimers(type, slot);
       table.unlock(slot);
     }

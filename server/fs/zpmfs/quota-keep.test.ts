@@ -3,7 +3,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { FLAG } from '../../abi/layout.ts';
 import { type FakeMount, QUOTA } from '../../zt/fake-mount.ts';
-import type { MountResult } from '../filesystem.ts';
 import { memorySource } from './check.ts';
 import {
   BLOCK_SIZE,
@@ -22,8 +21,7 @@ import { SharedState } from './shared.ts';
 import { CrashRun } from './test-crash.ts';
 import { Random } from './test-model.ts';
 import { ALL_QUOTAS, allQuotas, outcomeOf, setProject, usageSeen, usageTold } from './test-quota.ts';
-import { addon, checkMemory, createVolume, formatVolume, Volume } from './test-volume.ts';
-import { zpmfs } from './zpmfs.ts';
+import { addon, checkMemory, createJoinable, createVolume, type Volume } from './test-volume.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -105,15 +103,7 @@ describe('limits', () => {
   });
 
   it('of tens of thousands of owners find room, and what is known of more is nothing', () => {
-    const mounted: MountResult[] = [];
-    const volume = new Volume(addon.mmapAnonymous(64 << 20), 64 << 20, 1, {
-      ...zpmfs,
-      mount: (request) => {
-        mounted.unshift(zpmfs.mount(request));
-        return mounted[0];
-      },
-    });
-    formatVolume(volume);
+    const { volume, mounts } = createJoinable(64 << 20);
     let fs = volume.kernel.mount({ options: 'usrquota' });
     // All in the table, by files that change hands; then their limits at once, with the last of them.
     const inode = fs.create('/a');
@@ -121,7 +111,7 @@ describe('limits', () => {
     expect(fs.getQuota(0, OWNERS_MAX - 1)).toMatchObject({ inodes: 0 });
     expect(fs.getQuota(0, OWNERS_MAX + 99)).toMatchObject({ id: OWNERS_MAX + 99, inodes: 0 });
     expect(outcomeOf(() => fs.setQuota(0, OWNERS_MAX + 99, { spaceHard: 1 }))).toBe('ENOSPC');
-    const state = new SharedState(mounted[0].shared, addon);
+    const state = new SharedState(mounts[0].shared, addon);
     const table = new QuotaTable(state, addon);
     for (let id = 1; id <= 50_000; id++) table.put(table.find(0, id), Q_SOFT, SPACE, id * 1000);
     fs.setQuota(0, 30_000, { spaceHard: 1e9 });

@@ -2,13 +2,11 @@
 
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
-import { FakeKernel } from '../../zt/fake-kernel.ts';
 import { DirectoryLocks } from '../../zt/fake-locks.ts';
-import type { FileSystem, MountResult } from '../filesystem.ts';
 import { BLOCK_WORDS, SB_SAVED_BLOCK } from './format.ts';
+import { ALL_QUOTAS, usageSeen, usageTold } from './test-quota.ts';
 import type { StressData } from './test-stress-worker.ts';
-import { addon, checkMemory, createVolume } from './test-volume.ts';
-import { zpmfs } from './zpmfs.ts';
+import { checkMemory, createJoinable } from './test-volume.ts';
 
 /** ZPMFS_LONG=1 runs for minutes instead of seconds. */
 const long = process.env.ZPMFS_LONG !== undefined;
@@ -34,24 +32,11 @@ describe('four ZTs at once', () => {
     { timeout: 3_600_000 },
     async (_, together) => {
       const length = 96 << 20;
-      const volume = createVolume(length);
-      let mounted: MountResult | undefined;
-      const spied: FileSystem = {
-        ...zpmfs,
-        mount: (request) => {
-          mounted = zpmfs.mount(request);
-          return mounted;
-        },
-      };
-      const kernel = new FakeKernel({
-        fileSystem: spied,
-        memory: { address: volume.address, length },
-        addon,
-      });
-      const fs = kernel.mount();
+      const { volume, mounts } = createJoinable(length);
+      const { kernel } = volume;
+      const fs = kernel.mount({ options: ALL_QUOTAS });
       const free = fs.statfs().bfree;
-      if (mounted === undefined) throw new Error('not mounted');
-      const result = mounted;
+      const [result] = mounts;
       for (const name of DIRECTORIES) fs.mkdir(`/${name}`);
       const sharing = together ? { locks: new DirectoryLocks().buffer, directories: DIRECTORIES } : null;
       const workers = Array.from({ length: WORKERS }, (_unused, zt) => {
@@ -77,6 +62,7 @@ describe('four ZTs at once', () => {
       );
       fs.dropCaches();
       const used = free - fs.statfs().bfree;
+      expect(usageTold(fs)).toEqual(usageSeen(fs));
       fs.unmount();
       expect(checkMemory(volume)).toEqual([]);
       // What the allocator counted is what the next mount counts, by what was saved and by a walk.

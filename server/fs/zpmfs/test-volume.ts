@@ -6,7 +6,7 @@ import type { Addon } from '../../native/addon.ts';
 import { buildAddon } from '../../native/build.ts';
 import { loadAddon } from '../../native/load.ts';
 import { FakeKernel } from '../../zt/fake-kernel.ts';
-import type { FileSystem } from '../filesystem.ts';
+import type { FileSystem, MountResult } from '../filesystem.ts';
 import { checkFileSystem, memorySource } from './check.ts';
 import { BLOCK_SIZE } from './format.ts';
 import { type MakeOptions, makeFileSystem } from './make.ts';
@@ -57,4 +57,38 @@ export function formatVolume(volume: Volume, options: MakeOptions = { hashSeed: 
 /** What fsck finds. */
 export function checkMemory(volume: Volume): string[] {
   return checkFileSystem(memorySource(volume.bytes)).problems.map(String);
+}
+
+/** A mount that one thread made and others take part in. */
+export interface JoinedMount {
+  readonly zt: number;
+  readonly address: number;
+  readonly length: number;
+  readonly mounted: MountResult;
+}
+
+/** A ZT in an isolate of its own: its mount is that of the thread that made it. */
+export function joinMount({ zt, address, length, mounted }: JoinedMount): FakeKernel {
+  const joined: FileSystem = {
+    ...zpmfs,
+    mount: () => mounted,
+    unmount: () => {},
+    attach: (request) => zpmfs.attach({ ...request, zt, cpu: zt }),
+  };
+  return new FakeKernel({ fileSystem: joined, memory: { address, length }, addon });
+}
+
+/** A volume whose mounts can be joined; `mounts` has what they answered, the newest one first. */
+export function createJoinable(length: number): { readonly volume: Volume; readonly mounts: MountResult[] } {
+  const mounts: MountResult[] = [];
+  const volume = new Volume(addon.mmapAnonymous(length), length, 1, {
+    ...zpmfs,
+    mount: (request) => {
+      const mounted = zpmfs.mount(request);
+      mounts.unshift(mounted);
+      return mounted;
+    },
+  });
+  formatVolume(volume);
+  return { volume, mounts };
 }
