@@ -45,64 +45,72 @@ describe('what owners have', () => {
       expect(volume.kernel.reports).toEqual([]);
     });
 
-    it(`is what they have where limits cut work short, and never more than the limits, seed ${seed}`, () => {
-      const volume = createVolume(48 << 20);
-      const fs = volume.kernel.mount({ options: ALL_QUOTAS });
-      const random = new Random(seed + 7);
-      for (let type = 0; type < 3; type++) {
-        fs.setQuota(type, 5, { spaceHard: 300_000 + type * 4096, inodesHard: 25 - type });
-        fs.setQuota(type, 6, { spaceSoft: 200_000, spaceHard: 500_000 });
-      }
-      fs.mkdir('/d', { uid: 5, gid: 5 });
-      setProject(fs, '/d', 5, { inherit: true });
-      const outcomes = new Map<string, number>();
-      for (let step = 0; step < 1500; step++) {
-        const path = `/d/${'n'.repeat(200)}${random.next(40)}`;
-        const other = `/d/${'n'.repeat(200)}${random.next(40)}`;
-        const at = random.next(60) * 4096;
-        const length = 1 + random.next(80_000);
-        const acts = [
-          () => fs.create(path, { uid: 5, gid: 6 }),
-          () => fs.create(path, { uid: 6, gid: 5 }),
-          () => fs.symlink('x'.repeat(1 + random.next(100)), path),
-          () => fs.mkdir(path, { uid: 5, gid: 5 }),
-          () => fs.write(path, at + random.next(4096), new Uint8Array(length).fill(1)),
-          () => fs.write(path, at, new Uint8Array(length).fill(2)),
-          () => fs.mmapWrite(path, 0, new Uint8Array(Math.min(fs.stat(path).size, 60_000)).fill(3)),
-          () => fs.fallocate(path, random.pick([0, FALLOC.KEEP_SIZE, FALLOC.ZERO_RANGE]), at, length),
-          () => fs.fallocate(path, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, at, length),
-          () => fs.fallocate(path, FALLOC.COLLAPSE_RANGE, 4096, 8192),
-          () => fs.fallocate(path, FALLOC.INSERT_RANGE, 4096, 8192),
-          () => fs.clone(path, 0, other, 0, 0),
-          () => fs.copy(path, 0, other, 4096, 0),
-          () => fs.truncate(path, at),
-          () => fs.setxattr(path, 'user.a', new Uint8Array(random.next(9000))),
-          () => fs.unlink(path),
-          () => fs.rmdir(path),
-          () => fs.rename(path, other, random.pick([0, RENAME.EXCHANGE, RENAME.WHITEOUT])),
-          () => fs.chown(path, random.pick([5, 6]), random.pick([5, 6])),
-          () => setProject(fs, path, random.pick([5, 6]), { forced: false }),
-        ];
-        const outcome = outcomeOf(random.pick(acts));
-        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-        if (step % 25 !== 0) continue;
-        expect(usageTold(fs)).toEqual(usageSeen(fs));
-        for (let type = 0; type < 3; type++) {
-          for (const { id, space, inodes, spaceHard, inodesHard } of allQuotas(fs, type)) {
-            if (id === 0) continue;
-            expect(space).toBeLessThanOrEqual(spaceHard);
-            if (inodesHard > 0) expect(inodes).toBeLessThanOrEqual(inodesHard);
+    it.each([
+      ['limits', 'EDQUOT', 48 << 20],
+      ['a full file system', 'ENOSPC', 3 << 20],
+    ])(
+      `is what they have where %s cuts work short, and never more than limits, seed ${seed}`,
+      (_, refusal, size) => {
+        const volume = createVolume(size);
+        const fs = volume.kernel.mount({ options: ALL_QUOTAS });
+        const random = new Random(seed + 7);
+        for (let type = 0; type < 3 && refusal === 'EDQUOT'; type++) {
+          fs.setQuota(type, 5, { spaceHard: 300_000 + type * 4096, inodesHard: 25 - type });
+          fs.setQuota(type, 6, { spaceSoft: 200_000, spaceHard: 500_000 });
+        }
+        if (refusal === 'ENOSPC')
+          fs.fallocate(fs.create('/filler'), 0, 0, fs.statfs().bavail * 4096 - 400_000);
+        fs.mkdir('/d', { uid: 5, gid: 5 });
+        setProject(fs, '/d', 5, { inherit: true });
+        const outcomes = new Map<string, number>();
+        for (let step = 0; step < 1500; step++) {
+          const path = `/d/${'n'.repeat(200)}${random.next(40)}`;
+          const other = `/d/${'n'.repeat(200)}${random.next(40)}`;
+          const at = random.next(60) * 4096;
+          const length = 1 + random.next(80_000);
+          const acts = [
+            () => fs.create(path, { uid: 5, gid: 6 }),
+            () => fs.create(path, { uid: 6, gid: 5 }),
+            () => fs.symlink('x'.repeat(1 + random.next(100)), path),
+            () => fs.mkdir(path, { uid: 5, gid: 5 }),
+            () => fs.write(path, at + random.next(4096), new Uint8Array(length).fill(1)),
+            () => fs.write(path, at, new Uint8Array(length).fill(2)),
+            () => fs.mmapWrite(path, 0, new Uint8Array(Math.min(fs.stat(path).size, 60_000)).fill(3)),
+            () => fs.fallocate(path, random.pick([0, FALLOC.KEEP_SIZE, FALLOC.ZERO_RANGE]), at, length),
+            () => fs.fallocate(path, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, at, length),
+            () => fs.fallocate(path, FALLOC.COLLAPSE_RANGE, 4096, 8192),
+            () => fs.fallocate(path, FALLOC.INSERT_RANGE, 4096, 8192),
+            () => fs.clone(path, 0, other, 0, 0),
+            () => fs.copy(path, 0, other, 4096, 0),
+            () => fs.truncate(path, at),
+            () => fs.setxattr(path, 'user.a', new Uint8Array(random.next(9000))),
+            () => fs.unlink(path),
+            () => fs.rmdir(path),
+            () => fs.rename(path, other, random.pick([0, RENAME.EXCHANGE, RENAME.WHITEOUT])),
+            () => fs.chown(path, random.pick([5, 6]), random.pick([5, 6])),
+            () => setProject(fs, path, random.pick([5, 6]), { forced: false }),
+          ];
+          const outcome = outcomeOf(random.pick(acts));
+          outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+          if (step % 25 !== 0) continue;
+          expect(usageTold(fs)).toEqual(usageSeen(fs));
+          for (let type = 0; type < 3; type++) {
+            for (const { id, space, inodes, spaceHard, inodesHard } of allQuotas(fs, type)) {
+              if (id === 0) continue;
+              if (spaceHard > 0) expect(space).toBeLessThanOrEqual(spaceHard);
+              if (inodesHard > 0) expect(inodes).toBeLessThanOrEqual(inodesHard);
+            }
           }
         }
-      }
-      expect(outcomes.get('OK')).toBeGreaterThan(300);
-      expect(outcomes.get('EDQUOT')).toBeGreaterThan(50);
-      const told = usageTold(fs);
-      fs.unmount();
-      expect(checkMemory(volume)).toEqual([]);
-      expect(usageTold(volume.kernel.mount({ options: ALL_QUOTAS }))).toEqual(told);
-      expect(volume.kernel.reports).toEqual([]);
-    });
+        expect(outcomes.get('OK')).toBeGreaterThan(300);
+        expect(outcomes.get(refusal)).toBeGreaterThan(50);
+        const told = usageTold(fs);
+        fs.unmount();
+        expect(checkMemory(volume)).toEqual([]);
+        expect(usageTold(volume.kernel.mount({ options: ALL_QUOTAS }))).toEqual(told);
+        expect(volume.kernel.reports).toEqual([]);
+      },
+    );
   }
 
   it('counts a file without a name until it is removed, by a close or by the mount after a crash', () => {

@@ -9,6 +9,8 @@ import { checkMemory, createJoinable } from './test-volume.ts';
 
 const WORKERS = 4;
 const OWNER = 7;
+const BUSY_OWNER = 99;
+const BUSY_TURNS = 100_000;
 const SPACE = 40 * 4096;
 const INODES = 8;
 
@@ -38,6 +40,8 @@ describe('four ZTs at once that work for one owner', () => {
           mounted: mounts[0],
           steps: 2000,
           owner: OWNER,
+          busyOwner: BUSY_OWNER,
+          busyTurns: BUSY_TURNS,
           locks,
         }),
       ),
@@ -48,7 +52,9 @@ describe('four ZTs at once that work for one owner', () => {
     expect(Math.max(...all.map((each) => each.mostSpace))).toBe(SPACE);
     expect(Math.max(...all.map((each) => each.mostInodes))).toBe(INODES);
     expect(all.flatMap((each) => each.reports)).toEqual([]);
-    const told = usageTold(fs);
+    const busy = fs.getQuota(0, BUSY_OWNER);
+    expect(busy).toMatchObject({ space: WORKERS * BUSY_TURNS * 4096, inodes: 0 });
+    const { [`0:${BUSY_OWNER}`]: _busy, ...told } = usageTold(fs);
     expect({ ...told, '1:0': null, '2:0': null }).toEqual({ ...usageSeen(fs), '1:0': null, '2:0': null });
     fs.unmount();
     expect(checkMemory(volume)).toEqual([]);

@@ -21,7 +21,6 @@ import { H_QUOTA_COUNTED, type SharedState } from './shared.ts';
 /** Words of an inode that name its owner of each type. */
 const OWNER_WORDS = [I_UID, I_GID, X_PROJECT];
 const LIMITED = false;
-const FORCED = true;
 
 /**
  * Counting for one ZT what inodes take: for the user, the group and the project that an inode belongs to, where these are counted.
@@ -119,8 +118,10 @@ export class Quota {
   /** An inode that a mount found. */
   addInode(ib: number, iw: number): void {
     const blocks = this.chargedBlocks(ib, iw);
-    for (let type = 0; type < QUOTA_TYPES; type++)
-      this.takeOwner(type, this.ownerOf(ib, iw, type), blocks, 1, FORCED);
+    for (let type = 0; type < QUOTA_TYPES; type++) {
+      const slot = this.slotOf(type, this.ownerOf(ib, iw, type));
+      if (slot >= 0) this.table.add(slot, blocks, 1);
+    }
   }
 
   /** Count what an inode has for another owner too, before it changes hands. Returns 0 or -EDQUOT, which `forced` rules out. */

@@ -4,13 +4,18 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { DirectoryLocks } from '../../zt/fake-locks.ts';
+import { QuotaTable } from './quota-table.ts';
+import { SharedState } from './shared.ts';
 import { Random } from './test-model.ts';
 import { outcomeOf } from './test-quota.ts';
-import { type JoinedMount, joinMount } from './test-volume.ts';
+import { addon, type JoinedMount, joinMount } from './test-volume.ts';
 
 export interface QuotaWork extends JoinedMount {
   readonly steps: number;
   readonly owner: number;
+  /** For whom a ZT takes 3 blocks and gives back 2 so many times, without a pause. */
+  readonly busyOwner: number;
+  readonly busyTurns: number;
   /** Locks on directories, which all ZTs share. */
   readonly locks: SharedArrayBuffer;
 }
@@ -23,7 +28,7 @@ export interface QuotaWorkDone {
   readonly reports: string[];
 }
 
-const { steps, owner, zt, locks, ...joined } = workerData as QuotaWork;
+const { steps, owner, busyOwner, busyTurns, zt, locks, ...joined } = workerData as QuotaWork;
 const kernel = joinMount({ ...joined, zt });
 const fs = kernel.mount();
 fs.locks = new DirectoryLocks(locks);
@@ -51,5 +56,11 @@ for (let step = 0; step < steps; step++) {
   mostInodes = Math.max(mostInodes, inodes);
 }
 fs.dropCaches();
+const table = new QuotaTable(new SharedState(joined.mounted.shared, addon), addon);
+const slot = table.slotFor(0, busyOwner);
+for (let turn = 0; turn < busyTurns; turn++) {
+  table.take(0, slot, 3, 1, false);
+  table.give(0, slot, 2, 1);
+}
 const done: QuotaWorkDone = { outcomes, mostSpace, mostInodes, reports: [...kernel.reports] };
 parentPort?.postMessage(done);
