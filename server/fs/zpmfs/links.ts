@@ -20,6 +20,12 @@ export class Links {
     return pmem.load(ib, iw + X_PROJECT) !== pmem.load(db, dw + X_PROJECT);
   }
 
+  /** The project that a new inode in a directory belongs to. */
+  projectIn(db: number, dw: number): number {
+    const { pmem } = this.core;
+    return (pmem.load(db, dw + X_XFLAGS) & FS_PROJINHERIT) === 0 ? 0 : pmem.load(db, dw + X_PROJECT) | 0;
+  }
+
   /**
    * Stage the removal of a record; `previous` is as for `Directory.remove`. Returns 1 when it was the last one of a tall tree,
    * which then goes as a whole (`Directory.releaseOld`), 0 when not, or -EUCLEAN.

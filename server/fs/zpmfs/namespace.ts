@@ -187,7 +187,7 @@ export class Namespace {
     const { allocator, inodes, quota } = this.core;
     const uid = op.i32[template + I_UID];
     const gid = op.i32[template + I_GID];
-    if (quota !== null && quota.takeInode(uid, gid, this.projectIn(db, dw), blocks) < 0) return -EDQUOT;
+    if (quota !== null && quota.takeInode(uid, gid, this.links.projectIn(db, dw), blocks) < 0) return -EDQUOT;
     if (blocks > 0 && !allocator.reserve(blocks, false)) {
       this.giveInode(op, template, db, dw, blocks);
       return -ENOSPC;
@@ -204,13 +204,7 @@ export class Namespace {
   private giveInode(op: Operation, template: number, db: number, dw: number, blocks: number): void {
     const { quota } = this.core;
     const uid = op.i32[template + I_UID];
-    quota?.giveInode(uid, op.i32[template + I_GID], this.projectIn(db, dw), blocks);
-  }
-
-  /** The project that a new inode in a directory belongs to. */
-  private projectIn(db: number, dw: number): number {
-    const { pmem } = this.core;
-    return (pmem.load(db, dw + X_XFLAGS) & FS_PROJINHERIT) === 0 ? 0 : pmem.load(db, dw + X_PROJECT) | 0;
+    quota?.giveInode(uid, op.i32[template + I_GID], this.links.projectIn(db, dw), blocks);
   }
 
   /** What a new inode has from its directory: with FS_PROJINHERIT the project, no dump, the hint for extents. */
@@ -218,7 +212,7 @@ export class Namespace {
     const { journal, pmem } = this.core;
     const type = mode & S_IFMT;
     const flags = pmem.load(db, dw + X_XFLAGS);
-    journal.set(ib, iw + X_PROJECT, this.projectIn(db, dw));
+    journal.set(ib, iw + X_PROJECT, this.links.projectIn(db, dw));
     if (type !== S_IFDIR && type !== S_IFREG) return;
     const noDump = pmem.load(db, dw + I_FLAGS_MODE) & FLAG.ZUFS_S_NODUMP;
     journal.set(ib, iw + I_FLAGS_MODE, journal.getBits(ib, iw + I_FLAGS_MODE) | noDump);

@@ -159,6 +159,10 @@ describe('what owners have', () => {
     for (const name of ['file', 'link', 'pipe']) fs.rename(`/project/sub/${name}`, `/project/${name}`);
     expect(outcomeOf(() => fs.rename('/outside', '/project/inside'))).toBe('EXDEV');
     expect(outcomeOf(() => fs.link('/outside', '/project/inside'))).toBe('EXDEV');
+    fs.rename('/project/pipe', '/project/piped', RENAME.WHITEOUT);
+    fs.rename('/project/pipe', '/project/sub/whiteout');
+    expect(fs.getQuota(2, 9)).toMatchObject({ space: 8192, inodes: 6 });
+    fs.unlink('/project/sub/whiteout');
     setProject(fs, '/project/file', 0);
     expect(fs.getQuota(2, 9)).toMatchObject({ space: 0, inodes: 4 });
   });

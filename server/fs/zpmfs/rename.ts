@@ -3,7 +3,7 @@
 import { zufs_ioc_rename } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
-import { EEXIST, EINVAL, EMLINK, ENOENT, ENOTEMPTY, EXDEV } from './errno.ts';
+import { EDQUOT, EEXIST, EINVAL, EMLINK, ENOENT, ENOTEMPTY, EXDEV } from './errno.ts';
 import {
   I_ATIME,
   I_CTIME,
@@ -18,6 +18,7 @@ import {
   S_IFCHR,
   X_BIRTH,
   X_ENTRIES,
+  X_PROJECT,
   X_STATE,
 } from './format.ts';
 import { CHANGES, InodeInHand } from './in-hand.ts';
@@ -60,7 +61,7 @@ export class Rename {
 
   rename(op: Operation): number {
     const core = this.core;
-    const { journal, directory, inodes } = core;
+    const { journal, directory } = core;
     const flags = core.u32(op, zufs_ioc_rename.flags);
     if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
     const exchange = (flags & RENAME_EXCHANGE) !== 0;
@@ -101,20 +102,20 @@ export class Rename {
     }
     let whiteoutIndex = 0;
     if (whiteout) {
-      whiteoutIndex = inodes.allocate();
+      whiteoutIndex = this.takeWhiteout(ob, ow);
       if (whiteoutIndex < 0) return whiteoutIndex;
     }
     if (!hasTarget) {
       const error = directory.makeRoom(nb, nw, newDir, op.u8, newStart, newLength);
       if (error < 0) {
-        if (whiteout) inodes.release(whiteoutIndex);
+        if (whiteout) this.giveWhiteout(whiteoutIndex, ob, ow);
         return error;
       }
     }
     // Looked for now, because making room may have moved it.
     found = directory.find(ob, ow, oldDir, op.u8, oldStart, oldLength);
     if (found <= 0 || directory.ino !== index) {
-      if (whiteout) inodes.release(whiteoutIndex);
+      if (whiteout) this.giveWhiteout(whiteoutIndex, ob, ow);
       return found < 0 ? found : -ENOENT;
     }
     const oldLeaf = directory.leaf;
@@ -133,7 +134,7 @@ export class Rename {
       directory.replace(oldLeaf, oldRecord, target, core.mode(tb, tw) >>> 12);
     } else if (whiteout) {
       directory.replace(oldLeaf, oldRecord, whiteoutIndex, DT_CHR);
-      this.stageWhiteout(whiteoutIndex);
+      this.stageWhiteout(whiteoutIndex, this.links.projectIn(ob, ow));
     } else {
       cleared = this.links.take(ob, ow, oldLeaf, oldRecord, -1);
       if (cleared < 0) {
@@ -155,8 +156,6 @@ export class Rename {
     if (hasTarget) core.stampTime(tb, tw + I_CTIME);
     journal.commit();
     if (cleared === 1) directory.releaseOld(ob, ow);
-    // It is the superuser's, whom no limit stops.
-    if (whiteout) core.quota?.takeInode(0, 0, 0, 0);
     return 0;
   }
 
@@ -175,8 +174,23 @@ export class Rename {
     journal.set(toBlock, toWord + I_NLINK, journal.get(toBlock, toWord + I_NLINK) + 1);
   }
 
+  /** An inode for a whiteout in a directory: the superuser's, but of the directory's project. Returns its index or -errno. */
+  private takeWhiteout(db: number, dw: number): number {
+    const { quota, inodes } = this.core;
+    const project = this.links.projectIn(db, dw);
+    if (quota !== null && quota.takeInode(0, 0, project, 0) < 0) return -EDQUOT;
+    const index = inodes.allocate();
+    if (index < 0) quota?.giveInode(0, 0, project, 0);
+    return index;
+  }
+
+  private giveWhiteout(index: number, db: number, dw: number): void {
+    this.core.inodes.release(index);
+    this.core.quota?.giveInode(0, 0, this.links.projectIn(db, dw), 0);
+  }
+
   /** What overlayfs leaves behind a renamed file: a character device 0:0. */
-  private stageWhiteout(index: number): void {
+  private stageWhiteout(index: number, project: number): void {
     const core = this.core;
     const journal = core.journal;
     const ib = core.inodes.slotBlock(index);
@@ -187,6 +201,7 @@ export class Rename {
     journal.set(ib, iw + I_NLINK, 1);
     journal.set(ib, iw + I_INO, index);
     journal.set(ib, iw + I_GENERATION, generation);
+    journal.set(ib, iw + X_PROJECT, project);
     core.stampTime(ib, iw + I_MTIME);
     core.stampTime(ib, iw + I_CTIME);
     core.stampTime(ib, iw + I_ATIME);
