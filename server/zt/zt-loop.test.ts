@@ -31,11 +31,11 @@ describe('the loop of a ZT', () => {
     expect(result.collections.length).toBeGreaterThan(0);
   });
 
-  const cleanly = async (fileSystem: string, operations: number): Promise<void> => {
-    const result = await run({ fileSystem, operations, wasteful: false });
+  const cleanly = async (fileSystem: string, operations: number, options = ''): Promise<void> => {
+    const result = await run({ fileSystem, operations, options, wasteful: false });
     const { p50, p99, p999, nanosecondsPerOperation, allocatedBytes, collections } = result;
     process.stdout.write(
-      `${fileSystem}: ${Math.round(nanosecondsPerOperation)} ns an operation, p50 ${p50} ns, p99 ${p99} ns, ` +
+      `${fileSystem} ${options}: ${Math.round(nanosecondsPerOperation)} ns an operation, p50 ${p50} ns, p99 ${p99} ns, ` +
         `p99.9 ${p999} ns, ${collections.length} collections, ${allocatedBytes} bytes allocated since the last\n`,
     );
     expect(result).toMatchObject({ operations, errors: 0, failedCommand: -1 });
@@ -49,5 +49,9 @@ describe('the loop of a ZT', () => {
     'serves ten million operations of %s and nothing has to be collected',
     { timeout: 300_000 },
     (name) => cleanly(name, 10_000_000),
+  );
+
+  it('serves two millions of zpmfs with quotas, and nothing either', { timeout: 300_000 }, () =>
+    cleanly('zpmfs', 2_000_000, 'usrquota,grpquota,prjquota'),
   );
 });

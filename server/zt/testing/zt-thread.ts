@@ -14,6 +14,8 @@ import { CommandMix, countLatency, latencyPercentile } from './command-mix.ts';
 export interface ZtThreadData {
   readonly addon: string;
   readonly fileSystem: string;
+  /** Mount options. */
+  readonly options?: string;
   readonly operations: number;
   /** Allocate an object at each operation, to see that the measurement finds it. */
   readonly wasteful: boolean;
@@ -49,7 +51,7 @@ const memory = {
 };
 fileSystem.formatScratch?.(addon, memory);
 const kernel = new FakeKernel({ addon, fileSystem, memory });
-const fs = kernel.mount();
+const fs = kernel.mount({ options: data.options ?? '' });
 
 /** Times each operation as the server sees it: from the return of one wait to the next. */
 class TimedDispatcher {
