@@ -141,12 +141,11 @@ export class Data {
    * room for all. Durable on return. Returns the bytes written, or -ENOSPC, -EDQUOT, -EUCLEAN.
    */
   writeRange(ib: number, iw: number, position: number, wanted: number): number {
-    const { mapping, allocator, journal, pmem } = this.core;
+    const { mapping, allocator, journal, pmem, quota } = this.core;
     this.replaced = false;
     let length = Math.min(wanted, BLOCKS_PER_STEP * BLOCK_SIZE - (position % BLOCK_SIZE));
     const first = Math.floor(position / BLOCK_SIZE);
     const size = this.core.size(ib, iw);
-    const { quota } = this.core;
     let last = 0;
     let promised = 0;
     let more = 0;
@@ -154,7 +153,6 @@ export class Data {
     let changes = false;
     for (;;) {
       last = Math.floor((position + length - 1) / BLOCK_SIZE);
-      let needed = 0;
       more = 0;
       copies = 0;
       changes = false;
@@ -171,7 +169,7 @@ export class Data {
           copies++;
         }
       }
-      needed = more + copies;
+      let needed = more + copies;
       // The tail of the old last block may have to be copied before it can be zeroed.
       if (position > size && size % BLOCK_SIZE !== 0) needed++;
       if (needed === 0) break;

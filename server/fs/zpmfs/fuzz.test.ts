@@ -8,6 +8,7 @@ import * as f from './format.ts';
 import { repairFileSystem } from './repair.ts';
 import { type BlockKind, blocksByKind, putTransaction } from './test-damage.ts';
 import { Random } from './test-model.ts';
+import { ALL_QUOTAS } from './test-quota.ts';
 import { addon, formatVolume, Volume } from './test-volume.ts';
 
 /** ZPMFS_LONG=1 damages 20,000 images. */
@@ -41,7 +42,8 @@ function createGuarded(): { volume: Volume; touched: () => boolean } {
 
 /** A file system with something of everything. */
 function populate(volume: Volume): void {
-  const fs = volume.kernel.mount();
+  const fs = volume.kernel.mount({ options: ALL_QUOTAS });
+  for (let id = 0; id < 60; id++) fs.setQuota(id % 3, id, { spaceHard: 1e9, inodesSoft: 1 });
   fs.mkdir('/d');
   fs.mkdir('/d/e');
   for (let n = 0; n < 40; n++) fs.create(`/d/${'name'.repeat(30)}${n}`);
@@ -120,7 +122,7 @@ function lookEveryWay(volume: Volume, repaired: Volume): boolean {
   const found = checkFileSystem(memorySource(volume.bytes)).problems.length;
   let fs: FakeMount | null = null;
   tolerate(() => {
-    fs = kernel.mount();
+    fs = kernel.mount({ options: ALL_QUOTAS });
   });
   if (fs !== null) {
     const mounted: FakeMount = fs;
@@ -133,7 +135,7 @@ function lookEveryWay(volume: Volume, repaired: Volume): boolean {
   if (isBeyondRepair(new Uint32Array(damaged.buffer))) return found > 0;
   expect(result.problems.map(String)).toEqual([]);
   volume.bytes.set(damaged);
-  const good = repaired.kernel.mount();
+  const good = repaired.kernel.mount({ options: ALL_QUOTAS });
   exercise(good);
   good.unmount();
   expect(checkFileSystem(memorySource(volume.bytes)).problems.map(String)).toEqual([]);
