@@ -26,7 +26,6 @@ test('reasons in the words of xfstests find their group', () => {
       '/sys/kernel/debug/fail_make_request  not found. Seems that CONFIG_FAULT_INJECTION_DEBUG_FS kernel config option not enabled',
       'device faults',
     ],
-    ['disk quotas not supported by this filesystem type: zpmfs', 'quota'],
     ['No encryption support for zpmfs', 'encryption'],
     ['No verity support for zpmfs', 'verity'],
     ['swapfiles are not supported', 'swap files'],
@@ -48,6 +47,9 @@ test('a group of one file system explains nothing on another', () => {
   const reason = 'Reflink not supported by scratch filesystem type: ext4';
   expect(groupOf('ext4-dax', reason)).toBe('reflink');
   expect(groupOf('zpmfs', reason)).toBe('unexplained');
+  const quotas = 'disk quotas not supported by this filesystem type: ';
+  expect(groupOf('tmpfs', `${quotas}tmpfs`)).toBe('quota');
+  expect(groupOf('zpmfs', `${quotas}zpmfs`)).not.toBe('quota');
 });
 
 test('what is merely missing in the set-up is unexplained', () => {

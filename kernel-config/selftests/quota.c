@@ -209,6 +209,7 @@ static int test_chown(void)
 	CHECK(!chown(MNT "/f", 1, 2));
 	CHECK(asked->command == ZUFS_QUOTA_CHOWN);
 	CHECK(asked->id == 1 && asked->gid == 2);
+	CHECK(asked->fields == ZUFS_IOC_CAP_ADMIN);
 	CHECK(!chown(MNT "/f", -1, 3));
 	CHECK(asked->id == 1 && asked->gid == 3);
 	write_text("/proc/sys/vm/drop_caches", "2");

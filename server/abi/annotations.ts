@@ -201,7 +201,8 @@ export const structs: Readonly<Record<string, StructAnnotation>> = {
       type: 'USRQUOTA, GRPQUOTA or PRJQUOTA',
       id: 'of the owner; GET_NEXT: out as well; CHOWN: the new user',
       gid: 'CHOWN: the new group',
-      fields: 'SET, SET_INFO: which of those below count',
+      fields:
+        'SET, SET_INFO: which of those below count; CHOWN: ZUFS_IOC_CAP_ADMIN of who may go beyond limits',
       state: 'out of STATE, in of ENABLE and DISABLE',
       space_hard: 'limit, in bytes; 0: none',
       space_soft: 'limit that may be exceeded for a time, in bytes; 0: none',

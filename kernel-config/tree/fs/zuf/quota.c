@@ -193,6 +193,9 @@ int zuf_quota_chown(struct mnt_idmap *idmap, struct inode *inode,
 		.zus_ii = ZUF_I(inode)->zus_ii,
 		.id = i_uid_read(inode),
 		.gid = i_gid_read(inode),
+		/* Who may give away what is not his may go beyond limits. */
+		.fields = has_capability_noaudit(current, CAP_FOWNER) ?
+			  ZUFS_IOC_CAP_ADMIN : 0,
 	};
 
 	if (!inode->i_sb->s_qcop || !(attr->ia_valid & (ATTR_UID | ATTR_GID)))
