@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # What xfstests has to know about zpmfs. Tests source this file after upstream's functions (the runner has common/rc,
-# common/attr, common/quota and common/scsi_debug source it as their last act): where upstream decides by a list of file system types, the function is put
-# aside and one of ours answers for zpmfs; every other type gets upstream's. Sourced more than once, since
-# upstream's files are.
+# common/attr, common/quota and common/scsi_debug source it as their last act): where upstream decides by a list of file system
+# types, the function is put aside and one of ours answers for zpmfs; every other type gets upstream's. Sourced more than once,
+# since upstream's files are.
 
 # zufs_lab_answer FUNCTION...
 # Put upstream's definition of FUNCTION aside and let the one below (zpmfs_FUNCTION) answer for zpmfs.

@@ -47,7 +47,7 @@ export class Quota {
 
   /** The place of an owner in the table; -1 when it is not counted. */
   private slotOf(type: number, id: number): number {
-    if (((this.counted >>> type) & 1) === 0) return -1;
+    if (!this.counts(type)) return -1;
     if (this.lastId[type] === id && this.lastSlot[type] >= 0) return this.lastSlot[type];
     const slot = this.table.slotFor(type, id);
     this.lastId[type] = id;

@@ -120,13 +120,17 @@ export class Share {
     const size = this.core.size(tb, tw);
     // Blocks that are shared too often already get copied: as many may be needed.
     let copies = 1;
+    // How many blocks more the target has then.
+    let growth = 0;
     for (let index = 0; index < count; index++) {
       const error = mapping.lookup(sb, sw, sourceFirst + index);
       if (error < 0) return error;
       if (mapping.block !== 0 && !allocator.mayShare(mapping.block)) copies++;
+      if (quota === null) continue;
+      if (mapping.block !== 0 && (mapping.flags & MAP_UNWRITTEN) === 0) growth++;
+      if (mapping.lookup(tb, tw, targetFirst + index) === 0 && mapping.block !== 0) growth--;
     }
     const promised = copies + mapping.nodesFor(targetFirst, targetFirst + count - 1);
-    const growth = quota === null ? 0 : this.growthOf(sb, sw, tb, tw, sourceFirst, targetFirst, count);
     if (quota !== null && growth > 0 && quota.takeBlocks(tb, tw, growth) < 0) return -EDQUOT;
     if (!allocator.reserve(promised, false)) {
       if (growth > 0) quota?.giveBlocks(tb, tw, growth);
@@ -175,27 +179,6 @@ export class Share {
     this.data.commitStep(tb, tw, end > size ? end : -1, promised);
     if (growth < 0) quota?.giveBlocks(tb, tw, -growth);
     return 0;
-  }
-
-  /** How many blocks more the target has when it shares those of the source. Each has been looked at: none is damaged. */
-  private growthOf(
-    sb: number,
-    sw: number,
-    tb: number,
-    tw: number,
-    sourceFirst: number,
-    targetFirst: number,
-    count: number,
-  ): number {
-    const { mapping } = this.core;
-    let growth = 0;
-    for (let index = 0; index < count; index++) {
-      mapping.lookup(sb, sw, sourceFirst + index);
-      if (mapping.block !== 0 && (mapping.flags & MAP_UNWRITTEN) === 0) growth++;
-      mapping.lookup(tb, tw, targetFirst + index);
-      if (mapping.block !== 0) growth--;
-    }
-    return growth;
   }
 
   private copyRange(

@@ -12,7 +12,6 @@ import { FLAG_READ_ONLY } from './shared.ts';
 export class Sync {
   private readonly core: Core;
   private readonly inode: InodeInHand;
-
   private readonly quotas: QuotaCommands | null;
 
   constructor(core: Core, quotas: QuotaCommands | null) {

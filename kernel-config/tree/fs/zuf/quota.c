@@ -189,17 +189,16 @@ int zuf_quota_chown(struct mnt_idmap *idmap, struct inode *inode,
 		    const struct iattr *attr)
 {
 	struct user_namespace *ns = i_user_ns(inode);
-	struct zufs_ioc_quota ioc = {
-		.zus_ii = ZUF_I(inode)->zus_ii,
-		.id = i_uid_read(inode),
-		.gid = i_gid_read(inode),
-		/* Who may give away what is not his may go beyond limits. */
-		.fields = has_capability_noaudit(current, CAP_FOWNER) ?
-			  ZUFS_IOC_CAP_ADMIN : 0,
-	};
+	struct zufs_ioc_quota ioc = {};
 
 	if (!inode->i_sb->s_qcop || !(attr->ia_valid & (ATTR_UID | ATTR_GID)))
 		return 0;
+	ioc.zus_ii = ZUF_I(inode)->zus_ii;
+	ioc.id = i_uid_read(inode);
+	ioc.gid = i_gid_read(inode);
+	/* Who may give away what is not his may go beyond limits. */
+	if (has_capability_noaudit(current, CAP_FOWNER))
+		ioc.fields = ZUFS_IOC_CAP_ADMIN;
 	if (attr->ia_valid & ATTR_UID)
 		ioc.id = from_kuid(ns, from_vfsuid(idmap, ns, attr->ia_vfsuid));
 	if (attr->ia_valid & ATTR_GID)
