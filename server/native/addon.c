@@ -24,6 +24,7 @@ static const struct {
 	{ "clockRealtimeCoarse", addon_clock_realtime_coarse },
 	{ "monotonic", addon_monotonic },
 	{ "equal", addon_equal },
+	{ "firstNonZero", addon_first_non_zero },
 	{ "yieldCpu", addon_yield_cpu },
 	{ "open", addon_open },
 	{ "close", addon_close },

@@ -57,6 +57,7 @@ FUNCTION(addon_fence);
 FUNCTION(addon_clock_realtime_coarse);
 FUNCTION(addon_monotonic);
 FUNCTION(addon_equal);
+FUNCTION(addon_first_non_zero);
 FUNCTION(addon_yield_cpu);
 
 /* files.c */

@@ -26,6 +26,8 @@ describe('memory', () => {
     expect(address % 4096).toBe(0);
     expect(memory.every((byte) => byte === 0)).toBe(true);
     const second = new Uint8Array(addon.external(address, pages * 4096));
+    expect(addon.external(address, 4096).byteLength).toBe(4096);
+    expect(second.buffer).toBe(addon.external(address, pages * 4096));
     memory[5000] = 42;
     expect(second[5000]).toBe(42);
     memory[5000] = 0;
@@ -102,6 +104,22 @@ describe('copies past the caches', () => {
       0,
       pattern(100)[15],
     ]);
+  });
+
+  it('finds the first byte that is not 0', () => {
+    addon.zero(address, 4096);
+    expect(addon.firstNonZero(address, 100)).toBe(100);
+    expect(addon.firstNonZero(address, 0)).toBe(0);
+    for (const start of [0, 1, 7, 8]) {
+      for (const at of [0, 3, 7, 8, 64, 98]) {
+        memory[start + at] = 0x80;
+        memory[start + 99] = 1;
+        expect(addon.firstNonZero(address + start, 99)).toBe(at);
+        memory[start + at] = 0;
+        expect(addon.firstNonZero(address + start, 99)).toBe(99);
+        memory[start + 99] = 0;
+      }
+    }
   });
 
   it('writes back with an instruction that this CPU has', () => {

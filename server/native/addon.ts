@@ -32,6 +32,8 @@ export interface Addon {
   clockRealtimeCoarse(address: number): void;
   /** memcmp() === 0 */
   equal(a: number, b: number, length: number): boolean;
+  /** Offset of the first byte that is not 0; `length` if there is none. */
+  firstNonZero(address: number, length: number): number;
   /** CLOCK_MONOTONIC in nanoseconds. */
   monotonic(): number;
   /** sched_yield(2): for a lock whose holder may be waiting for this very CPU. */
@@ -45,7 +47,11 @@ export interface Addon {
   /** Anonymous memory (MAP_SHARED | MAP_ANONYMOUS), page aligned, zeroed. */
   mmapAnonymous(length: number): number;
   munmap(address: number, length: number): void;
-  /** An ArrayBuffer over memory that somebody else owns; several workers may each have one over the same range. */
+  /**
+   * An ArrayBuffer over memory that somebody else owns; several workers may each have one over the same range. A worker gets the
+   * same one each time, also when the range was unmapped and mapped again: to V8 each one is so much new memory, and a mount's
+   * gigabytes would have it look for garbage at every mount.
+   */
   external(address: number, length: number): ArrayBuffer;
   /** Address of an ArrayBuffer's or SharedArrayBuffer's first byte. */
   addressOf(buffer: ArrayBuffer | SharedArrayBuffer): number;

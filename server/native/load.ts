@@ -19,6 +19,7 @@ interface Exports {
   clockRealtimeCoarse(): void;
   monotonic(): void;
   equal(): boolean;
+  firstNonZero(): void;
   yieldCpu(): void;
   open(path: string, flags: number, mode: number): number;
   close(fd: number): void;
@@ -39,6 +40,9 @@ interface Exports {
   sendDatagram(path: string, text: string): void;
 }
 
+/** More ranges than the mounts of a busy server have. */
+const EXTERNALS_KEPT = 256;
+
 /**
  * Small methods that the optimizing compiler inlines into the handlers: there a double goes straight into the register
  * array and never becomes an object on the heap.
@@ -46,6 +50,7 @@ interface Exports {
 class NativeAddon implements Addon {
   readonly #native: Exports;
   readonly #registers: Float64Array;
+  readonly #externals = new Map<string, ArrayBuffer>();
   readonly writeBackInstruction: string;
 
   constructor(native: Exports) {
@@ -129,6 +134,14 @@ class NativeAddon implements Addon {
     return this.#native.equal();
   }
 
+  firstNonZero(address: number, length: number): number {
+    const registers = this.#registers;
+    registers[0] = address;
+    registers[1] = length;
+    this.#native.firstNonZero();
+    return registers[0];
+  }
+
   yieldCpu(): void {
     this.#native.yieldCpu();
   }
@@ -154,7 +167,13 @@ class NativeAddon implements Addon {
   }
 
   external(address: number, length: number): ArrayBuffer {
-    return this.#native.external(address, length);
+    const range = `${address}+${length}`;
+    const kept = this.#externals.get(range);
+    if (kept !== undefined) return kept;
+    const buffer = this.#native.external(address, length);
+    if (this.#externals.size >= EXTERNALS_KEPT) this.#externals.clear();
+    this.#externals.set(range, buffer);
+    return buffer;
   }
 
   addressOf(buffer: ArrayBuffer | SharedArrayBuffer): number {

@@ -251,6 +251,26 @@ napi_value addon_equal(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* The answer is in register 0, as that of addon_monotonic(). */
+napi_value addon_first_non_zero(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+	const char *bytes = pointer(r[0]);
+	size_t length = (size_t)r[1], at = 0;
+	uint64_t word = 0;
+
+	while (length - at >= sizeof(word)) {
+		memcpy(&word, bytes + at, sizeof(word));
+		if (word)
+			break;
+		at += sizeof(word);
+	}
+	while (at < length && !bytes[at])
+		at++;
+	r[0] = at;
+	return NULL;
+}
+
 napi_value addon_yield_cpu(napi_env env, napi_callback_info info)
 {
 	(void)env;

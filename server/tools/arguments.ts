@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { ToolError } from './block-devices.ts';
+import { printError } from './output.ts';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
@@ -42,7 +43,7 @@ export function runTool(name: string, action: () => number): number {
     return action();
   } catch (error) {
     if (error instanceof ToolError) {
-      process.stderr.write(`${name}: ${error.message}\n`);
+      printError(`${name}: ${error.message}\n`);
       return error.exitCode;
     }
     throw error;

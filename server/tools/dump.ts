@@ -7,6 +7,7 @@ import * as f from '../fs/zpmfs/format.ts';
 import { decodeSuperblock } from '../fs/zpmfs/superblock.ts';
 import { formatUuid, runTool } from './arguments.ts';
 import { type DeviceSet, openFileSystem, ToolError } from './block-devices.ts';
+import { print } from './output.ts';
 
 const FAILED = 1;
 
@@ -157,15 +158,14 @@ function describe(devices: DeviceSet, inodes: readonly number[]) {
   };
 }
 
-function print(shown: ReturnType<typeof describe>): void {
-  const line = (key: string, value: unknown): boolean =>
-    process.stdout.write(`${key.padEnd(18)} ${String(value)}\n`);
+function printFileSystem(shown: ReturnType<typeof describe>): void {
+  const line = (key: string, value: unknown): void => print(`${key.padEnd(18)} ${String(value)}\n`);
   for (const [key, value] of Object.entries(shown.superblock)) line(key, value);
   shown.devices.forEach((device, index) => {
     line(`device ${index}`, `${device.uuid}, ${device.blocks} blocks, node ${device.node}`);
   });
   for (const { extents, names, ...inode } of shown.inodes) {
-    process.stdout.write(`\ninode ${inode.number}\n`);
+    print(`\ninode ${inode.number}\n`);
     for (const [key, value] of Object.entries(inode)) line(key, value);
     for (const { fileBlock, block, blocks, flags } of extents)
       line('extent', `${fileBlock}: ${block} +${blocks} ${flags}`.trimEnd());
@@ -196,7 +196,7 @@ export function main(argv: readonly string[]): number {
     }
     const { values, positionals } = parsed;
     if (values.help) {
-      process.stdout.write(USAGE);
+      print(USAGE);
       return 0;
     }
     if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, FAILED);
@@ -206,8 +206,8 @@ export function main(argv: readonly string[]): number {
     });
     using devices = openFileSystem(positionals, false, FAILED);
     const shown = describe(devices, inodes);
-    if (values.json) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
-    else print(shown);
+    if (values.json) print(`${JSON.stringify(shown, null, 2)}\n`);
+    else printFileSystem(shown);
     return 0;
   });
 }

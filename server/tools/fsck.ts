@@ -7,6 +7,7 @@ import { type CheckResult, checkFileSystem, type Problem } from '../fs/zpmfs/che
 import { repairFileSystem } from '../fs/zpmfs/repair.ts';
 import { runTool } from './arguments.ts';
 import { openFileSystem, ToolError } from './block-devices.ts';
+import { print } from './output.ts';
 
 const CLEAN = 0;
 const ERRORS_MENDED = 1;
@@ -51,7 +52,7 @@ export function main(argv: readonly string[]): number {
     }
     const { values, positionals } = parsed;
     if (values.help) {
-      process.stdout.write(USAGE);
+      print(USAGE);
       return CLEAN;
     }
     if (positionals.length === 0) throw new ToolError(`no device given\n${USAGE}`, USAGE_ERROR);
@@ -61,19 +62,19 @@ export function main(argv: readonly string[]): number {
   });
 }
 
-function print(problems: readonly Problem[], suffix: string): void {
-  for (const problem of problems.slice(0, PRINTED_MAX)) process.stdout.write(`${problem.what}${suffix}\n`);
+function printProblems(problems: readonly Problem[], suffix: string): void {
+  for (const problem of problems.slice(0, PRINTED_MAX)) print(`${problem.what}${suffix}\n`);
   if (problems.length > PRINTED_MAX) {
-    process.stdout.write(`and ${problems.length - PRINTED_MAX} more problems${suffix}\n`);
+    print(`and ${problems.length - PRINTED_MAX} more problems${suffix}\n`);
   }
 }
 
 function summarize(file: string, result: CheckResult): void {
-  for (const note of result.notes) process.stdout.write(`note: ${note}\n`);
+  for (const note of result.notes) print(`note: ${note}\n`);
   const { directories, files: regular, others, usedBlocks } = result.counts;
   const total = result.superblock?.totalBlocks ?? 0;
   const verdict = result.problems.length === 0 ? 'clean' : `${result.problems.length} problems`;
-  process.stdout.write(
+  print(
     `${file}: ${verdict}, ${directories} directories, ${regular} files, ${others} others, ${usedBlocks}/${total} blocks\n`,
   );
 }
@@ -81,7 +82,7 @@ function summarize(file: string, result: CheckResult): void {
 function check(files: readonly string[], quiet: boolean): number {
   using devices = openFileSystem(files, false, OPERATIONAL_ERROR);
   const result = checkFileSystem(devices);
-  print(result.problems, '');
+  printProblems(result.problems, '');
   if (!quiet) summarize(files[0], result);
   return result.problems.length === 0 ? CLEAN : ERRORS_LEFT;
 }
@@ -90,8 +91,8 @@ function repair(files: readonly string[], quiet: boolean): number {
   using devices = openFileSystem(files, true, OPERATIONAL_ERROR);
   const { result, mended } = repairFileSystem(devices);
   devices.flush();
-  print(mended, ': mended');
-  print(result.problems, '');
+  printProblems(mended, ': mended');
+  printProblems(result.problems, '');
   if (!quiet) summarize(files[0], result);
   if (result.problems.length > 0) return ERRORS_LEFT;
   return mended.length > 0 ? ERRORS_MENDED : CLEAN;

@@ -17,6 +17,7 @@ import {
   usableBlocks,
   writeAt,
 } from './block-devices.ts';
+import { print } from './output.ts';
 
 const FAILED = 1;
 /** Exit code of blkid(8) for a device with signatures of more than one kind. */
@@ -120,7 +121,7 @@ function make(files: readonly string[], { size, label, uuid, quiet, force }: Mak
     for (const device of devices) fsyncSync(device.fd);
     if (!quiet) {
       const bytes = formatSize(made.totalBlocks * BLOCK_SIZE);
-      process.stdout.write(`zpmfs of ${bytes} on ${files.join(' ')}, UUID ${formatUuid(made.uuid)}\n`);
+      print(`zpmfs of ${bytes} on ${files.join(' ')}, UUID ${formatUuid(made.uuid)}\n`);
     }
     return 0;
   } catch (error) {
@@ -142,7 +143,7 @@ export function main(argv: readonly string[]): number {
     }
     const { values } = parsed;
     if (values.help) {
-      process.stdout.write(USAGE);
+      print(USAGE);
       return 0;
     }
     const positionals = [...parsed.positionals, ...(values.device ?? [])];

@@ -7,6 +7,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { main as dump } from './dump.ts';
 import { main as fsck } from './fsck.ts';
 import { main as mkfs } from './mkfs.ts';
+import { print, printError } from './output.ts';
+
+vi.mock(import('./output.ts'));
 
 let folder: string;
 let output: string;
@@ -14,12 +17,11 @@ let output: string;
 beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'zpmfs-tools-'));
   output = '';
-  const take = (text: string | Uint8Array): boolean => {
-    output += String(text);
-    return true;
+  const take = (text: string): void => {
+    output += text;
   };
-  vi.spyOn(process.stdout, 'write').mockImplementation(take);
-  vi.spyOn(process.stderr, 'write').mockImplementation(take);
+  vi.mocked(print).mockImplementation(take);
+  vi.mocked(printError).mockImplementation(take);
 });
 
 afterEach(() => {

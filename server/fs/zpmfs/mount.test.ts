@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { constants, type PerformanceNodeEntry, PerformanceObserver } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { zus_inode } from '../../abi/layout.ts';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
@@ -32,6 +34,20 @@ const words = (volume: Volume) =>
 const superblock = (volume: Volume) => words(volume).subarray(f.BLOCK_WORDS, 2 * f.BLOCK_WORDS);
 
 describe('a mount after a clean unmount', () => {
+  it('does not have V8 collect garbage, however large the media', async () => {
+    const volume = createVolume(1 << 30);
+    const collections = new PerformanceObserver(() => undefined);
+    collections.observe({ entryTypes: ['gc'] });
+    for (let n = 0; n < 5; n++) volume.kernel.mount().unmount();
+    await setImmediate();
+    const full = collections
+      .takeRecords()
+      .filter((entry) => (entry as PerformanceNodeEntry).detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR);
+    collections.disconnect();
+    // Of 25 buffers over all of it there was one each.
+    expect(full.length).toBeLessThan(2);
+  });
+
   it('takes what was saved, and counts as a walk over all inodes does', () => {
     const volume = populated();
     expect(superblock(volume)[f.SB_SAVED_BLOCK]).not.toBe(0);

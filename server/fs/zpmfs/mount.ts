@@ -107,12 +107,15 @@ export function mount(request: MountRequest): MountResult {
   if (saved === null) prepareSaved(shared);
   else if (!wasInUse && pmem.load(SUPER_BLOCK, SB_SAVED_BLOCK) !== 0)
     log('warn', `zpmfs: what the last unmount saved is not used: ${saved}`);
-  for (const { block, what } of fixed) {
-    if (!scanner.claimMetadata(block)) throw unclean(`${what} overlaps something else`);
+  let fixedCount = 1;
+  for (const { first, count, what } of fixed) {
+    for (let block = first; block < first + count; block++)
+      if (!scanner.claimMetadata(block)) throw unclean(`${what} overlaps something else`);
+    fixedCount += count;
   }
   if (!scanner.claimInodeTable()) throw unclean('the inode table overlaps something else');
   const orphans = saved === null ? [] : scanAll(request, scanner, pmem, shared);
-  countFree(shared, fixed.length + 1);
+  countFree(shared, fixedCount);
 
   const root = superblock.rootInode;
   const rootBlock = root < header[H_INODE_BLOCKS] * INODES_PER_BLOCK ? shared.inodeBlocks[root >>> 4] : 0;
@@ -194,28 +197,32 @@ function recover(pmem: Pmem, superblock: Superblock, readOnly: boolean): number 
   return replayed;
 }
 
+interface FixedBlocks {
+  readonly first: number;
+  readonly count: number;
+  readonly what: string;
+}
+
 /** Blocks that mkfs laid out, but for block 0. */
-function fixedBlocks(
-  superblock: Superblock,
-  devices: readonly { readonly blocks: number }[],
-): { readonly block: number; readonly what: string }[] {
-  const fixed: { block: number; what: string }[] = [];
-  for (let block = 1; block < JOURNAL_FIRST_BLOCK; block++) fixed.push({ block, what: 'superblock' });
+function fixedBlocks(superblock: Superblock, devices: readonly { readonly blocks: number }[]): FixedBlocks[] {
+  const fixed: FixedBlocks[] = [{ first: 1, count: JOURNAL_FIRST_BLOCK - 1, what: 'superblock' }];
   let start = 0;
   for (const device of devices) {
-    if (start > 0 && start < superblock.totalBlocks) fixed.push({ block: start, what: 'device table' });
+    if (start > 0 && start < superblock.totalBlocks)
+      fixed.push({ first: start, count: 1, what: 'device table' });
     start += device.blocks;
   }
-  for (let block = 0; block < superblock.journalSlots * JOURNAL_SLOT_BLOCKS; block++)
-    fixed.push({ block: superblock.journalFirst + block, what: 'journal' });
+  const { journalFirst, journalSlots } = superblock;
+  fixed.push({ first: journalFirst, count: journalSlots * JOURNAL_SLOT_BLOCKS, what: 'journal' });
   return fixed;
 }
 
 /** Nobody has looked at what the saved references say is metadata; inodes that are free need no look. */
 function prepareSaved(shared: SharedState): void {
   const { refs, header } = shared;
-  for (let block = 0; block < refs.length; block++)
+  shared.forEachUsed((block) => {
     if (refs[block] > REF_MAX) refs[block] = REF_METADATA_UNSEEN;
+  });
   let free = 0;
   for (let table = 0; table < header[H_INODE_BLOCKS]; table++) {
     const taken = shared.inodeBits[table] | (table === 0 ? 1 : 0);
@@ -228,21 +235,23 @@ function prepareSaved(shared: SharedState): void {
 
 /** The allocator's counts and bits, from the references that the scan found. */
 function countFree(shared: SharedState, fixed: number): void {
+  const { taken, chunkFree, groupFree, chunkKind, chunks } = shared;
   const total = shared.refs.length;
+  const take = (block: number): void => {
+    taken[block >>> 5] |= 1 << (block & 31);
+    chunkFree[block >>> CHUNK_SHIFT]--;
+  };
+  chunkFree.fill(CHUNK_BLOCKS);
+  take(0);
+  shared.forEachUsed((block) => {
+    if (block > 0) take(block);
+  });
+  for (let block = total; block < chunks * CHUNK_BLOCKS; block++) take(block);
   let free = 0;
-  for (let block = 0; block < shared.chunks * CHUNK_BLOCKS; block++) {
-    const isTaken = block === 0 || block >= total || shared.refs[block] !== 0;
-    const chunk = block >>> CHUNK_SHIFT;
-    if (isTaken) {
-      shared.taken[block >>> 5] |= 1 << (block & 31);
-    } else {
-      shared.chunkFree[chunk]++;
-      shared.groupFree[chunk >>> GROUP_SHIFT]++;
-      free++;
-    }
-  }
-  for (let chunk = 0; chunk < shared.chunks; chunk++) {
-    if (shared.chunkFree[chunk] < CHUNK_BLOCKS) shared.chunkKind[chunk] = CHUNK_SMALL;
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    free += chunkFree[chunk];
+    groupFree[chunk >>> GROUP_SHIFT] += chunkFree[chunk];
+    if (chunkFree[chunk] < CHUNK_BLOCKS) chunkKind[chunk] = CHUNK_SMALL;
   }
   const usable = total - fixed;
   shared.header[H_FREE_BLOCKS] = free;

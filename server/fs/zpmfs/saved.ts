@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import type { Addon } from '../../native/addon.ts';
 import {
   BLOCK_SIZE,
   BLOCK_WORDS,
@@ -30,9 +31,14 @@ class SavedWords {
   readonly count: number;
   private readonly references: Uint32Array;
   private readonly shared: SharedState;
+  private readonly addon: Addon;
+  /** Of the references. */
+  private readonly address: number;
 
-  constructor(shared: SharedState) {
+  constructor(addon: Addon, shared: SharedState) {
     const { refs, header } = shared;
+    this.addon = addon;
+    this.address = addon.addressOf(shared.buffer) + refs.byteOffset;
     this.shared = shared;
     this.references = new Uint32Array(refs.buffer, refs.byteOffset, Math.ceil(refs.length / 2));
     this.count = this.references.length + header[H_INODE_BLOCKS];
@@ -59,8 +65,16 @@ class SavedWords {
 
   isEmpty(part: number): boolean {
     const { from, to } = this.rangeOf(part);
-    for (let at = from; at < to; at++) if (this.get(at) !== 0) return false;
+    const bits = Math.max(from, Math.min(to, this.references.length));
+    if (!this.hasNoReference(from, bits)) return false;
+    for (let at = bits; at < to; at++) if (this.get(at) !== 0) return false;
     return true;
+  }
+
+  private hasNoReference(from: number, to: number): boolean {
+    const { addon } = this;
+    const length = (to - from) * 4;
+    return addon.firstNonZero(this.address + from * 4, length) === length;
   }
 
   clear(): void {
@@ -76,9 +90,10 @@ export function saveAllocator(
 ): { readonly block: number; readonly words: number } {
   // What nobody looked at in this mount either.
   const counts = shared.refs;
-  for (let block = 0; block < counts.length; block++)
+  shared.forEachUsed((block) => {
     if (counts[block] === REF_METADATA_UNSEEN) counts[block] = REF_METADATA;
-  const words = new SavedWords(shared);
+  });
+  const words = new SavedWords(pmem.addon, shared);
   const parts: number[] = [];
   for (let part = 0; part * SAVED_DATA_WORDS < words.count; part++)
     if (!words.isEmpty(part)) parts.push(part);
@@ -118,7 +133,7 @@ function checkOf(pmem: Pmem, block: number, stamp: number, place: number, lane: 
  * references are as they were, all 0.
  */
 export function loadAllocator(pmem: Pmem, shared: SharedState): string | null {
-  const words = new SavedWords(shared);
+  const words = new SavedWords(pmem.addon, shared);
   const why = load(pmem, words);
   if (why !== null) words.clear();
   return why;

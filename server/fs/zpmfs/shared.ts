@@ -135,6 +135,21 @@ export class SharedState {
     return this.inodeBlocks.length;
   }
 
+  /** Call `look` with every block that is referred to. Chunks of free blocks alone cost next to nothing. */
+  forEachUsed(look: (block: number) => void): void {
+    const { refs } = this;
+    const address = this.addon.addressOf(this.buffer) + refs.byteOffset;
+    for (let block = 0; block < refs.length; block++) {
+      if ((block & (CHUNK_BLOCKS - 1)) === 0) {
+        const start = block * refs.BYTES_PER_ELEMENT;
+        const zeros = this.addon.firstNonZero(address + start, refs.byteLength - start);
+        block += Math.floor(zeros / refs.BYTES_PER_ELEMENT);
+        if (block >= refs.length) return;
+      }
+      if (refs[block] !== 0) look(block);
+    }
+  }
+
   flag(bit: number): boolean {
     return (Atomics.load(this.header, H_FLAGS) & bit) !== 0;
   }
