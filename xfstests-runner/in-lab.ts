@@ -63,7 +63,7 @@ export async function runXfstestsInLab(
     const hint = number === 1 ? hintIfCrowded(vms, availableParallelism()) : undefined;
     if (hint !== undefined) context.progress.note(hint);
     const title = `xfstests on ${profile.name}${repeat === 1 ? '' : `, ${number} of ${repeat}`}`;
-    return await context.step(title, (step) => runXfstests(step, { ...named, vms }));
+    return await context.step(title, (step) => runXfstests(step, { ...named, vms, alike: true }));
   };
   try {
     const results: [XfstestsResult, ...XfstestsResult[]] = [await round(1)];

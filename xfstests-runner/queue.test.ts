@@ -64,10 +64,13 @@ test('a worker that is four times as slow is not waited for', async () => {
   expect(end / (total / 1.25)).toBeLessThan(1.15);
 });
 
-test('no share of several workers is long: one that turns out slow holds little', async () => {
+test('no share of several workers is long, unless they are alike: one that turns out slow holds little', async () => {
   const many = Array.from({ length: 1000 }, (_, at) => `generic/${at}`);
   const queue = new TestQueue(many, 2, () => 10);
   expect(await queue.worker().take(never)).toHaveLength(60);
+  const alike = new TestQueue(many, 2, () => 10, { alike: true });
+  expect(await alike.worker().take(never)).toHaveLength(250);
+  expect(await alike.worker().take(never)).toHaveLength(187);
 });
 
 test('what a worker gives back goes to one that waits for it', async () => {

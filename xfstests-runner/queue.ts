@@ -28,8 +28,8 @@ export interface QueueWorker {
 }
 
 /**
- * One hand-out is at most so many seconds of tests, where there are several workers: a worker that is much slower than expected then
- * holds little.
+ * One hand-out is at most so many seconds of tests, where there are several workers of unknown speed: one that is much slower than
+ * expected then holds little.
  */
 const longestShare = 600;
 /**
@@ -56,9 +56,17 @@ export class TestQueue {
   readonly #done = Promise.withResolvers<void>();
   /** Seconds that a hand-out is not less than. */
   readonly #least: number;
+  /** Seconds that a hand-out is not more than. */
+  readonly #most: number;
 
-  /** `workers`: how many there are to be; each has to `leave` in the end. */
-  constructor(tests: readonly string[], workers: number, seconds: (test: string) => number) {
+  /** `workers`: how many there are to be; each has to `leave` in the end. `alike`: all are known to be equally fast. */
+  constructor(
+    tests: readonly string[],
+    workers: number,
+    seconds: (test: string) => number,
+    { alike = false }: { readonly alike?: boolean } = {},
+  ) {
+    this.#most = alike ? Number.POSITIVE_INFINITY : longestShare;
     this.#order = tests;
     this.#workers = workers;
     this.#seconds = seconds;
@@ -127,7 +135,7 @@ export class TestQueue {
   /** Half of what would be each worker's, so that there is enough left to make up for what took longer than expected. */
   #nextShare(): number {
     const each = this.#equalShare(this.#waiting);
-    return Math.min(longestShare, Math.max(each / 2, Math.min(shortestShare, each), this.#least));
+    return Math.min(this.#most, Math.max(each / 2, Math.min(shortestShare, each), this.#least));
   }
 
   #equalShare(tests: readonly string[]): number {

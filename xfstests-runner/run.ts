@@ -19,6 +19,8 @@ import { countOutcomes, judge, type Provenance, type RunReport, type TestOutcome
 export interface RunOptions {
   /** At least one; tests are handed out to them. One that is still to come joins in when it is there. */
   readonly vms: readonly (ShardVm | Promise<ShardVm>)[];
+  /** The VMs are on one machine, and so as fast as each other. */
+  readonly alike?: boolean;
   readonly bundle: Bundle;
   readonly tests: readonly string[];
   /** Tests that have a verdict already: from an earlier part of the run, or since they are expunged. */
@@ -107,7 +109,7 @@ class Run {
     this.#toDo = left;
     this.#expected = times.expected(this.#series, left);
     const { vms } = this.#options;
-    const queue = new TestQueue(left, vms.length, this.#expected);
+    const queue = new TestQueue(left, vms.length, this.#expected, { alike: this.#options.alike ?? false });
     const results = left.length === 0 ? [] : await Promise.all(vms.map((_, at) => this.#shard(at, queue)));
     const interrupted = this.#context.signal.aborted;
     const incomplete = left.some((test) => !this.#outcomes.has(test));

@@ -50,6 +50,8 @@ export async function guestFacts(
 export interface XfstestsRequest {
   /** Of these but the first may be still to come. */
   readonly vms: readonly [LabVm, ...(LabVm | Promise<LabVm>)[]];
+  /** The VMs are on one machine, and so as fast as each other. */
+  readonly alike?: boolean;
   /** Name of a profile in `filesystems.ts`; default: what the lab mounts (`mount.filesystem`). */
   readonly fileSystem?: string;
   /**
@@ -108,6 +110,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
   const report = await runTests(
     {
       vms: request.vms,
+      ...(request.alike === undefined ? {} : { alike: request.alike }),
       bundle,
       tests,
       settled: request.runExpunged === true ? settled : [...settled, ...expunged],
