@@ -67,6 +67,11 @@ test('randomisation, mitigations and doubts about the TSC are off under emulatio
   for (const word of words) expect(commandLine('kvm')).not.toContain(word);
 });
 
+test('an emulated CPU does not claim that copying byte by byte is fast; others are as they are', () => {
+  expect(values(qemuCommand(machine), '-cpu')).toEqual(['max,-erms']);
+  expect(values(qemuCommand({ ...machine, accelerator: 'kvm' }), '-cpu')).toEqual(['host']);
+});
+
 test("the user's kernel arguments come last, so that they win", () => {
   const command = qemuCommand({ ...machine, kernelArguments: ['root=/dev/nonexistent', '--', 'x'] });
   expect(values(command, '-append')[0]).toMatch(/ root=\/dev\/nonexistent -- x$/);

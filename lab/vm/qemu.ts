@@ -51,10 +51,16 @@ export function qemuCommand(machine: QemuMachine): string[] {
   ];
 }
 
+/**
+ * All that TCG has, but for fast `rep movsb` and `rep stosb`: it goes through these byte by byte, and a guest that is told that they are
+ * fast copies all pages, files and pipes with them. Without, copies take a half to a third of the time.
+ */
+const emulatedCpu = 'max,-erms';
+
 function accelerator(machine: QemuMachine): string[] {
   return machine.accelerator === 'kvm'
     ? ['-accel', 'kvm', '-cpu', 'host']
-    : ['-accel', `tcg,thread=multi,tb-size=${translationBuffer}`, '-cpu', 'max'];
+    : ['-accel', `tcg,thread=multi,tb-size=${translationBuffer}`, '-cpu', emulatedCpu];
 }
 
 function memory({ topology, pmemFiles }: QemuMachine): string[] {
