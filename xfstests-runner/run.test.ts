@@ -644,7 +644,7 @@ test('what tests took on a debug kernel says nothing about a release one, nor th
   expect(took).toEqual(three.map(() => expect.any(Number)));
 });
 
-test('how far a run is goes by the time of the tests that it has to do', async () => {
+test('how long a run will take and how far it is goes by the time of the tests that it has to do', async () => {
   await writeFile(
     join(root, 'times.json'),
     '{"zpmfs": {"generic/001": 9, "generic/002": 1, "generic/003": 90}}',
@@ -652,6 +652,7 @@ test('how far a run is goes by the time of the tests that it has to do', async (
   const settled: TestOutcome = { name: 'generic/003', status: 'passed', seconds: 90, reason: '' };
   const { context } = await play(passAll, { settled: [settled] });
   expect(context.fractions).toEqual([0.9, 1]);
+  expect(context.expectations).toEqual([10_000]);
 });
 
 test('a damaged file of times is a run without estimates', async () => {

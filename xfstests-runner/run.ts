@@ -109,6 +109,7 @@ class Run {
     this.#toDo = left;
     this.#expected = times.expected(this.#series, left);
     const { vms } = this.#options;
+    this.#context.progress.expect((1000 * this.#secondsOf(left)) / vms.length);
     const queue = new TestQueue(left, vms.length, this.#expected, { alike: this.#options.alike ?? false });
     const results = left.length === 0 ? [] : await Promise.all(vms.map((_, at) => this.#shard(at, queue)));
     const interrupted = this.#context.signal.aborted;

@@ -81,6 +81,25 @@ test('without a terminal, a long step says now and then where it is', async () =
   ]);
 });
 
+test('what a step expects of itself counts more than how long the last one of its name took', async () => {
+  const known = await Durations.load(join(await scratchDirectory(), 'durations.json'));
+  await known.record('Tests', 600_000);
+  const { shown, text } = await display({ known });
+  const now = vi.spyOn(performance, 'now');
+  try {
+    await shown.step('Tests', undefined, async (step) => {
+      const begin = performance.now();
+      step.progress.expect(3_600_500);
+      now.mockReturnValue(begin + 11_000);
+      step.progress.update('generic/001');
+    });
+  } finally {
+    now.mockRestore();
+  }
+  shown[Symbol.dispose]();
+  expect(text()).toContain('… Tests: generic/001, 11s, about 59m 49s left');
+});
+
 test('on a terminal the running steps are redrawn, with elapsed time and estimate, and cleared at the end', async () => {
   const directory = await scratchDirectory();
   const known = await Durations.load(join(directory, 'durations.json'));

@@ -48,7 +48,7 @@ interface StepState {
   readonly step: Step;
   readonly depth: number;
   readonly startedMs: number;
-  readonly expectedMs: number | undefined;
+  expectedMs: number | undefined;
   text: string;
   fraction: number | undefined;
   lastPlainMs: number;
@@ -129,6 +129,9 @@ class StepDisplay implements Display {
         if (state === undefined) return;
         state().text = text;
         this.#screen.changed(state());
+      },
+      expect: (milliseconds) => {
+        if (state !== undefined) state().expectedMs = milliseconds;
       },
       fraction: (done) => {
         if (state === undefined) return;

@@ -45,6 +45,8 @@ export interface TaskContext {
 export interface Progress {
   /** What the step is at, in a few words. */
   update(text: string): void;
+  /** How many milliseconds it will take, by what is known of its parts: counts instead of what it took last time. */
+  expect(milliseconds: number): void;
   /** How far it is, 0..1, where that is known. */
   fraction(done: number): void;
   /** A line worth keeping (announcements, choices made). */

@@ -26,6 +26,8 @@ export interface FakeContext extends LabContext {
   readonly notes: readonly string[];
   /** How far it was said to be. */
   readonly fractions: readonly number[];
+  /** Milliseconds. */
+  readonly expectations: readonly number[];
   readonly abort: AbortController;
 }
 
@@ -45,6 +47,7 @@ export function fakeContext(
   const abort = new AbortController();
   const notes: string[] = [];
   const fractions: number[] = [];
+  const expectations: number[] = [];
   const runtime: Runtime = {
     kind: 'host',
     prepare: async () => undefined,
@@ -66,8 +69,10 @@ export function fakeContext(
     abort,
     notes,
     fractions,
+    expectations,
     progress: {
       update: () => undefined,
+      expect: (milliseconds) => expectations.push(milliseconds),
       fraction: (done) => fractions.push(done),
       note: (line) => notes.push(line),
       output: () => undefined,

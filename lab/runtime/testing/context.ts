@@ -20,6 +20,7 @@ export function quietContext(signal: AbortSignal = new AbortController().signal)
     lines,
     progress: {
       update: (text) => void updates.push(text),
+      expect: () => undefined,
       fraction: () => undefined,
       note: (line) => void notes.push(line),
       output: (line) => void lines.push(line),
