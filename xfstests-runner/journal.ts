@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { appendFileSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LabError } from '../lab/errors.ts';
@@ -33,6 +33,14 @@ export class Journal {
   write(outcome: TestOutcome): void {
     appendFileSync(this.#file, `${JSON.stringify(outcome)}\n`);
   }
+}
+
+/** Whether a run got as far as to write down what it sets out to do. */
+export async function hasPlan(directory: string): Promise<boolean> {
+  return await access(join(directory, planFile)).then(
+    () => true,
+    () => false,
+  );
 }
 
 export async function writePlan(directory: string, plan: RunPlan): Promise<void> {

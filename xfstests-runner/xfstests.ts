@@ -66,6 +66,8 @@ export interface XfstestsRequest {
   readonly resume?: string;
   /** Run expunged tests too, and report those that pass. */
   readonly runExpunged?: boolean;
+  /** Is told where the run lies before its first test. */
+  readonly onDirectory?: (directory: string) => Promise<void>;
 }
 
 export interface XfstestsResult {
@@ -105,6 +107,7 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
     request.resume === undefined
       ? await newRun(context, profile, tree, request)
       : await resumedRun(request.resume, profile);
+  await request.onDirectory?.(directory);
   const expunged = tests.flatMap((test) => expunges.get(test) ?? []).map(expungedOutcome);
 
   const report = await runTests(

@@ -156,6 +156,11 @@ export function resolvePaths(layer: Layer, schema: SettingSchema): Layer {
   return { ...layer, values: visit(layer.values, schema) as Layer['values'] };
 }
 
+/** `kernel.source` as a command line that runs in `base` has it, as the settings keep it. */
+export function absoluteSource(text: string, base: string): string {
+  return absolute(text, sourceFormat, base);
+}
+
 function absolute(text: string, format: string | undefined, base: string): string {
   if (text === '' || (format !== pathFormat && format !== sourceFormat)) return text;
   if (text === '~' || text.startsWith('~/')) return join(homedir(), text.slice(1));

@@ -4,20 +4,24 @@ import { groupNotrun, type NotrunGroup, type NotrunGroups, unexplained } from '.
 import type { RunReport, TestOutcome } from '../verdict.ts';
 
 /**
- * Two runs, or one, beside each other as Markdown: what passed, what did not, what did not run by group and why, and every test.
- * What did not run for a reason that no group has is listed by name.
+ * Runs beside each other as Markdown: what passed, what did not, what did not run by group and why, and every test. What did not run
+ * for a reason that no group has is listed by name. `head`: what each is called, for runs on the same file system.
  */
-export function besideMarkdown(reports: readonly RunReport[], groups: NotrunGroups): string {
-  const columns = reports.map((report) => ({
+export function besideMarkdown(
+  reports: readonly RunReport[],
+  groups: NotrunGroups,
+  head: readonly string[] = reports.map(({ fileSystem }) => fileSystem),
+): string {
+  const columns = reports.map((report, at) => ({
     report,
+    name: head[at],
     notrun: groupNotrun(groups, report.fileSystem, report.tests),
   }));
-  const head = columns.map(({ report }) => report.fileSystem);
   const bad = columns.map(({ report }) =>
     report.tests.filter(({ status }) => status !== 'passed' && status !== 'notrun'),
   );
   return [
-    ...columns.map(({ report }) => `- ${origin(report)}`),
+    ...columns.map(({ name, report }) => `- ${name}: ${origin(report)}`),
     '',
     ...table(
       ['', ...head],
@@ -57,10 +61,10 @@ export function besideMarkdown(reports: readonly RunReport[], groups: NotrunGrou
         why === '' ? '**in no group: see below**' : why,
       ]),
     ),
-    ...columns.flatMap(({ report, notrun }) =>
+    ...columns.flatMap(({ name: column, notrun }) =>
       (notrun.find(({ name }) => name === unexplained)?.tests ?? []).map(
         ({ name, reason }, at) =>
-          `${at === 0 ? `\nUnexplained on ${report.fileSystem}:\n\n` : ''}- ${name}: ${oneLine(reason)}`,
+          `${at === 0 ? `\nUnexplained on ${column}:\n\n` : ''}- ${name}: ${oneLine(reason)}`,
       ),
     ),
     '',
@@ -72,10 +76,11 @@ export function besideMarkdown(reports: readonly RunReport[], groups: NotrunGrou
   ].join('\n');
 }
 
-function origin({ fileSystem, run, started, shards, provenance }: RunReport): string {
+function origin({ run, started, shards, provenance, problems }: RunReport): string {
+  if (run === '') return `no run: ${problems.map(oneLine).join(' ')}`;
   const { kernel, flavour, accelerator, cpus } = provenance;
   const vms = shards === 1 ? 'one VM' : `${shards} VMs`;
-  return `${fileSystem}: run ${run}, ${started.slice(0, 16).replace('T', ' ')} UTC, ${vms} of ${cpus} vCPUs (${accelerator}), kernel ${kernel} (${flavour})`;
+  return `run ${run}, ${started.slice(0, 16).replace('T', ' ')} UTC, ${vms} of ${cpus} vCPUs (${accelerator}), kernel ${kernel} (${flavour})`;
 }
 
 /** Every group of any run: largest first, the unexplained last, as in the first run that has it. */

@@ -19,7 +19,7 @@ export function htmlPage(report: RunReport, evidence: Evidence, against?: Compar
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
-<style>${style}</style>
+<style>${pageStyle}</style>
 <h1 class="${report.verdict}">${escapeHtml(`${suiteOf(report)} on ${report.fileSystem}: ${verdictText[report.verdict]}`)}</h1>
 <p>${escapeHtml(countsText(report.counts))} · ${report.seconds.toFixed(0)} s · ${report.shards} ${report.shards === 1 ? 'VM' : 'VMs'} · run ${escapeHtml(report.run)}, started ${escapeHtml(report.started)}</p>
 <dl>${Object.entries(report.provenance)
@@ -58,7 +58,8 @@ function paragraphs(kind: string, sentences: readonly string[]): string {
   return sentences.map((sentence) => `<p class="${kind}">${escapeHtml(sentence)}</p>\n`).join('');
 }
 
-const style = `
+/** Of all pages of runs. */
+export const pageStyle = `
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem; padding: .5rem .8rem; border-left: .4rem solid; }

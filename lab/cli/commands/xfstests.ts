@@ -3,17 +3,21 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { changedAreas } from '../../../xfstests-runner/changed.ts';
 import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts';
+import { fileSystemProfile } from '../../../xfstests-runner/filesystems.ts';
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
+import { findMatrix, matrixCells } from '../../../xfstests-runner/matrix.ts';
 import { runXfstestsOnSwarm } from '../../../xfstests-runner/on-swarm.ts';
 import { mergeRepeats, repeatText } from '../../../xfstests-runner/repeat.ts';
 import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import { readTestList, type Selection, testLists } from '../../../xfstests-runner/selection.ts';
 import { findReport, findRunDirectory, saveBaseline } from '../../../xfstests-runner/stored-runs.ts';
 import { exitCodeOf, type RunReport } from '../../../xfstests-runner/verdict.ts';
+import { absoluteSource } from '../../config/layer.ts';
 import type { LabContext } from '../../context.ts';
 import { LabError } from '../../errors.ts';
 import { commaList, duration } from '../option-values.ts';
 import { runCommand } from '../run-command.ts';
+import { type Flavour, type MatrixWork, runMatrixCommand, withKernel } from './xfstests-matrix.ts';
 
 interface Options {
   readonly tests?: readonly string[];
@@ -23,8 +27,9 @@ interface Options {
   readonly changed?: string;
   readonly part?: Selection['part'];
   readonly shortest?: number;
-  readonly fs?: string;
-  readonly flavour?: 'release' | 'debug';
+  readonly fs?: readonly string[];
+  readonly flavour?: readonly Flavour[];
+  readonly kernel?: readonly string[];
   readonly timeout?: number;
   readonly build?: true;
   readonly shards: number;
@@ -54,15 +59,12 @@ export function register(program: Command): void {
       'only tests of what changed since then, here or in the kernel tree (of quick)',
     )
     .option(
-      '--fs <name>',
+      '--fs <list>',
       'the file system under test: zpmfs, ext4-dax, xfs-dax, tmpfs, or one of xfstests.filesystems (default: mount.filesystem)',
+      commaList,
     )
-    .addOption(
-      new Option('--flavour <kind>', 'the kernel: the same as --set kernel.flavour=…').choices([
-        'release',
-        'debug',
-      ]),
-    )
+    .option('--flavour <list>', 'the kernel: release or debug, as kernel.flavour', flavourList)
+    .option('--kernel <list>', 'where the kernel comes from, as kernel.source: debian, ~/linux', sourceList)
     .option(
       '--build',
       'take the lab that runs only if it has the kernel and image of the settings, built if need be',
@@ -84,22 +86,26 @@ export function register(program: Command): void {
       'after',
       `
 Without --tests and --group: those of the settings, else the lab's own list of quick tests.
-Exit code 1 when a test failed, 2 when the lab failed or nothing ran.
+Of several file systems, flavours or kernels every combination is run, one after the other, with one report that has a column for
+each; in VMs of a lab of its own. Exit code 1 when a test failed, 2 when the lab failed or nothing ran.
 
   npx zufs-lab xfstests --tests generic/001,generic/013
   npx zufs-lab xfstests --group quick --shards 2 --save-baseline before
   npx zufs-lab xfstests --group quick --fs ext4-dax
+  npx zufs-lab xfstests --group quick --fs zpmfs,ext4-dax --flavour release,debug --kernel debian,~/linux
   npx zufs-lab xfstests --group quick --shortest 50 --repeat 20
   npx zufs-lab xfstests --resume`,
     )
     .action((options: Options, command: Command) =>
       runCommand(command, async (context) => {
+        const matrix = await matrixOf(options, context);
+        if (matrix !== undefined) return await runMatrixCommand(matrix, context);
         const request = await requestOf(options, context);
         // Before the long work, so that a wrong name is heard of at once.
         const baseline =
           options.baseline === undefined ? undefined : await findReport(context, options.baseline);
         const run = options.engine === 'swarm' ? runXfstestsOnSwarm : runXfstestsInLab;
-        const results = await run(withFlavour(context, options.flavour), request);
+        const results = await run(withKernel(context, options.kernel?.[0], options.flavour?.[0]), request);
         const [first, ...more] = results.map(({ report }) => report);
         const last = results[results.length - 1];
         const merged = more.length === 0 ? undefined : mergeRepeats([first, ...more]);
@@ -119,10 +125,35 @@ Exit code 1 when a test failed, 2 when the lab failed or nothing ran.
     );
 }
 
-function withFlavour(context: LabContext, flavour: Options['flavour']): LabContext {
-  if (flavour === undefined) return context;
+/** What is to be run of a matrix: a new one, where an option has several values, or one to go on with. Undefined when it is one run. */
+async function matrixOf(options: Options, context: LabContext): Promise<MatrixWork | undefined> {
   const { config } = context;
-  return { ...context, config: { ...config, kernel: { ...config.kernel, flavour } } };
+  const { kernel, flavour, fs, resume, engine } = options;
+  const begun = typeof resume === 'string' ? await findMatrix(context, resume) : undefined;
+  const cells = matrixCells({
+    kernels: kernel ?? [config.kernel.source],
+    flavours: flavour ?? [config.kernel.flavour],
+    fileSystems: fs ?? [config.mount.filesystem],
+  });
+  if (cells.length <= 1 && begun === undefined) return undefined;
+  if (options.baseline !== undefined || options.saveBaseline !== undefined || options.repeat > 1) {
+    throw new LabError(
+      'Several file systems, flavours or kernels go with none of --repeat, --baseline, --save-baseline.',
+      {
+        hint: 'Compare the runs that the report leads to: zufs-lab compare.',
+      },
+    );
+  }
+  if (resume !== undefined && begun === undefined) {
+    throw new LabError('--resume goes on with the file systems, flavours and kernels that were begun.', {
+      hint: 'Leave these out, and name the matrix.',
+    });
+  }
+  // A wrong name is heard of before the first of many runs.
+  for (const { fileSystem } of cells)
+    fileSystemProfile(fileSystem, context.packageRoot, config.xfstests.filesystems);
+  const request = await requestOf(options, context);
+  return { request, engine, ...(begun === undefined ? { cells } : { directory: begun }) };
 }
 
 async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
@@ -141,7 +172,7 @@ async function requestOf(options: Options, context: LabContext): Promise<InLabRe
     shards,
     repeat,
     build,
-    ...(fs === undefined ? {} : { fileSystem: fs }),
+    ...(fs === undefined ? {} : { fileSystem: fs[0] }),
     ...(timeout === undefined ? {} : { testTimeout: timeout }),
     ...(soak === undefined ? {} : { soak }),
     ...(runExpunged === undefined ? {} : { runExpunged }),
@@ -187,6 +218,17 @@ function count(value: string): number {
   const number = Number(value);
   if (Number.isInteger(number) && number > 0) return number;
   throw new InvalidArgumentError('A whole number, 1 or more.');
+}
+
+function flavourList(value: string, previous: readonly Flavour[] = []): Flavour[] {
+  const isFlavour = (word: string): word is Flavour => word === 'release' || word === 'debug';
+  const words = commaList(value);
+  if (words.every(isFlavour)) return [...previous, ...words];
+  throw new InvalidArgumentError('release, debug, or both with a comma between.');
+}
+
+function sourceList(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, ...commaList(value).map((source) => absoluteSource(source, process.cwd()))];
 }
 
 function partOf(value: string): { readonly number: number; readonly of: number } {
