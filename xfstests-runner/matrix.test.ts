@@ -12,6 +12,7 @@ import { type FakeContext, fakeContext, noProvenance } from './testing/context.t
 import { countOutcomes, judge, type RunReport, type TestStatus } from './verdict.ts';
 
 const tests = ['generic/001', 'generic/002'];
+const how = { engine: 'local', shards: 2 } as const;
 let context: FakeContext;
 let directory: string;
 /** Calls of `runCell`: file system, and what it was given to do. */
@@ -30,7 +31,7 @@ function cells(...fileSystems: readonly string[]): MatrixCell[] {
 }
 
 async function plan(planned: readonly MatrixCell[]): Promise<void> {
-  await writeFile(join(directory, 'matrix.json'), JSON.stringify({ tests, cells: planned }));
+  await writeFile(join(directory, 'matrix.json'), JSON.stringify({ tests, cells: planned, how }));
 }
 
 function report(fileSystem: string, statuses: readonly TestStatus[]): RunReport {
@@ -57,13 +58,17 @@ function report(fileSystem: string, statuses: readonly TestStatus[]): RunReport 
   };
 }
 
+/** What is thrown where Node itself waits for something, in a boot. */
+const aborted = new DOMException('The operation was aborted', 'AbortError');
+
 /** A run that ends with these verdicts, or with this error; its directory is there, with a plan, before. */
 function runCell(ends: Readonly<Record<string, readonly TestStatus[] | Error>>): RunCell {
-  return async ({ fileSystem }, work, onDirectory) => {
-    calls.push([fileSystem, work]);
+  return async ({ cell: { fileSystem }, how: given, what, onDirectory }) => {
+    calls.push([fileSystem, what]);
+    expect(given).toEqual(how);
     const end = ends[fileSystem];
     const run = join(directory, `run-${fileSystem}`);
-    if (end instanceof Error && !(end instanceof InterruptedError)) throw end;
+    if (end instanceof Error && end !== aborted) throw end;
     await mkdir(run, { recursive: true });
     await writeFile(join(run, 'plan.json'), '{}');
     await onDirectory(run);
@@ -95,7 +100,7 @@ test('every combination, file systems fastest; a column is called by what tells 
     'zpmfs, debug, linux',
     'ext4-dax, debug, linux',
   ]);
-  expect(columnLabels(cells('zpmfs', 'tmpfs'))).toEqual(['zpmfs', 'tmpfs']);
+  expect(columnLabels(cells('zpmfs', 'tmpfs', 'zpmfs'))).toEqual(['zpmfs', 'tmpfs']);
   const twoTrees = { flavours: ['release'], fileSystems: ['zpmfs'] } as const;
   expect(columnLabels(matrixCells({ ...twoTrees, kernels: ['/a/linux', '/b/linux'] }))).toEqual([
     '/a/linux',
@@ -139,23 +144,28 @@ test('a cell without a lab says why, and the others are run', async () => {
     context,
   );
   expect(result.verdict).toBe('incomplete');
-  expect(context.notes).toEqual(['The kernel does not build. See build.log.']);
+  expect(context.notes).toContain('The kernel does not build. See build.log.');
   const [zpmfs, ext4] = result.columns.map(({ report }) => report);
-  expect(zpmfs).toMatchObject({ verdict: 'incomplete', missing: tests, problems: context.notes });
+  expect(zpmfs).toMatchObject({
+    verdict: 'incomplete',
+    missing: tests,
+    problems: ['The kernel does not build. See build.log.'],
+  });
   expect(ext4.verdict).toBe('passed');
   expect(await written('summary.md')).toContain('- zpmfs: no run: The kernel does not build. See build.log.');
   expect(await written('index.html')).toContain('<td class="missing">no verdict<td class="passed">1.0 s');
 });
 
 test('a fault of the lab itself is not taken for a verdict', async () => {
-  await plan(cells('zpmfs'));
+  await plan(cells('zpmfs', 'ext4-dax'));
   const run = runCell({ zpmfs: new TypeError('undefined is no function') });
   await expect(runMatrix(directory, run, context)).rejects.toThrow(TypeError);
+  expect(await written('summary.md')).toContain('- ext4-dax: no run: Not begun.');
 });
 
 test('interrupted, it begins nothing more; what is resumed is what had no verdict', async () => {
   await plan(cells('zpmfs', 'ext4-dax', 'tmpfs'));
-  const run = runCell({ zpmfs: ['passed', 'failed'], 'ext4-dax': new InterruptedError() });
+  const run = runCell({ zpmfs: ['passed', 'failed'], 'ext4-dax': aborted });
   await expect(runMatrix(directory, run, context)).rejects.toThrow(InterruptedError);
   expect(calls).toEqual([
     ['zpmfs', { tests }],

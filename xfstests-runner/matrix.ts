@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import type { LabContext, SettingsContext } from '../lab/context.ts';
@@ -10,6 +10,7 @@ import { hasPlan } from './journal.ts';
 import { readNotrunGroups } from './notrun-groups.ts';
 import { matrixPage } from './report/matrix-page.ts';
 import { matrixSummary } from './report/matrix-summary.ts';
+import { makeRunDirectory } from './run.ts';
 import { type RunReport, reportSchema, type Verdict } from './verdict.ts';
 import type { XfstestsResult } from './xfstests.ts';
 
@@ -35,6 +36,14 @@ export type MatrixCell = z.infer<typeof cellSchema>;
 const planSchema = z.object({
   tests: z.array(z.string()),
   cells: z.array(cellSchema).min(1),
+  /** How each cell is run, also when the matrix is resumed. */
+  how: z.object({
+    engine: z.enum(['local', 'swarm']),
+    shards: z.number(),
+    testTimeout: z.number().exactOptional(),
+    soak: z.number().exactOptional(),
+    runExpunged: z.boolean().exactOptional(),
+  }),
 });
 
 export type MatrixPlan = z.infer<typeof planSchema>;
@@ -54,15 +63,25 @@ export interface MatrixReport {
   readonly columns: readonly MatrixColumn[];
 }
 
-/** A cell's run: `tests` by name, or what is left of the one in `resume`. Says where it lies as soon as that is known. */
-export type RunCell = (
-  cell: MatrixCell,
-  work: { readonly tests: readonly string[] } | { readonly resume: string },
-  onDirectory: (directory: string) => Promise<void>,
-) => Promise<XfstestsResult>;
+/** A cell's run. */
+export interface CellWork {
+  readonly cell: MatrixCell;
+  readonly how: MatrixPlan['how'];
+  /** Tests by name, or directory of a run to go on with. */
+  readonly what: { readonly tests: readonly string[] } | { readonly resume: string };
+  /** To be told where the run lies as soon as that is known. */
+  readonly onDirectory: (directory: string) => Promise<void>;
+}
 
-/** Every combination. File systems change fastest: they can be run in the same VM, one after the other. */
-export function matrixCells({ kernels, flavours, fileSystems }: MatrixAxes): MatrixCell[] {
+export type RunCell = (work: CellWork, context: LabContext) => Promise<XfstestsResult>;
+
+/** Every combination, once. File systems change fastest: they can be run in the same VM, one after the other. */
+export function matrixCells(axes: MatrixAxes): MatrixCell[] {
+  const [kernels, flavours, fileSystems] = [
+    [...new Set(axes.kernels)],
+    [...new Set(axes.flavours)],
+    [...new Set(axes.fileSystems)],
+  ];
   return kernels.flatMap((kernel) =>
     flavours.flatMap((flavour) => fileSystems.map((fileSystem) => ({ kernel, flavour, fileSystem }))),
   );
@@ -92,9 +111,7 @@ function matrixRoot(packageRoot: string): string {
 
 /** A new directory for a matrix, with its plan. */
 export async function makeMatrix(context: SettingsContext, plan: MatrixPlan, now: Date): Promise<string> {
-  const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
-  const directory = join(matrixRoot(context.packageRoot), `${stamp}-matrix`);
-  await mkdir(directory, { recursive: true });
+  const { directory } = await makeRunDirectory(matrixRoot(context.packageRoot), 'matrix', now);
   await writePlan(directory, plan);
   return directory;
 }
@@ -121,38 +138,42 @@ async function readPlan(directory: string): Promise<MatrixPlan> {
 }
 
 async function writePlan(directory: string, plan: MatrixPlan): Promise<void> {
-  await writeFile(join(directory, planFile), `${JSON.stringify(plan, undefined, 2)}\n`);
+  const file = join(directory, planFile);
+  await writeFile(`${file}.new`, `${JSON.stringify(plan, undefined, 2)}\n`);
+  await rename(`${file}.new`, file);
 }
 
 /**
- * Run the cells of the matrix in `directory` that have no verdict yet, one after the other, and put the reports there. A cell whose
- * lab fails (a kernel that does not build) is incomplete, and the others are run all the same. Interrupted, it still writes the
- * reports of what ran, then rejects with `InterruptedError`.
+ * Run the cells of the matrix in `directory` that have no verdict yet, one after the other, and put the reports there, whatever
+ * happens. A cell whose lab fails (a kernel that does not build) is incomplete, and the others are run all the same. Interrupted, it
+ * rejects with `InterruptedError`.
  */
 export async function runMatrix(directory: string, run: RunCell, context: LabContext): Promise<MatrixReport> {
   const plan = await readPlan(directory);
-  const labels = columnLabels(plan.cells);
-  const reports: RunReport[] = [];
-  for (const [at, cell] of plan.cells.entries()) {
-    const before = await reportIn(cell.directory);
-    if (before !== undefined && before.verdict !== 'incomplete') {
-      reports.push(before);
-      continue;
+  const { cells, tests } = plan;
+  const labels = columnLabels(cells);
+  const reports = await Promise.all(
+    cells.map(async (cell) => (await reportIn(cell.directory)) ?? withoutRun(cell, tests, 'Not begun.')),
+  );
+  const result = (): MatrixReport => ({
+    matrix: basename(directory),
+    verdict: worstOf(reports),
+    columns: reports.map((report, at) => ({ label: labels[at], report })),
+  });
+  try {
+    for (const [at, cell] of cells.entries()) {
+      if (reports[at].verdict !== 'incomplete') continue;
+      if (context.signal.aborted) break;
+      reports[at] = await context.step(`Matrix: ${labels[at]}`, (step) => {
+        step.progress.note(`${at + 1} of ${cells.length}`);
+        return runOne(directory, plan, cell, run, step);
+      });
     }
-    const label = labels[at];
-    reports.push(
-      context.signal.aborted
-        ? (before ?? withoutRun(cell, plan.tests, 'Not begun.'))
-        : await context.step(`${label} (${at + 1} of ${plan.cells.length})`, (step) =>
-            runOne(directory, plan, cell, run, step),
-          ),
-    );
+  } finally {
+    await writeReports(directory, result(), context);
   }
-  const columns = reports.map((report, at) => ({ label: labels[at], report }));
-  const result = { matrix: basename(directory), verdict: worstOf(reports), columns };
-  await writeReports(directory, result, context);
   if (context.signal.aborted) throw new InterruptedError();
-  return result;
+  return result();
 }
 
 async function runOne(
@@ -162,29 +183,37 @@ async function runOne(
   run: RunCell,
   context: LabContext,
 ): Promise<RunReport> {
+  const { tests, how } = plan;
   const begun = cell.directory !== undefined && (await hasPlan(cell.directory)) ? cell.directory : undefined;
-  const work = begun === undefined ? { tests: plan.tests } : { resume: begun };
+  const what = begun === undefined ? { tests } : { resume: begun };
+  const onDirectory = async (runDirectory: string): Promise<void> => {
+    cell.directory = runDirectory;
+    await writePlan(directory, plan);
+  };
   try {
-    const { report } = await run(cell, work, async (runDirectory) => {
-      cell.directory = runDirectory;
-      await writePlan(directory, plan);
-    });
+    const { report } = await run({ cell, how, what, onDirectory }, context);
     return report;
   } catch (caught) {
-    const error = asLabError(caught);
+    const error = context.signal.aborted ? new InterruptedError() : asLabError(caught);
     if (!(error instanceof LabError)) throw error;
-    const found = await reportIn(cell.directory);
-    if (context.signal.aborted) return found ?? withoutRun(cell, plan.tests, 'Interrupted.');
     const problem = [error.message, ...(error.hint === undefined ? [] : [error.hint])].join(' ');
-    context.progress.note(problem);
-    return found ?? withoutRun(cell, plan.tests, problem);
+    if (!context.signal.aborted) context.progress.note(problem);
+    const found = await reportIn(cell.directory);
+    if (found === undefined) return withoutRun(cell, tests, problem);
+    return { ...found, verdict: 'incomplete', problems: [...new Set([...found.problems, problem])] };
   }
 }
 
+/** Undefined when there is none, or what is there is none. */
 async function reportIn(directory: string | undefined): Promise<RunReport | undefined> {
   if (directory === undefined) return undefined;
   const text = await readFile(join(directory, 'report.json'), 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : reportSchema.parse(JSON.parse(text));
+  if (text === undefined) return undefined;
+  try {
+    return reportSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
 }
 
 /** The report of a cell of which there is no run, and why. */

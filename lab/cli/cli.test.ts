@@ -230,6 +230,16 @@ test('a test or a group that the tree does not have is refused before anything i
   );
 });
 
+test.each([
+  [['--fs', 'zpmfs,ext5'], /no file system 'ext5'/],
+  [['--fs', ','], /--kernel, --flavour and --fs take at least one name each\.$/],
+  [['--flavour', 'release,fast'], /release, debug, or both with a comma between\.$/],
+  [['--fs', 'zpmfs,tmpfs', '--repeat', '2'], /go with none of --repeat, --baseline, --save-baseline\. /],
+  [['--fs', 'zpmfs,tmpfs', '--resume'], /--resume goes on with .* that were begun\. Leave these out\.$/],
+])('several runs at a time: xfstests %j is refused before anything is built', async (args, reason) => {
+  expect((await refusal(['xfstests', '--runtime', 'host', ...args])).trim()).toMatch(reason);
+});
+
 test('--verbose adds the causes', async () => {
   const directory = await scratchDirectory();
   await mkdir(join(directory, 'linux'));

@@ -55,7 +55,7 @@ export function qemuCommand(machine: QemuMachine): string[] {
  * All that TCG has, but for fast `rep movsb` and `rep stosb`: it goes through these byte by byte, and a guest that is told that they are
  * fast copies all pages, files and pipes with them. Without, copies take a half to a third of the time.
  */
-const emulatedCpu = 'max,-erms';
+const emulatedCpu = 'max,-erms,-fsrm';
 
 function accelerator(machine: QemuMachine): string[] {
   return machine.accelerator === 'kvm'

@@ -49,7 +49,7 @@ export interface Addon {
   munmap(address: number, length: number): void;
   /**
    * An ArrayBuffer over memory that somebody else owns; several workers may each have one over the same range. A worker gets the
-   * same one each time, also when the range was unmapped and mapped again: to V8 each one is so much new memory, and a mount's
+   * same one again (the last 256 are kept), also when the range was unmapped and mapped again: to V8 each one is so much new memory, and a mount's
    * gigabytes would have it look for garbage at every mount.
    */
   external(address: number, length: number): ArrayBuffer;

@@ -54,7 +54,7 @@ function head({ label, report }: MatrixColumn): string {
 }
 
 function row(name: string, outcomes: readonly (TestOutcome | undefined)[]): string {
-  const differs = new Set(outcomes.map((outcome) => outcome?.status)).size > 1;
+  const differs = new Set(outcomes.flatMap((outcome) => outcome?.status ?? [])).size > 1;
   const cells = outcomes.map((outcome) => {
     if (outcome === undefined) return '<td class="missing">no verdict';
     const { status, seconds, reason } = outcome;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { basename } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
 import {
   type MatrixAxes,
   type MatrixCell,
-  type MatrixReport,
+  type MatrixPlan,
   makeMatrix,
   type RunCell,
   runMatrix,
@@ -15,16 +16,20 @@ import { matrixText } from '../../../xfstests-runner/report/matrix-summary.ts';
 import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
 import { withTestsNamed } from '../../../xfstests-runner/xfstests.ts';
 import type { LabContext } from '../../context.ts';
+import { withLock } from '../../lock.ts';
 import { endLab } from '../../vm/running.ts';
 import { siblingStateDir } from '../../vm/state.ts';
 
 export type Flavour = MatrixAxes['flavours'][number];
 
 /** A matrix to begin, with its cells, or one to go on with, in its directory. */
-export type MatrixWork = {
-  readonly request: InLabRequest;
-  readonly engine: 'local' | 'swarm';
-} & ({ readonly cells: readonly MatrixCell[] } | { readonly directory: string });
+export type MatrixWork =
+  | {
+      readonly cells: readonly MatrixCell[];
+      readonly request: InLabRequest;
+      readonly engine: MatrixPlan['how']['engine'];
+    }
+  | { readonly directory: string };
 
 /** The context with another kernel; what is undefined stays. */
 export function withKernel(
@@ -41,47 +46,57 @@ export function withKernel(
   return { ...context, config: { ...config, kernel } };
 }
 
-/** Run the cells in a lab of their own, print the report, and return the exit code. */
+/** Run the cells, print the report, and return the exit code. On this machine it takes a lab of its own, which ends with it. */
 export async function runMatrixCommand(work: MatrixWork, context: LabContext): Promise<number> {
-  const { request, engine } = work;
-  const directory = 'directory' in work ? work.directory : await begin(work.cells, request, context);
+  const directory = 'directory' in work ? work.directory : await begin(work, context);
   const name = `${context.name}-matrix`;
-  const stateDir = siblingStateDir(context, name);
-  const run: RunCell = async ({ kernel, flavour, fileSystem }, work, onDirectory) => {
-    const cell = withKernel(context, kernel, flavour);
-    const { selection, resume, ...rest } = request;
-    const given = {
-      ...rest,
-      fileSystem,
-      onDirectory,
-      ...('resume' in work ? work : { selection: { tests: work.tests } }),
+  const lab = { name, stateDir: siblingStateDir(context, name) };
+  await mkdir(lab.stateDir, { recursive: true });
+  return await withLock(join(lab.stateDir, 'matrix.lock'), 'another matrix', context, async () => {
+    let ranHere = false;
+    const run: RunCell = async ({ cell, how, what, onDirectory }, step) => {
+      const { engine, ...rest } = how;
+      const { kernel, flavour, fileSystem } = cell;
+      const request = {
+        ...rest,
+        fileSystem,
+        onDirectory,
+        ...('resume' in what ? what : { selection: what }),
+      };
+      const kernelContext = withKernel(step, kernel, flavour);
+      if (engine === 'swarm') return (await runXfstestsOnSwarm(kernelContext, request))[0];
+      ranHere = true;
+      return (await runXfstestsInLab({ ...kernelContext, ...lab }, { ...request, build: true }))[0];
     };
-    const [result] =
-      engine === 'swarm'
-        ? await runXfstestsOnSwarm(cell, given)
-        : await runXfstestsInLab({ ...cell, name, stateDir }, { ...given, build: true });
-    return result;
-  };
-  let result: MatrixReport;
-  try {
-    result = await runMatrix(directory, run, context);
-  } catch (error) {
-    if (context.signal.aborted)
-      context.progress.note(`To go on: zufs-lab xfstests --resume ${basename(directory)}`);
-    throw error;
-  } finally {
-    await endLab(context, name, stateDir, { keepLogs: true });
-  }
-  context.print(result, matrixText(result, directory));
-  return exitCodeOf(result.verdict);
+    try {
+      const result = await runMatrix(directory, run, context);
+      context.print(result, matrixText(result, directory));
+      return exitCodeOf(result.verdict);
+    } finally {
+      if (context.signal.aborted)
+        context.progress.note(`To go on: zufs-lab xfstests --resume ${basename(directory)}`);
+      if (ranHere) await endLab(context, lab.name, lab.stateDir, { keepLogs: true });
+    }
+  });
 }
 
 /** All cells run the same tests, whatever times are recorded meanwhile. */
 async function begin(
-  cells: readonly MatrixCell[],
-  request: InLabRequest,
+  { cells, request, engine }: Extract<MatrixWork, { readonly request: InLabRequest }>,
   context: LabContext,
 ): Promise<string> {
+  const { shards = 1, testTimeout, soak, runExpunged } = request;
   const { selection } = await context.step('xfstests tree', (step) => withTestsNamed(step, request));
-  return await makeMatrix(context, { tests: [...(selection?.tests ?? [])], cells: [...cells] }, new Date());
+  const plan = {
+    tests: [...(selection?.tests ?? [])],
+    cells: [...cells],
+    how: {
+      engine,
+      shards,
+      ...(testTimeout === undefined ? {} : { testTimeout }),
+      ...(soak === undefined ? {} : { soak }),
+      ...(runExpunged === undefined ? {} : { runExpunged }),
+    },
+  };
+  return await makeMatrix(context, plan, new Date());
 }

@@ -100,12 +100,13 @@ each; in VMs of a lab of its own. Exit code 1 when a test failed, 2 when the lab
       runCommand(command, async (context) => {
         const matrix = await matrixOf(options, context);
         if (matrix !== undefined) return await runMatrixCommand(matrix, context);
-        const request = await requestOf(options, context);
+        const own = withKernel(context, options.kernel?.[0], options.flavour?.[0]);
+        const request = await requestOf(options, own);
         // Before the long work, so that a wrong name is heard of at once.
         const baseline =
           options.baseline === undefined ? undefined : await findReport(context, options.baseline);
         const run = options.engine === 'swarm' ? runXfstestsOnSwarm : runXfstestsInLab;
-        const results = await run(withKernel(context, options.kernel?.[0], options.flavour?.[0]), request);
+        const results = await run(own, request);
         const [first, ...more] = results.map(({ report }) => report);
         const last = results[results.length - 1];
         const merged = more.length === 0 ? undefined : mergeRepeats([first, ...more]);
@@ -130,34 +131,36 @@ async function matrixOf(options: Options, context: LabContext): Promise<MatrixWo
   const { config } = context;
   const { kernel, flavour, fs, resume, engine } = options;
   const begun = typeof resume === 'string' ? await findMatrix(context, resume) : undefined;
+  const names = kernel ?? flavour ?? fs;
   const cells = matrixCells({
     kernels: kernel ?? [config.kernel.source],
     flavours: flavour ?? [config.kernel.flavour],
     fileSystems: fs ?? [config.mount.filesystem],
   });
-  if (cells.length <= 1 && begun === undefined) return undefined;
+  if (cells.length === 0) throw new LabError('--kernel, --flavour and --fs take at least one name each.');
+  if (cells.length === 1 && begun === undefined) return undefined;
   if (options.baseline !== undefined || options.saveBaseline !== undefined || options.repeat > 1) {
     throw new LabError(
       'Several file systems, flavours or kernels go with none of --repeat, --baseline, --save-baseline.',
-      {
-        hint: 'Compare the runs that the report leads to: zufs-lab compare.',
-      },
+      { hint: 'Compare the runs that the report leads to: zufs-lab compare.' },
     );
   }
-  if (resume !== undefined && begun === undefined) {
+  if (resume !== undefined && (begun === undefined || names !== undefined)) {
     throw new LabError('--resume goes on with the file systems, flavours and kernels that were begun.', {
-      hint: 'Leave these out, and name the matrix.',
+      hint: 'Leave these out.',
     });
   }
   // A wrong name is heard of before the first of many runs.
   for (const { fileSystem } of cells)
     fileSystemProfile(fileSystem, context.packageRoot, config.xfstests.filesystems);
   const request = await requestOf(options, context);
-  return { request, engine, ...(begun === undefined ? { cells } : { directory: begun }) };
+  return begun === undefined ? { cells, request, engine } : { directory: begun };
 }
 
 async function requestOf(options: Options, context: LabContext): Promise<InLabRequest> {
-  const { fs, timeout, soak, shards, repeat, resume, runExpunged, build = false } = options;
+  const { fs, timeout, soak, shards, repeat, resume, runExpunged } = options;
+  // A lab that runs may have another kernel than the one that was named.
+  const build = options.build ?? (options.kernel !== undefined && options.engine === 'local');
   const selects =
     options.tests !== undefined ||
     options.group !== undefined ||
