@@ -11,7 +11,7 @@ import { readNotrunGroups } from './notrun-groups.ts';
 import { matrixPage } from './report/matrix-page.ts';
 import { matrixSummary } from './report/matrix-summary.ts';
 import { makeRunDirectory } from './run.ts';
-import { type RunReport, reportSchema, type Verdict } from './verdict.ts';
+import { countOutcomes, type RunReport, reportSchema, type Verdict, worstVerdict } from './verdict.ts';
 import type { XfstestsResult } from './xfstests.ts';
 
 /** What a matrix has every combination of. */
@@ -77,14 +77,12 @@ export type RunCell = (work: CellWork, context: LabContext) => Promise<XfstestsR
 
 /** Every combination, once. File systems change fastest: they can be run in the same VM, one after the other. */
 export function matrixCells(axes: MatrixAxes): MatrixCell[] {
-  const [kernels, flavours, fileSystems] = [
-    [...new Set(axes.kernels)],
-    [...new Set(axes.flavours)],
-    [...new Set(axes.fileSystems)],
-  ];
-  return kernels.flatMap((kernel) =>
-    flavours.flatMap((flavour) => fileSystems.map((fileSystem) => ({ kernel, flavour, fileSystem }))),
+  const cells = axes.kernels.flatMap((kernel) =>
+    axes.flavours.flatMap((flavour) =>
+      axes.fileSystems.map((fileSystem) => ({ kernel, flavour, fileSystem })),
+    ),
   );
+  return [...new Map(cells.map((cell) => [JSON.stringify(cell), cell])).values()];
 }
 
 /** Of each cell what is not the same in all. A kernel tree goes by the name of its directory where that is enough. */
@@ -157,7 +155,7 @@ export async function runMatrix(directory: string, run: RunCell, context: LabCon
   );
   const result = (): MatrixReport => ({
     matrix: basename(directory),
-    verdict: worstOf(reports),
+    verdict: worstVerdict(reports),
     columns: reports.map((report, at) => ({ label: labels[at], report })),
   });
   try {
@@ -225,7 +223,7 @@ function withoutRun(
   return {
     run: '',
     verdict: 'incomplete',
-    counts: { passed: 0, failed: 0, notrun: 0, crashed: 0, hung: 0 },
+    counts: countOutcomes([]),
     tests: [],
     missing: [...tests],
     problems: [problem],
@@ -236,11 +234,6 @@ function withoutRun(
     shards: 0,
     provenance: { kernel, flavour, image: '', server: '', xfstests: '', accelerator: '', cpus: 0 },
   };
-}
-
-function worstOf(reports: readonly RunReport[]): Verdict {
-  const worstFirst = ['incomplete', 'failed', 'passed'] as const;
-  return worstFirst.find((verdict) => reports.some((report) => report.verdict === verdict)) ?? 'incomplete';
 }
 
 async function writeReports(

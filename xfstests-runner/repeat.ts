@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { countOutcomes, type RunReport, type TestOutcome, type TestStatus, type Verdict } from './verdict.ts';
+import { countOutcomes, type RunReport, type TestOutcome, type TestStatus, worstVerdict } from './verdict.ts';
 
 /** A test whose verdicts differ from run to run. */
 export interface Flaky {
@@ -16,7 +16,6 @@ export interface RepeatedReport extends RunReport {
 }
 
 const worstFirst: readonly TestStatus[] = ['crashed', 'hung', 'failed', 'passed', 'notrun'];
-const worstVerdictFirst: readonly Verdict[] = ['incomplete', 'failed', 'passed'];
 
 /** Put the reports of repeated runs together. A pass in one never makes up for a failure in another. */
 export function mergeRepeats(reports: readonly [RunReport, ...RunReport[]]): RepeatedReport {
@@ -26,9 +25,7 @@ export function mergeRepeats(reports: readonly [RunReport, ...RunReport[]]): Rep
   const tests = outcomes.map((each) => worst(each.filter((outcome) => outcome !== undefined)));
   return {
     ...last,
-    verdict:
-      worstVerdictFirst.find((verdict) => reports.some((report) => report.verdict === verdict)) ??
-      'incomplete',
+    verdict: worstVerdict(reports),
     counts: countOutcomes(tests),
     tests,
     missing: [...new Set(reports.flatMap(({ missing }) => missing))],

@@ -78,6 +78,21 @@ export function suiteOf(report: RunReport): string {
   return report.suite ?? 'xfstests';
 }
 
+/** Every test of any of the runs, in order. */
+export function testNames(reports: readonly RunReport[]): string[] {
+  const names = reports.flatMap(({ tests, missing }) => [...tests.map(({ name }) => name), ...missing]);
+  return [...new Set(names)].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+}
+
+const worstVerdictFirst: readonly Verdict[] = ['incomplete', 'failed', 'passed'];
+
+/** The verdict over several runs: that of the worst. */
+export function worstVerdict(reports: readonly RunReport[]): Verdict {
+  return (
+    worstVerdictFirst.find((verdict) => reports.some((report) => report.verdict === verdict)) ?? 'incomplete'
+  );
+}
+
 export function countOutcomes(tests: readonly TestOutcome[]): Counts {
   const counts = { passed: 0, failed: 0, notrun: 0, crashed: 0, hung: 0 };
   for (const test of tests) counts[test.status] += 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { groupNotrun, type NotrunGroup, type NotrunGroups, unexplained } from '../notrun-groups.ts';
-import type { RunReport, TestOutcome } from '../verdict.ts';
+import { type RunReport, type TestOutcome, testNames } from '../verdict.ts';
 
 /**
  * Runs beside each other as Markdown: what passed, what did not, what did not run by group and why, and every test. What did not run
@@ -102,10 +102,7 @@ function groupNames(all: readonly (readonly NotrunGroup[])[]): { name: string; w
 
 function everyTest(reports: readonly RunReport[]): string[][] {
   const byName = reports.map(({ tests }) => new Map(tests.map((test) => [test.name, test])));
-  const names = [
-    ...new Set(reports.flatMap(({ tests, missing }) => [...tests.map(({ name }) => name), ...missing])),
-  ].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
-  return names.map((name) => [name, ...byName.map((tests) => verdictCell(tests.get(name)))]);
+  return testNames(reports).map((name) => [name, ...byName.map((tests) => verdictCell(tests.get(name)))]);
 }
 
 function verdictCell(test: TestOutcome | undefined): string {

@@ -2,32 +2,21 @@
 
 import { escapeHtml } from '../../lab/escape-html.ts';
 import type { MatrixColumn, MatrixReport } from '../matrix.ts';
-import type { TestOutcome } from '../verdict.ts';
-import { pageStyle } from './html.ts';
-import { countsText, verdictText } from './summary.ts';
+import { type TestOutcome, testNames } from '../verdict.ts';
+import { page } from './page.ts';
+import { countsText } from './summary.ts';
 
 /** The matrix as one page that needs nothing else: a row for each test, a column for each cell, which leads to the report of its run. */
 export function matrixPage({ matrix, verdict, columns }: MatrixReport): string {
   const outcomes = columns.map(({ report }) => new Map(report.tests.map((test) => [test.name, test])));
-  const names = [
-    ...new Set(
-      columns.flatMap(({ report: { tests, missing } }) => [...tests.map(({ name }) => name), ...missing]),
-    ),
-  ].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const names = testNames(columns.map(({ report }) => report));
   const rows = names.map((name) =>
     row(
       name,
       outcomes.map((tests) => tests.get(name)),
     ),
   );
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(`${matrix}: ${verdict}`)}</title>
-<style>${pageStyle}${style}</style>
-<h1 class="${verdict}">${escapeHtml(`${matrix}: ${verdictText[verdict]}`)}</h1>
-<p id="filter">
+  const body = `<p id="filter">
 <label>Find <input type="search" id="words" placeholder="name or reason"></label>
 <label><input type="checkbox" id="differing"> only tests whose verdicts differ</label>
 </p>
@@ -39,10 +28,8 @@ export function matrixPage({ matrix, verdict, columns }: MatrixReport): string {
 <tbody>
 ${rows.join('\n')}
 </tbody>
-</table>
-<script>${script}</script>
-</html>
-`;
+</table>`;
+  return page(matrix, verdict, { body, style, script });
 }
 
 function head({ label, report }: MatrixColumn): string {

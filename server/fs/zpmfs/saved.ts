@@ -38,7 +38,7 @@ class SavedWords {
   constructor(addon: Addon, shared: SharedState) {
     const { refs, header } = shared;
     this.addon = addon;
-    this.address = addon.addressOf(shared.buffer) + refs.byteOffset;
+    this.address = shared.refsAddress;
     this.shared = shared;
     this.references = new Uint32Array(refs.buffer, refs.byteOffset, Math.ceil(refs.length / 2));
     this.count = this.references.length + header[H_INODE_BLOCKS];
@@ -72,9 +72,8 @@ class SavedWords {
   }
 
   private hasNoReference(from: number, to: number): boolean {
-    const { addon } = this;
     const length = (to - from) * 4;
-    return addon.firstNonZero(this.address + from * 4, length) === length;
+    return this.addon.firstNonZero(this.address + from * 4, length) === length;
   }
 
   clear(): void {

@@ -135,14 +135,18 @@ export class SharedState {
     return this.inodeBlocks.length;
   }
 
+  /** Address of `refs`. */
+  get refsAddress(): number {
+    return this.addon.addressOf(this.buffer) + this.refs.byteOffset;
+  }
+
   /** Call `look` with every block that is referred to. Chunks of free blocks alone cost next to nothing. */
   forEachUsed(look: (block: number) => void): void {
-    const { refs } = this;
-    const address = this.addon.addressOf(this.buffer) + refs.byteOffset;
+    const { refs, refsAddress } = this;
     for (let block = 0; block < refs.length; block++) {
       if ((block & (CHUNK_BLOCKS - 1)) === 0) {
         const start = block * refs.BYTES_PER_ELEMENT;
-        const zeros = this.addon.firstNonZero(address + start, refs.byteLength - start);
+        const zeros = this.addon.firstNonZero(refsAddress + start, refs.byteLength - start);
         block += Math.floor(zeros / refs.BYTES_PER_ELEMENT);
         if (block >= refs.length) return;
       }
