@@ -48,6 +48,14 @@ describe('a mount after a clean unmount', () => {
     expect(full.length).toBeLessThan(2);
   });
 
+  it('counts for files what mkfs did not lay out', () => {
+    const volume = createVolume(16 << 20);
+    const fs = volume.kernel.mount();
+    const fixed = f.JOURNAL_FIRST_BLOCK + superblock(volume)[f.SB_JOURNAL_SLOTS] * f.JOURNAL_SLOT_BLOCKS;
+    expect(fs.statfs().blocks).toBe((16 << 20) / PAGE - fixed);
+    fs.unmount();
+  });
+
   it('takes what was saved, and counts as a walk over all inodes does', () => {
     const volume = populated();
     expect(superblock(volume)[f.SB_SAVED_BLOCK]).not.toBe(0);
