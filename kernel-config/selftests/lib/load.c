@@ -29,6 +29,18 @@
 #define FILE_MAX	(96 * 1024)
 #define IO_MAX		(24 * 1024)
 
+/*
+ * The cuts of a load's files, by inode: a mapping that was cut while somebody
+ * stored to it may give SIGBUS, though the file is long again when that is
+ * looked at. Shared by the tasks.
+ */
+#define CUT_SLOTS	64
+
+struct cuts {
+	volatile unsigned int begun;
+	volatile unsigned int ended;
+};
+
 struct task {
 	const struct load *load;
 	struct random random;
@@ -137,29 +149,64 @@ static int use_mapping(struct task *task, unsigned char *p, uint64_t pos)
 	return -1;
 }
 
+static struct cuts *cuts_of(struct task *task, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? NULL :
+	       &task->load->cuts[st.st_ino % CUT_SLOTS];
+}
+
+/* Store to a page of a file that reaches that far. */
+static int store_mapped(struct task *task, int fd, uint64_t pos)
+{
+	struct cuts *cuts = cuts_of(task, fd);
+	unsigned int begun;
+	unsigned char *p;
+	struct stat st;
+	bool cutting;
+	int err;
+
+	if (!cuts)
+		return -1;
+	begun = cuts->begun;
+	cutting = cuts->ended != begun;
+	if (fstat(fd, &st))
+		return -1;
+	if ((uint64_t)st.st_size < pos + 4096)
+		return 0;
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, pos);
+	if (p == MAP_FAILED)
+		return -1;
+	err = use_mapping(task, p, pos);
+	munmap(p, 4096);
+	if (!err || errno != EIO)
+		return err;
+	return cutting || cuts->begun != begun ? 0 : -1;
+}
+
 static int op_mmap(struct task *task)
 {
 	uint64_t pos = random_below(&task->random, FILE_MAX / 4096) * 4096;
 	int fd = open_some(task), err;
-	unsigned char *p;
-	struct stat st;
 
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) || (uint64_t)st.st_size < pos + 4096) {
-		close(fd);
-		return 0;
-	}
-	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, pos);
+	err = store_mapped(task, fd, pos);
 	close(fd);
-	if (p == MAP_FAILED)
+	return err;
+}
+
+static int cut(struct task *task, int fd, uint64_t size)
+{
+	struct cuts *cuts = cuts_of(task, fd);
+	int err;
+
+	if (!cuts)
 		return -1;
-	err = use_mapping(task, p, pos);
-	/* Another task may have cut the file in between. */
-	if (err && errno == EIO && !stat(task->a, &st) &&
-	    (uint64_t)st.st_size < pos + 4096)
-		err = 0;
-	munmap(p, 4096);
+	__sync_fetch_and_add(&cuts->begun, 1);
+	err = ftruncate(fd, size);
+	__sync_fetch_and_add(&cuts->ended, 1);
 	return err;
 }
 
@@ -174,7 +221,7 @@ static int op_change(struct task *task)
 	if (fd < 0)
 		return -1;
 	if (random_below(&task->random, 2))
-		err = ftruncate(fd, pos);
+		err = cut(task, fd, pos);
 	else
 		err = fallocate(fd, modes[random_below(&task->random, 4)], pos,
 				1 + random_below(&task->random, IO_MAX));
@@ -330,6 +377,10 @@ int load_start(struct load *load)
 {
 	int i;
 
+	load->cuts = mmap(NULL, CUT_SLOTS * sizeof(*load->cuts),
+			  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+	CHECK(load->cuts != MAP_FAILED);
 	fflush(stdout);
 	for (i = 0; i < load->tasks; i++) {
 		load->pids[i] = fork();

@@ -25,6 +25,7 @@
  * @errors_end: an EIO ends the task
  * @strict: whatever can not happen with an honest server is an error
  * @pids: of the tasks
+ * @cuts: what they tell each other of files they cut
  */
 struct load {
 	const char *dir;
@@ -33,6 +34,7 @@ struct load {
 	bool errors_end;
 	bool strict;
 	pid_t pids[LOAD_TASKS_MAX];
+	struct cuts *cuts;
 };
 
 /* Exit codes of the tasks. */
