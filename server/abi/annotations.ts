@@ -320,7 +320,7 @@ export const structs: Readonly<Record<string, StructAnnotation>> = {
     fields: {
       zus_ii: cookieOfInode,
       filepos: 'first byte in the file',
-      rw: 'ZUFS_RW_*; of FALLOCATE the mode of fallocate(2) or ZUFS_FL_TRUNCATE',
+      rw: 'ZUFS_RW_*; of FALLOCATE the mode of fallocate(2) or ZUFS_FL_*',
       ret_flags: 'out: ZUFS_RET_*',
       pool: 'pool of the dpps',
       cookie: 'for the server, from GET to PUT',

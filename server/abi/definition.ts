@@ -71,7 +71,12 @@ export class DefinitionError extends Error {
 export const definitionPath = new URL('zufs-abi.yaml', import.meta.url);
 
 /** Feature bits of the interface's own additions (zufs-abi.md, "What we add"). */
-const features = { ZUFS_FEATURE_EXTENT_CACHE: 1, ZUFS_FEATURE_MEMORY_MOUNT: 2, ZUFS_FEATURE_RIDERS: 4 };
+const features = {
+  ZUFS_FEATURE_EXTENT_CACHE: 1,
+  ZUFS_FEATURE_MEMORY_MOUNT: 2,
+  ZUFS_FEATURE_RIDERS: 4,
+  ZUFS_FEATURE_ALLOC_AHEAD: 8,
+};
 
 export function readDefinition(text: string = readFileSync(definitionPath, 'utf8')): Definition {
   const raw = parse(text) as RawDefinition;

@@ -148,7 +148,9 @@ export const FLAG = Object.freeze({
   ZUFS_RW_DSYNC: 0x1000,
   ZUFS_RW_SYNC: 0x2000,
   ZUFS_RW_NOWAIT: 0x8000,
+  ZUFS_RW_AHEAD: 0x10000,
   ZUFS_FL_TRUNCATE: 0x80000000,
+  ZUFS_FL_DROP_AHEAD: 0x40000000,
   ZUFS_QUOTA_GET: 0x1,
   ZUFS_QUOTA_GET_NEXT: 0x2,
   ZUFS_QUOTA_SET: 0x3,
@@ -172,6 +174,7 @@ export const FLAG = Object.freeze({
   ZUFS_FEATURE_EXTENT_CACHE: 0x1,
   ZUFS_FEATURE_MEMORY_MOUNT: 0x2,
   ZUFS_FEATURE_RIDERS: 0x4,
+  ZUFS_FEATURE_ALLOC_AHEAD: 0x8,
 } as const);
 
 export const zufs_ioc_hdr = Object.freeze({

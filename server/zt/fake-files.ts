@@ -214,6 +214,46 @@ export class MountFiles extends MountNames {
     }
   }
 
+  /**
+   * What the kernel does for who appends little by little: ask for blocks ahead of the end, store to the last block and to those
+   * itself, and set the size. Throws ENOSPC when the server gives fewer than `data` needs. The rest stays until `dropAhead`;
+   * `junk` is stored there, as by a writer who is cut off before the size says so.
+   */
+  appendAhead(target: Target, data: Uint8Array, ahead: number, junk = 0): void {
+    const inode = this.inode(target);
+    const size = inode.size;
+    const inLast = (4096 - (size % 4096)) % 4096;
+    const first = (size + inLast) / 4096;
+    const { blocks, writable, reply } = this.getBlocks(
+      target,
+      first * 4096,
+      ahead * 4096,
+      FLAG.ZUFS_RW_WRITE | FLAG.ZUFS_RW_AHEAD,
+    );
+    if (!writable.every(Boolean)) throw new KernelError(errno.EIO, 'blocks ahead that are not to be written');
+    const rest = data.subarray(inLast);
+    if (rest.length > blocks.length * 4096) {
+      this.putBlocks(reply);
+      throw new KernelError(errno.ENOSPC, 'too few blocks ahead');
+    }
+    if (inLast > 0) this.mmapWrite(target, size, data.subarray(0, inLast));
+    for (const [index, block] of blocks.entries()) {
+      const at = (block ?? 0) * 4096;
+      const piece = rest.subarray(index * 4096, (index + 1) * 4096);
+      if (junk !== 0) this.kernel.memory.fill(junk, at, at + 4096);
+      this.kernel.memory.set(piece, at);
+    }
+    inode.raw.setBigUint64(zus_inode.i_size, BigInt(size + data.length), true);
+    this.putBlocks(reply);
+  }
+
+  /** Give back what lies behind the end, before the block with number `end`. */
+  dropAhead(target: Target, end: number): void {
+    const inode = this.inode(target);
+    const command = this.ioCommand(OP.ZUFS_OP_FALLOCATE, inode, inode.size, FLAG.ZUFS_FL_DROP_AHEAD);
+    this.call(command.u64(zufs_ioc_IO.last_pos, end * 4096), 'drop ahead');
+  }
+
   mmapClose(target: Target): void {
     const inode = this.inode(target);
     const { zus_ii, rw, SIZE } = zufs_ioc_mmap_close;

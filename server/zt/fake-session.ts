@@ -8,7 +8,16 @@ import { FakeInode } from './fake-inode.ts';
 import type { DirectoryLocks } from './fake-locks.ts';
 import type { PlayedKernel } from './played-kernel.ts';
 
-export const errno = { ENOENT: 2, EEXIST: 17, ENOTDIR: 20, EISDIR: 21, EINVAL: 22, ENOSPC: 28, EROFS: 30 };
+export const errno = {
+  ENOENT: 2,
+  EIO: 5,
+  EEXIST: 17,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENOSPC: 28,
+  EROFS: 30,
+};
 
 export interface MountState {
   readonly superBlock: number;

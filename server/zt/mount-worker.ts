@@ -55,7 +55,8 @@ class CannotStartError extends Error {}
 
 /** What the kernel is told of a type. Riders are the dispatcher's, whatever the type. */
 function announced(info: FsInfo, extentCache: boolean): FsInfo {
-  const features = extentCache ? info.features : info.features & ~FLAG.ZUFS_FEATURE_EXTENT_CACHE;
+  const cached = FLAG.ZUFS_FEATURE_EXTENT_CACHE | FLAG.ZUFS_FEATURE_ALLOC_AHEAD;
+  const features = extentCache ? info.features : info.features & ~cached;
   return { ...info, features: features | FLAG.ZUFS_FEATURE_RIDERS };
 }
 

@@ -93,7 +93,7 @@ export class InodeCheck extends HeaderCheck {
     if (size > f.MAX_FILE_SIZE)
       this.bad(`${name}: size ${size} is impossible`, this.inodeFix(index, f.I_SIZE, 0, true));
     let blocks = this.checkXattrs(index, words);
-    if (type === f.S_IFREG) blocks += this.checkFile(index, name, words, size);
+    if (type === f.S_IFREG) blocks += this.checkFile(index, name, words);
     else if (type === f.S_IFLNK) blocks += this.checkSymlink(index, name, words, size);
     else if (type === f.S_IFDIR) directories.push(index);
     else if (size !== 0) {
@@ -108,7 +108,7 @@ export class InodeCheck extends HeaderCheck {
     }
   }
 
-  protected checkFile(index: number, name: string, words: Uint32Array, size: number): number {
+  protected checkFile(index: number, name: string, words: Uint32Array): number {
     const height = words[f.X_MAP_HEIGHT];
     if (height === 0) return 0;
     const noTree = (): Patch[] =>
@@ -125,10 +125,6 @@ export class InodeCheck extends HeaderCheck {
       }
       if (at >= f.MAX_FILE_BLOCKS)
         this.bad(`${name}: block ${at} lies behind the largest possible size`, clearEntry(entry));
-      if (at * f.BLOCK_SIZE >= size && (flags & f.MAP_UNWRITTEN) === 0) {
-        this.bad(`${name}: block ${at} lies behind its end and is not marked unwritten`, clearEntry(entry));
-        return;
-      }
       if (this.claimData(block, flags, name, at, entry)) blocks++;
     });
     return blocks;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { describe, expect, it, vi } from 'vitest';
+import { FLAG } from '../../abi/layout.ts';
 import type { FakeMount } from '../../zt/fake-kernel.ts';
 import { FALLOC, RENAME } from '../../zt/fake-mount.ts';
 import { CrashError, type CrashOptions, CrashRun } from './test-crash.ts';
@@ -47,6 +48,21 @@ const SCRIPT: readonly [name: string, action: (fs: FakeMount) => void][] = [
       fs.sync('/inner');
     },
   ],
+  [
+    'get blocks ahead',
+    (fs) => {
+      const end = Math.ceil(fs.inode('/inner').size / 4096) * 4096;
+      fs.putBlocks(fs.getBlocks('/inner', end, 16 * 4096, FLAG.ZUFS_RW_WRITE | FLAG.ZUFS_RW_AHEAD).reply);
+    },
+  ],
+  [
+    'append there and fsync',
+    (fs) => {
+      fs.appendAhead('/inner', bytes(9000, 7), 16);
+      fs.sync('/inner');
+    },
+  ],
+  ['give back what is ahead', (fs) => fs.dropAhead('/inner', 40)],
   ['punch', (fs) => fs.fallocate('/inner', FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 31_000, 9000)],
   ['zero', (fs) => fs.fallocate('/inner', FALLOC.ZERO_RANGE, 100, 12_000)],
   ['collapse', (fs) => fs.fallocate('/inner', FALLOC.COLLAPSE_RANGE, 4096, 8192)],

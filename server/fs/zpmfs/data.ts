@@ -24,6 +24,9 @@ export const BLOCKS_PER_STEP = 1024;
 /** So many blocks at once get a chunk of their own: what is free of one that small files share is in pieces. */
 const LARGE_RUN = 256;
 
+/** Blocks are given ahead of the end of a file while there are this many times as many. */
+const AHEAD_SHARE = 16;
+
 /** What a block of the range is to a writer. */
 export const IN_PLACE = 0;
 const HOLE = 1;
@@ -204,7 +207,7 @@ export class Data {
     journal.begin();
     mapping.begin();
     this.dataTaken = 0;
-    let error = position > size ? this.zeroTail(ib, iw, size, position) : 0;
+    let error = position > size ? this.zeroBehind(ib, iw, size, position) : 0;
     if (error === 0) error = this.fillRange(ib, iw, position, end);
     if (error < 0) {
       journal.abort();
@@ -389,6 +392,29 @@ export class Data {
   }
 
   /**
+   * A file is about to grow from `size` to `until`, by something else than data: what blocks behind its last one hold must read as
+   * zeroes. Those are blocks given ahead, whose writer was cut off before the size said so. Returns 0 or -EUCLEAN.
+   */
+  zeroAhead(ib: number, iw: number, size: number, until: number): number {
+    const { mapping, pmem } = this.core;
+    const end = Math.ceil(until / BLOCK_SIZE);
+    let fileBlock = Math.ceil(size / BLOCK_SIZE);
+    while (fileBlock < end) {
+      const next = mapping.nextMapped(ib, iw, fileBlock, end);
+      if (next < 0) return next;
+      if (next < end && (mapping.flags & MAP_UNWRITTEN) === 0) pmem.zero(mapping.block, 0, BLOCK_SIZE);
+      fileBlock = next + 1;
+    }
+    return 0;
+  }
+
+  /** As `zeroTail`, and all behind that block. */
+  zeroBehind(ib: number, iw: number, size: number, until: number): number {
+    const error = this.zeroAhead(ib, iw, size, until);
+    return error < 0 ? error : this.zeroTail(ib, iw, size, until);
+  }
+
+  /**
    * A file grows from `size` to at least `until`: what its last block holds behind the old end must read as zeroes.
    * The caller has begun a transaction and promised a block. Returns 0 or -EUCLEAN.
    */
@@ -431,7 +457,7 @@ export class Data {
     let gone = 0;
     let error = 0;
     if (size > old) {
-      error = this.zeroTail(ib, iw, old, size);
+      error = this.zeroBehind(ib, iw, old, size);
     } else {
       gone = mapping.clearRange(ib, iw, Math.ceil(size / BLOCK_SIZE), TWO_32);
       if (gone < 0) error = gone;
@@ -473,6 +499,27 @@ export class Data {
 
   countTaken(blocks: number): void {
     this.dataTaken += blocks;
+  }
+
+  // --- blocks ahead of the end of a file ---
+
+  /**
+   * How many blocks from `first` on a file may be given ahead of its end: as far as there are none, or some that were given before a
+   * crash; and only while there are many times as many, since others may need them before they are used or given back.
+   */
+  roomAhead(ib: number, iw: number, first: number, wanted: number): number {
+    const { mapping, allocator, quota } = this.core;
+    let count = 0;
+    while (count < wanted) {
+      const kind = this.kindOf(ib, iw, first + count);
+      if (kind < 0) return kind;
+      if (mapping.block !== 0 && kind !== IN_PLACE) break;
+      count += mapping.block === 0 ? mapping.holeSpan : 1;
+    }
+    count = Math.min(count, wanted);
+    const plenty = count * AHEAD_SHARE;
+    if (allocator.availableForData() < plenty) return 0;
+    return quota === null || quota.room(ib, iw, plenty) === plenty ? count : 0;
   }
 
   // --- blocks to store to ---

@@ -4,7 +4,7 @@ import { FLAG, IOM, zufs_ioc_hdr, zufs_ioc_IO } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
 import { BLOCKS_PER_STEP, type Data, IN_PLACE } from './data.ts';
-import { EINVAL } from './errno.ts';
+import { EINVAL, ENOSPC } from './errno.ts';
 import { BLOCK_SIZE, MAP_UNWRITTEN, MAX_FILE_SIZE } from './format.ts';
 import { InodeInHand } from './in-hand.ts';
 
@@ -22,7 +22,9 @@ export class KernelBlocks {
 
   getMulty(op: Operation): number {
     const core = this.core;
-    const forWrite = (core.u32(op, zufs_ioc_IO.rw) & FLAG.ZUFS_RW_WRITE) !== 0;
+    const rw = core.u32(op, zufs_ioc_IO.rw);
+    const forWrite = (rw & FLAG.ZUFS_RW_WRITE) !== 0;
+    const ahead = (rw & FLAG.ZUFS_RW_AHEAD) !== 0;
     const opened = this.inode.openFile(op, zufs_ioc_IO.zus_ii, forWrite);
     if (opened < 0) return opened;
     const { index, ib, iw } = this.inode;
@@ -43,11 +45,12 @@ export class KernelBlocks {
     let result = 0;
     if (forWrite) {
       core.shared.lockExclusive(index);
-      result = this.data.allocateFor(ib, iw, first, count);
+      if (ahead) count = this.data.roomAhead(ib, iw, first, count);
+      result = count > 0 ? this.data.allocateFor(ib, iw, first, count) : count || -ENOSPC;
       if (result > 0) {
         count = result;
         if (this.data.replaced) core.setU32(op, zufs_ioc_IO.ret_flags, FLAG.ZUFS_RET_NEW);
-        core.shared.noteMapped(index);
+        if (!ahead) core.shared.noteMapped(index);
         result = this.listBlocks(op, ib, iw, first, count);
       }
       core.shared.unlockExclusive(index);

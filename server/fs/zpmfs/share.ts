@@ -138,7 +138,7 @@ export class Share {
     }
     this.data.beginStep();
     let error =
-      targetFirst * BLOCK_SIZE > size ? this.data.zeroTail(tb, tw, size, targetFirst * BLOCK_SIZE) : 0;
+      targetFirst * BLOCK_SIZE > size ? this.data.zeroBehind(tb, tw, size, targetFirst * BLOCK_SIZE) : 0;
     let more = 0;
     for (let index = 0; index < count && error === 0; index++) {
       error = mapping.lookup(sb, sw, sourceFirst + index);

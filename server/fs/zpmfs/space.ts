@@ -42,11 +42,18 @@ export class Space {
     core.shared.lockExclusive(index);
     let error: number;
     if (mode === FLAG.ZUFS_FL_TRUNCATE) error = this.data.setSize(ib, iw, from);
+    else if (mode === FLAG.ZUFS_FL_DROP_AHEAD) error = this.dropAhead(ib, iw, to);
     else if (to <= from) error = -EINVAL;
     else if (to > MAX_FILE_SIZE) error = -EFBIG;
     else error = this.change(ib, iw, mode, from, to);
     core.shared.unlockExclusive(index);
     return error;
+  }
+
+  /** Take back blocks behind the end of a file, before `to`. */
+  private dropAhead(ib: number, iw: number, to: number): number {
+    const from = Math.ceil(this.core.size(ib, iw) / BLOCK_SIZE) * BLOCK_SIZE;
+    return from < to ? this.punch(ib, iw, from, to) : 0;
   }
 
   private change(ib: number, iw: number, mode: number, from: number, to: number): number {
@@ -84,6 +91,10 @@ export class Space {
     const end = Math.ceil(to / BLOCK_SIZE);
     const size = this.core.size(ib, iw);
     const newSize = grow && to > size ? to : -1;
+    if (newSize >= 0) {
+      const error = this.data.zeroAhead(ib, iw, size, newSize);
+      if (error < 0) return error;
+    }
     let missing = 0;
     for (let fileBlock = first; fileBlock < end; ) {
       const error = mapping.lookup(ib, iw, fileBlock);

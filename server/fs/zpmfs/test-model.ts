@@ -56,6 +56,8 @@ class ModelError extends Error {
 }
 
 const FILE_MAX = 600_000;
+/** Blocks that the kernel asks for ahead of the end of a file. */
+const AHEAD = 32;
 const PAGE = 4096;
 
 export class ModelRun {
@@ -87,7 +89,7 @@ export class ModelRun {
   /** Do something; returns what came of it: 'OK', an error, or 'SKIP'. */
   step(): string {
     const { random } = this;
-    const kind = random.next(24);
+    const kind = random.next(25);
     const path = this.somePath(kind >= 10);
     const other = this.somePath(kind >= 22);
     if (this.isShared(path) || this.isShared(other)) return 'SKIP';
@@ -240,6 +242,18 @@ export class ModelRun {
           `mmap ${from}+${bytes.length}`,
           () => put(node, from, bytes),
           (fs) => fs.mmapWrite(path, from, bytes),
+        );
+      }
+      case 24: {
+        const size = node.data.length;
+        const bytes = this.bytes(length);
+        if (size + length > FILE_MAX) return 'SKIP';
+        // Cut off: what lies ahead stays, and not all zeroes.
+        const cut = random.next(2) === 0;
+        return call(
+          `append ahead ${size}+${length}${cut ? ', cut off' : ''}`,
+          () => put(node, size, bytes),
+          (fs) => appendAhead(fs, path, bytes, cut),
         );
       }
       default:
@@ -507,4 +521,17 @@ function resize(node: FileNode, size: number): void {
 function put(node: FileNode, at: number, bytes: Uint8Array): void {
   if (at + bytes.length > node.data.length) resize(node, at + bytes.length);
   node.data.set(bytes, at);
+}
+
+/** Append as the kernel does by itself; where there are no blocks to be had ahead, as the server does. */
+function appendAhead(fs: FakeMount, path: string, bytes: Uint8Array, cut: boolean): void {
+  const { size } = fs.inode(path);
+  const end = Math.ceil(size / PAGE) + AHEAD;
+  try {
+    fs.appendAhead(path, bytes, AHEAD, cut ? 0xdb : 0);
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== 'ENOSPC') throw error;
+    fs.write(path, size, bytes);
+  }
+  if (!cut) fs.dropAhead(path, end);
 }

@@ -177,7 +177,7 @@ export const zpmfs: FileSystem = {
     deviceTableOffset: 0,
     maxFileSize: MAX_FILE_SIZE,
     timeGranularity: 1,
-    features: FLAG.ZUFS_FEATURE_EXTENT_CACHE,
+    features: FLAG.ZUFS_FEATURE_EXTENT_CACHE | FLAG.ZUFS_FEATURE_ALLOC_AHEAD,
   },
   mount,
   unmount,

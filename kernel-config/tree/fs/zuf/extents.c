@@ -168,9 +168,14 @@ static bool add_extent(struct zuf_extents *es, struct zuf_extent *e,
 	return true;
 }
 
-/* Take up what a GET_MULTY told. */
-static void add_reply(struct inode *inode, const struct zufs_ioc_IO *io,
-		      unsigned int generation)
+/**
+ * zuf_extents_add - take up what a GET_MULTY told
+ * @inode: the file
+ * @io: the reply
+ * @generation: zuf_extents.generation before it was sent
+ */
+void zuf_extents_add(struct inode *inode, const struct zufs_ioc_IO *io,
+		     unsigned int generation)
 {
 	struct zuf_extents *es = &ZUF_I(inode)->extents;
 	struct zuf_t1 *t1 = ZUF_SB(inode->i_sb)->t1;
@@ -199,7 +204,8 @@ static void add_reply(struct inode *inode, const struct zufs_ioc_IO *io,
 static int fill(struct inode *inode, loff_t pos)
 {
 	struct zuf_extents *es = &ZUF_I(inode)->extents;
-	u64 end = DIV_ROUND_UP_ULL(i_size_read(inode), ZUF_BLOCK_SIZE);
+	u64 end = DIV_ROUND_UP_ULL(max(i_size_read(inode),
+				       ZUF_I(inode)->ahead), ZUF_BLOCK_SIZE);
 	u64 first = round_down(pos >> ZUF_BLOCK_SHIFT, ZUF_FILL_BLOCKS);
 	unsigned int generation = READ_ONCE(es->generation);
 	struct zufs_ioc_IO *io;
@@ -210,7 +216,7 @@ static int fill(struct inode *inode, loff_t pos)
 	io = zuf_get_blocks(inode, first << ZUF_BLOCK_SHIFT, end - first, 0);
 	if (IS_ERR(io))
 		return PTR_ERR(io);
-	add_reply(inode, io, generation);
+	zuf_extents_add(inode, io, generation);
 	zuf_put_blocks(inode, io);
 	return 0;
 }

@@ -93,6 +93,7 @@ int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
 	loff_t first = round_down(min(from, i_size_read(inode)), PAGE_SIZE);
 	int err;
 
+	zuf_drop_ahead(inode);
 	filemap_invalidate_lock(mapping);
 	err = zuf_break_layouts(inode, TASK_INTERRUPTIBLE);
 	if (err)
@@ -262,6 +263,7 @@ const struct file_operations zuf_file_operations = {
 	.splice_read	= copy_splice_read,
 	.splice_write	= iter_file_splice_write,
 	.mmap		= zuf_file_mmap,
+	.release	= zuf_file_release,
 	.get_unmapped_area = thp_get_unmapped_area,
 	.fsync		= zuf_fsync,
 	.fallocate	= zuf_fallocate,

@@ -22,6 +22,7 @@ static int send_clone(struct inode *src, loff_t pos_in, struct inode *dst,
 	struct llist_node *put = zuf_take_put(src);
 	int err;
 
+	zuf_drop_gap(dst, pos_out);
 	/* Not every server lets more than one ride along. */
 	if (put)
 		zuf_tell(llist_entry(put, struct zuf_notice, behind));

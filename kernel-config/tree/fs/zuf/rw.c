@@ -193,6 +193,7 @@ static ssize_t send_write(struct kiocb *iocb, struct rw_piece *piece)
 	loff_t to = iocb->ki_pos + piece->len;
 	ssize_t done;
 
+	zuf_drop_gap(inode, iocb->ki_pos);
 	filemap_invalidate_lock(inode->i_mapping);
 	zuf_extents_block(inode, from, to, false);
 	drop_mappings(inode, from, to);
@@ -229,8 +230,10 @@ static ssize_t rw_here(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 
 	if (zuf_is_dead(sbi))
 		return -EIO;
-	/* The rest of the last block, for what is no longer. */
-	if (write && pos <= size && len <= round_up(size, ZUF_BLOCK_SIZE) - pos)
+	/* The rest of the last block, for what is no longer, or what is ahead. */
+	if (write && pos <= size &&
+	    (len <= round_up(size, ZUF_BLOCK_SIZE) - pos ||
+	     zuf_get_ahead(iocb, len)))
 		room = len;
 	if (!(sbi->features & ZUFS_FEATURE_EXTENT_CACHE) || !room)
 		return iocb->ki_flags & IOCB_NOWAIT ? -EAGAIN : 0;

@@ -128,11 +128,12 @@ int zuf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 	for (i = 0; i < FIEMAP_PAGES; i++)
 		pages[i] = virt_to_page((void *)extents + i * PAGE_SIZE);
 
-	inode_lock_shared(inode);
+	inode_lock(inode);
+	zuf_drop_ahead(inode);
 	do {
 		err = fiemap_some(inode, info, pages, extents, &start, end);
 	} while (!err && start < end && !fatal_signal_pending(current));
-	inode_unlock_shared(inode);
+	inode_unlock(inode);
 	free_pages((unsigned long)extents, order);
 	return err < 0 ? err : 0;
 }

@@ -503,6 +503,8 @@ struct zuf_extents {
  * @mappings: VMAs of it
  * @put: zuf_notice of a PUT_MULTY that rides behind the next operation on it
  * @fault: GET_MULTY of the write fault that holds invalidate_lock
+ * @ahead: behind the last byte of blocks that were got ahead, see ahead.c
+ * @appends: calls that appended since a writer closed it; below 0: no more ahead
  * @farewell: for when it goes; all before it is zeroed for a new inode
  * @extents: where its blocks are
  */
@@ -515,6 +517,8 @@ struct zuf_inode_info {
 	atomic_t mappings;
 	struct llist_node *put;
 	struct zufs_ioc_IO *fault;
+	loff_t ahead;
+	int appends;
 	struct zuf_notice *farewell;
 	struct zuf_extents extents;
 	struct inode vfs_inode;
@@ -605,8 +609,24 @@ void zuf_extents_block(struct inode *inode, loff_t from, loff_t to,
 		       bool keep_writable);
 void zuf_extents_unblock(struct inode *inode);
 void zuf_extents_forget(struct inode *inode);
+void zuf_extents_add(struct inode *inode, const struct zufs_ioc_IO *io,
+		     unsigned int generation);
 int zuf_extents_start(void);
 void zuf_extents_stop(void);
+
+/* ---- ahead.c ---- */
+
+bool zuf_get_ahead(struct kiocb *iocb, size_t len);
+void zuf_drop_ahead(struct inode *inode);
+
+/* Before something is put behind the end: what lies between is a hole. */
+static inline void zuf_drop_gap(struct inode *inode, loff_t pos)
+{
+	if (pos > i_size_read(inode))
+		zuf_drop_ahead(inode);
+}
+
+int zuf_file_release(struct inode *inode, struct file *file);
 
 /* ---- file.c, rw.c, mmap.c ---- */
 

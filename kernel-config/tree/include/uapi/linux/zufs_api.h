@@ -171,9 +171,11 @@ enum zufs_iom_type {
 #define ZUFS_RW_DSYNC			0x1000
 #define ZUFS_RW_SYNC			0x2000
 #define ZUFS_RW_NOWAIT			0x8000
+#define ZUFS_RW_AHEAD			0x10000
 
 /* zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size to filepos */
 #define ZUFS_FL_TRUNCATE		0x80000000
+#define ZUFS_FL_DROP_AHEAD		0x40000000
 
 /* zufs_ioc_quota.command */
 #define ZUFS_QUOTA_GET			0x1
@@ -207,6 +209,7 @@ enum zufs_iom_type {
 #define ZUFS_FEATURE_EXTENT_CACHE	0x1
 #define ZUFS_FEATURE_MEMORY_MOUNT	0x2
 #define ZUFS_FEATURE_RIDERS		0x4
+#define ZUFS_FEATURE_ALLOC_AHEAD	0x8
 
 /**
  * struct zufs_ioc_hdr - starts every argument and every command
@@ -855,7 +858,7 @@ struct zufs_ioc_iomap_exec {
  *   FALLOCATE
  * @zus_ii: cookie of the inode
  * @filepos: first byte in the file
- * @rw: ZUFS_RW_*; of FALLOCATE the mode of fallocate(2) or ZUFS_FL_TRUNCATE
+ * @rw: ZUFS_RW_*; of FALLOCATE the mode of fallocate(2) or ZUFS_FL_*
  * @ret_flags: out: ZUFS_RET_*
  * @pool: pool of the dpps
  * @cookie: for the server, from GET to PUT
