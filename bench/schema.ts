@@ -42,7 +42,17 @@ export const fioSchema = z.strictObject({
 });
 
 export const namesSchema = z.strictObject({
-  operation: z.enum(['create', 'unlink', 'rename', 'stat', 'open', 'readdir', 'append', 'noop']),
+  operation: z.enum([
+    'create',
+    'unlink',
+    'rename',
+    'stat',
+    'open',
+    'readdir',
+    'append',
+    'append-fsync',
+    'noop',
+  ]),
   batch: z.int().min(1),
   shared: z.boolean().default(false),
 });

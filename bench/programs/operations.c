@@ -130,9 +130,12 @@ static int append_one(struct work *work, unsigned int number)
 	char bytes[APPEND_BYTES];
 
 	memset(bytes, (int)number | 1, sizeof(bytes));
-	if (write(work->fd, bytes, sizeof(bytes)) != sizeof(bytes))
-		return -1;
-	return fsync(work->fd);
+	return write(work->fd, bytes, sizeof(bytes)) == sizeof(bytes) ? 0 : -1;
+}
+
+static int append_and_sync_one(struct work *work, unsigned int number)
+{
+	return append_one(work, number) || fsync(work->fd) ? -1 : 0;
 }
 
 static int append_after(struct work *work)
@@ -165,6 +168,8 @@ static const struct operation operations[] = {
 	{ .name = "rename", .times = 1, .begin = create_all, .one = rename_one, .after = turn_over, .end = unlink_all },
 	{ .name = "readdir", .times = 1, .begin = create_all, .one = list_one, .end = unlink_all },
 	{ .name = "append", .times = 1, .begin = append_begin, .one = append_one, .after = append_after, .end = close_it },
+	{ .name = "append-fsync", .times = 1, .begin = append_begin, .one = append_and_sync_one, .after = append_after,
+	  .end = close_it },
 	{ .name = "noop", .times = NOOPS_TIMES, .begin = noop_begin, .one = noop_one, .end = close_it },
 };
 
