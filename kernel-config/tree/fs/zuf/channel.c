@@ -4,7 +4,6 @@
  * channels, WAIT_OPT, and their end. See channel.h for the whole.
  */
 
-#include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/file.h>
 #include <linux/moduleparam.h>
@@ -75,7 +74,7 @@ static void break_channel(struct zuf_channel *ch, bool unmap)
 			zuf_finish_op(zc, op, -EIO);
 	}
 	if (last)
-		zuf_requeue_all(ch->root, zc);
+		zuf_requeue_all(zc);
 }
 
 /* The VMA goes, and with it all that was mapped. */
@@ -85,21 +84,20 @@ static void window_gone(struct zuf_window *window)
 }
 
 /* What a channel has in hand it may still finish; after that it breaks. */
-static void break_cpu(struct zuf_root *root, struct zuf_cpu *zc)
+static void break_cpu(struct zuf_cpu *zc)
 {
 	struct zuf_channel *ch;
-	unsigned int i;
 	bool last = false;
 
 	scoped_guard(spinlock, &zc->lock) {
-		for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
+		for (unsigned int i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
 			ch = zc->channels[i];
 			if (ch && !ch->broken)
 				last = set_broken(ch);
 		}
 	}
 	if (last)
-		zuf_requeue_all(root, zc);
+		zuf_requeue_all(zc);
 }
 
 /**
@@ -111,7 +109,7 @@ void zuf_channels_break_all(struct zuf_root *root)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		break_cpu(root, per_cpu_ptr(root->cpus, cpu));
+		break_cpu(per_cpu_ptr(root->cpus, cpu));
 }
 
 /* The file of a channel whose thread has ended without closing it. */
@@ -134,13 +132,12 @@ static void check_liveness(struct work_struct *work)
 					     liveness.work);
 	struct zuf_cpu *zc;
 	struct file *file;
-	unsigned int no;
 	bool any = false;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
 		zc = per_cpu_ptr(root->cpus, cpu);
-		for (no = 0; no < ZUFS_MAX_ZT_CHANNELS; no++) {
+		for (unsigned int no = 0; no < ZUFS_MAX_ZT_CHANNELS; no++) {
 			if (!READ_ONCE(zc->channels[no]))
 				continue;
 			any = true;
@@ -211,15 +208,6 @@ static struct zuf_op *take_back(struct zuf_channel *ch)
 	op->err = copy_reply(ch, op);
 	trace_zuf_reply(ch->cpu->nr, ch->no, op);
 	return op;
-}
-
-static void tell_break(struct zuf_channel *ch)
-{
-	struct zufs_ioc_hdr *hdr = ch->buffer;
-
-	memset(hdr, 0, sizeof(*hdr));
-	hdr->operation = ZUFS_OP_BREAK;
-	hdr->in_len = sizeof(*hdr);
 }
 
 /*
@@ -313,23 +301,22 @@ static int start_op(struct zuf_channel *ch, struct zuf_op *op)
 		trace_zuf_start(zc->nr, ch->no, op);
 	}
 
-	spin_lock(&zc->lock);
-	if (!err && !ch->broken) {
-		if (op->interrupted)
-			shared->flags |= ZUFS_H_INTR;
-		op->at[ZUF_AT_GIVEN] = local_clock();
-		ch->op = op;
-		spin_unlock(&zc->lock);
-		return 0;
+	scoped_guard(spinlock, &zc->lock) {
+		if (!err && !ch->broken) {
+			if (op->interrupted)
+				shared->flags |= ZUFS_H_INTR;
+			op->at[ZUF_AT_GIVEN] = local_clock();
+			ch->op = op;
+			return 0;
+		}
 	}
-	spin_unlock(&zc->lock);
 
 	take_pages_out(ch, op);
 	op->nr_sent = 0;
 	/* Pushed off its CPU, or without a window: others can do it. */
 	if (err == -EXDEV || err == -ENXIO)
 		break_channel(ch, false);
-	zuf_pass_on(ch->root, zc, op, READ_ONCE(ch->broken) ? 0 : -EIO);
+	zuf_pass_on(zc, op, READ_ONCE(ch->broken) ? 0 : -EIO);
 	return -EIO;
 }
 
@@ -361,7 +348,7 @@ int zuf_channel_wait(struct zuf_channel *ch)
 		back = NULL;
 		if (!op) {
 			if (!err)
-				tell_break(ch);
+				zuf_break_command(ch->buffer);
 			return err;
 		}
 	} while (start_op(ch, op));
@@ -405,10 +392,9 @@ static struct zuf_channel *alloc_channel(struct zuf_file *zf,
 		free_channel(ch);
 		return NULL;
 	}
-	ch->root = zf->root;
 	ch->max_command = init->max_command;
 	ch->no = init->channel_no;
-	ch->cpu = per_cpu_ptr(ch->root->cpus, cpu);
+	ch->cpu = per_cpu_ptr(zf->root->cpus, cpu);
 	ch->file = zf->file;
 	ch->files = current->files;
 	ch->zt = current;
@@ -443,9 +429,7 @@ int zuf_channel_init_thread(struct zuf_file *zf,
 	ch = alloc_channel(zf, &init);
 	if (!ch)
 		return -ENOMEM;
-	err = zuf_set_role(zf, ZUF_ROLE_THREAD);
-	if (!err)
-		err = add_channel(ch);
+	err = zuf_set_role(zf, ZUF_ROLE_THREAD) ?: add_channel(ch);
 	if (err) {
 		free_channel(ch);
 		return err;
@@ -519,10 +503,9 @@ bool zuf_current_is_zt(struct zuf_root *root)
 {
 	struct zuf_cpu *zc = per_cpu_ptr(root->cpus,
 					 cpumask_first(current->cpus_ptr));
-	unsigned int i;
 
 	scoped_guard(spinlock, &zc->lock)
-		for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
+		for (unsigned int i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
 			if (zc->channels[i] && zc->channels[i]->zt == current)
 				return true;
 	return false;
@@ -575,7 +558,7 @@ static int cpu_down_prepare(unsigned int cpu)
 
 	guard(mutex)(&roots_mutex);
 	list_for_each_entry(root, &roots, list)
-		break_cpu(root, per_cpu_ptr(root->cpus, cpu));
+		break_cpu(per_cpu_ptr(root->cpus, cpu));
 	return 0;
 }
 

@@ -48,7 +48,6 @@ struct zuf_cpu {
 /**
  * struct zuf_channel - a ZT and what it shares with the kernel
  * @window: where application pages are mapped
- * @root: the zuf-root it belongs to
  * @cpu: CPU it belongs to
  * @no: which channel of the CPU
  * @file: the file it lives with
@@ -66,7 +65,6 @@ struct zuf_cpu {
  */
 struct zuf_channel {
 	struct zuf_window window;
-	struct zuf_root *root;
 	struct zuf_cpu *cpu;
 	unsigned int no;
 	struct file *file;
@@ -86,9 +84,8 @@ struct zuf_channel {
 struct zuf_op *zuf_next_op(struct zuf_cpu *zc);
 bool zuf_wake_one(struct zuf_cpu *zc);
 void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err);
-void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
-		 int err);
-void zuf_requeue_all(struct zuf_root *root, struct zuf_cpu *zc);
+void zuf_pass_on(struct zuf_cpu *zc, struct zuf_op *op, int err);
+void zuf_requeue_all(struct zuf_cpu *zc);
 void zuf_unpin_waiting(struct zuf_cpu *zc);
 
 #endif /* _FS_ZUF_CHANNEL_H */

@@ -6,7 +6,6 @@
 
 #include <linux/file.h>
 #include <linux/sched/clock.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/topology.h>
 #include "channel.h"
@@ -68,11 +67,10 @@ struct zuf_op *zuf_next_op(struct zuf_cpu *zc)
 bool zuf_wake_one(struct zuf_cpu *zc)
 {
 	struct zuf_channel *ch;
-	unsigned int i;
 
 	if (!zuf_next_op(zc))
 		return false;
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
+	for (unsigned int i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++) {
 		ch = zc->channels[i];
 		if (ch && ch->idle && !ch->broken) {
 			ch->idle = false;
@@ -97,12 +95,12 @@ static bool try_enqueue(struct zuf_cpu *zc, struct zuf_op *op)
 }
 
 /* Queue on the CPU that serves @cpu. */
-static int enqueue_op(struct zuf_root *root, struct zuf_op *op, int cpu)
+static int enqueue_op(struct zuf_op *op, int cpu)
 {
 	struct zuf_cpu *zc;
 
 	do {
-		zc = serving_cpu(root, cpu);
+		zc = serving_cpu(op->sbi->root, cpu);
 		if (!zc)
 			return -EIO;
 	} while (!try_enqueue(zc, op));
@@ -126,17 +124,15 @@ void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err)
 
 /**
  * zuf_pass_on - an operation can not be served where it is
- * @root: the zuf-root
  * @zc: its CPU
  * @op: the operation, not queued
  * @err: it can not be served at all; 0 if by another ZT
  */
-void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
-		 int err)
+void zuf_pass_on(struct zuf_cpu *zc, struct zuf_op *op, int err)
 {
 	WRITE_ONCE(op->channel, NULL);
 	if (!err)
-		err = enqueue_op(root, op, zc->nr);
+		err = enqueue_op(op, zc->nr);
 	if (!err)
 		return;
 	scoped_guard(spinlock, &zc->lock)
@@ -145,21 +141,20 @@ void zuf_pass_on(struct zuf_root *root, struct zuf_cpu *zc, struct zuf_op *op,
 
 /**
  * zuf_requeue_all - a CPU has no ZT any more: others take over what is queued
- * @root: the zuf-root
  * @zc: the CPU
  */
-void zuf_requeue_all(struct zuf_root *root, struct zuf_cpu *zc)
+void zuf_requeue_all(struct zuf_cpu *zc)
 {
 	struct zuf_op *op;
 
 	do {
-		spin_lock(&zc->lock);
-		op = zc->nr_live ? NULL : zuf_next_op(zc);
+		scoped_guard(spinlock, &zc->lock) {
+			op = zc->nr_live ? NULL : zuf_next_op(zc);
+			if (op)
+				list_del_init(&op->queue);
+		}
 		if (op)
-			list_del_init(&op->queue);
-		spin_unlock(&zc->lock);
-		if (op)
-			zuf_pass_on(root, zc, op, 0);
+			zuf_pass_on(zc, op, 0);
 	} while (op);
 }
 
@@ -180,14 +175,13 @@ void zuf_unpin_waiting(struct zuf_cpu *zc)
 {
 	u64 now = cpu_clock(zc->nr);
 	struct zuf_op *op;
-	unsigned int i;
 
 	spin_lock(&zc->lock);
 	list_for_each_entry(op, &zc->urgent, queue)
 		unpin(op, now);
 	list_for_each_entry(op, &zc->queue, queue)
 		unpin(op, now);
-	for (i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
+	for (unsigned int i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
 		if (zc->channels[i] && zc->channels[i]->op)
 			unpin(zc->channels[i]->op, now);
 	spin_unlock(&zc->lock);
@@ -423,7 +417,7 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 	    IS_ALIGNED(op->hdr->in_len, 8))
 		zuf_add_parked(op);
 	trace_zuf_dispatch(op->hdr);
-	err = enqueue_op(sbi->root, op, smp_processor_id());
+	err = enqueue_op(op, smp_processor_id());
 	if (!err) {
 		wait_for_op(op);
 		err = op->err;

@@ -4,7 +4,6 @@
  */
 
 #include <linux/init.h>
-#include <linux/kobject.h>
 #include <linux/module.h>
 #include <linux/sysfs.h>
 #include "zuf.h"
@@ -19,9 +18,8 @@ static_assert(PAGE_SIZE == ZUF_BLOCK_SIZE);
 
 static int __init zuf_init(void)
 {
-	int err;
+	int err = zuf_inode_cache_init();
 
-	err = zuf_inode_cache_init();
 	if (err)
 		return err;
 	err = zuf_extents_start();
@@ -33,7 +31,7 @@ static int __init zuf_init(void)
 	err = sysfs_create_mount_point(fs_kobj, "zuf");
 	if (err)
 		goto out_channels;
-	err = zuf_root_init();
+	err = register_filesystem(&zuf_root_type);
 	if (err)
 		goto out_mount_point;
 	zuf_debug_start();
@@ -54,7 +52,7 @@ fs_initcall(zuf_init);
 static void __exit zuf_exit(void)
 {
 	zuf_debug_stop();
-	zuf_root_exit();
+	unregister_filesystem(&zuf_root_type);
 	sysfs_remove_mount_point(fs_kobj, "zuf");
 	zuf_channels_stop();
 	zuf_extents_stop();

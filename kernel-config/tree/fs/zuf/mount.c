@@ -4,7 +4,6 @@
  * umount and remount, one at a time.
  */
 
-#include <linux/sched/signal.h>
 #include "zuf.h"
 
 /* What a killed mount(8), and umount(8), grants the server to answer. */
@@ -15,7 +14,6 @@
  * struct zuf_mount_request - what is asked of the mount thread
  * @list: in zuf_mount_thread.requests; the thread has at most the first
  * @zim: the command, room for the options included
- * @size: its size
  * @taken: the thread has it
  * @done: and has answered
  * @err: what
@@ -23,7 +21,6 @@
 struct zuf_mount_request {
 	struct list_head list;
 	struct zufs_ioc_mount *zim;
-	size_t size;
 	bool taken;
 	bool done;
 	int err;
@@ -68,24 +65,23 @@ static void finish_taken(struct zuf_mount_thread *mt,
 	struct zuf_mount_request *req;
 	struct zufs_mount_info *zmi;
 
-	spin_lock(&mt->lock);
-	req = first_request(mt);
-	if (!req || !req->taken)
-		goto out;
-	if (!answer || answer->hdr.err > 0 || answer->hdr.err <= -512) {
-		finish_request(mt, req, -EIO);
-		goto out;
+	scoped_guard(spinlock, &mt->lock) {
+		req = first_request(mt);
+		if (!req || !req->taken)
+			return;
+		if (!answer || answer->hdr.err > 0 || answer->hdr.err <= -512) {
+			finish_request(mt, req, -EIO);
+			return;
+		}
+		/* Fields that a server may set, the rest stays as it was. */
+		zmi = &req->zim->zmi;
+		zmi->zus_sbi = answer->zmi.zus_sbi;
+		zmi->zus_ii = answer->zmi.zus_ii;
+		zmi->_zi = answer->zmi._zi;
+		zmi->fs_caps = answer->zmi.fs_caps;
+		zmi->s_blocksize_bits = answer->zmi.s_blocksize_bits;
+		finish_request(mt, req, answer->hdr.err);
 	}
-	/* Fields that a server may set, the rest stays as it was. */
-	zmi = &req->zim->zmi;
-	zmi->zus_sbi = answer->zmi.zus_sbi;
-	zmi->zus_ii = answer->zmi.zus_ii;
-	zmi->_zi = answer->zmi._zi;
-	zmi->fs_caps = answer->zmi.fs_caps;
-	zmi->s_blocksize_bits = answer->zmi.s_blocksize_bits;
-	finish_request(mt, req, answer->hdr.err);
-out:
-	spin_unlock(&mt->lock);
 }
 
 /* What the thread brings back, if it had something. */
@@ -102,58 +98,50 @@ static int take_answer(struct zuf_mount_thread *mt,
 
 /**
  * zuf_mount_become_thread - a file registers types or waits for mounts
- * @root: the zuf-root
- * @file: the file
+ * @zf: the file
  *
  * Return: 0, or -EBUSY when another file is the mount thread's.
  */
-int zuf_mount_become_thread(struct zuf_root *root, struct file *file)
+int zuf_mount_become_thread(struct zuf_file *zf)
 {
-	struct zuf_mount_thread *mt = &root->mount;
+	struct zuf_mount_thread *mt = &zf->root->mount;
 
 	scoped_guard(spinlock, &mt->lock) {
 		if (mt->file)
-			return mt->file == file ? 0 : -EBUSY;
-		mt->file = file;
+			return mt->file == zf->file ? 0 : -EBUSY;
+		mt->file = zf->file;
 		mt->breaking = false;
 	}
 	return 0;
 }
 
 /*
- * Copy the next command, as long as it is there: a killed mount(8) may take it
- * back. False when there is none.
+ * Copy the next command to @hdr, where zeroes are, as long as it is there: a
+ * killed mount(8) may take it back. False when there is none.
  */
-static bool next_command(struct zuf_mount_thread *mt, void *page, size_t *size)
+static bool next_command(struct zuf_mount_thread *mt, struct zufs_ioc_hdr *hdr)
 {
 	struct zuf_mount_request *req;
-	struct zufs_ioc_hdr *hdr = page;
 
 	spin_lock(&mt->lock);
 	req = first_request(mt);
 	if (mt->breaking) {
-		*size = sizeof(*hdr);
-		memset(hdr, 0, *size);
-		hdr->operation = ZUFS_OP_BREAK;
-		hdr->in_len = *size;
+		zuf_break_command(hdr);
 	} else if (req) {
-		*size = req->size;
-		memcpy(page, req->zim, *size);
+		memcpy(hdr, req->zim, req->zim->hdr.in_len);
 		req->taken = true;
 	}
 	spin_unlock(&mt->lock);
-	return *size;
+	return hdr->in_len;
 }
 
 static int give_command(struct zuf_mount_thread *mt,
-			struct zufs_ioc_mount __user *arg, void *page)
+			struct zufs_ioc_mount __user *arg,
+			struct zufs_ioc_hdr *hdr)
 {
-	size_t size = 0;
-
-	if (wait_event_interruptible(mt->thread_wait,
-				     next_command(mt, page, &size)))
+	if (wait_event_interruptible(mt->thread_wait, next_command(mt, hdr)))
 		return -EINTR;
-	if (!copy_to_user(arg, page, size))
+	if (!copy_to_user(arg, hdr, hdr->in_len))
 		return 0;
 	finish_taken(mt, NULL);
 	return -EFAULT;
@@ -161,26 +149,21 @@ static int give_command(struct zuf_mount_thread *mt,
 
 /**
  * zuf_mount_wait - MOUNT: take the last answer, sleep for the next request
- * @root: the zuf-root
- * @file: the mount thread's
+ * @zf: the mount thread's
  * @arg: of the ioctl, one page
  *
  * Return: 0, -EBUSY when another file is the mount thread's, -EINTR, -EFAULT,
  * -ENOMEM.
  */
-int zuf_mount_wait(struct zuf_root *root, struct file *file,
-		   struct zufs_ioc_mount __user *arg)
+int zuf_mount_wait(struct zuf_file *zf, struct zufs_ioc_mount __user *arg)
 {
 	void *page __free(kfree) = NULL;
-	struct zuf_mount_thread *mt = &root->mount;
-	int err;
+	struct zuf_mount_thread *mt = &zf->root->mount;
+	int err = zuf_mount_become_thread(zf) ?: take_answer(mt, arg);
 
-	err = zuf_mount_become_thread(root, file);
-	if (!err)
-		err = take_answer(mt, arg);
 	if (err)
 		return err;
-	page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	page = kzalloc(PAGE_SIZE, GFP_KERNEL);
 	return page ? give_command(mt, arg, page) : -ENOMEM;
 }
 
@@ -230,24 +213,17 @@ static void wait_for_request(struct zuf_mount_thread *mt,
 /**
  * zuf_mount_call - have the mount thread do something
  * @sbi: the mount
- * @operation: ZUFS_M_*
- * @zim: the command; the answer is written to it
- * @size: its size, options included
+ * @zim: the command, header and all; the answer is written to it
  *
  * Return: the error of the server, 0 for none; -EIO when there is no server;
  * -EINTR when the task was killed.
  */
-int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
-		   struct zufs_ioc_mount *zim, size_t size)
+int zuf_mount_call(struct zuf_sb_info *sbi, struct zufs_ioc_mount *zim)
 {
 	struct zuf_mount_thread *mt = &sbi->root->mount;
-	struct zuf_mount_request req = { .zim = zim, .size = size };
-	int err;
+	struct zuf_mount_request req = { .zim = zim };
+	int err = post_request(mt, sbi, &req);
 
-	zim->hdr.operation = operation;
-	zim->hdr.in_len = size;
-
-	err = post_request(mt, sbi, &req);
 	if (err)
 		return err;
 	wait_for_request(mt, &req);
@@ -272,17 +248,16 @@ void zuf_mount_break(struct zuf_root *root)
 /**
  * zuf_mount_thread_gone - a file closes; if it was the mount thread's, the
  * server is no more
- * @root: the zuf-root
- * @file: the file
+ * @zf: the file
  */
-void zuf_mount_thread_gone(struct zuf_root *root, struct file *file)
+void zuf_mount_thread_gone(struct zuf_file *zf)
 {
-	struct zuf_mount_thread *mt = &root->mount;
+	struct zuf_mount_thread *mt = &zf->root->mount;
 
-	if (READ_ONCE(mt->file) != file)
+	if (READ_ONCE(mt->file) != zf->file)
 		return;
-	zuf_unregister_types(root);
-	zuf_server_died(root);
+	zuf_unregister_types(zf->root);
+	zuf_server_died(zf->root);
 
 	spin_lock(&mt->lock);
 	mt->file = NULL;

@@ -7,7 +7,6 @@
  */
 
 #include <linux/capability.h>
-#include <linux/magic.h>
 #include <linux/module.h>
 #include "zuf.h"
 
@@ -45,7 +44,7 @@ static int root_register_fs(struct zuf_file *zf, void __user *arg)
 	if (copy_from_user(&reg, arg, sizeof(reg)))
 		return -EFAULT;
 	return zuf_set_role(zf, ZUF_ROLE_MOUNT) ?:
-	       zuf_mount_become_thread(zf->root, zf->file) ?:
+	       zuf_mount_become_thread(zf) ?:
 	       zuf_register_type(zf->root, &reg);
 }
 
@@ -74,7 +73,7 @@ static long root_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return root_register_fs(zf, ptr);
 	case ZU_IOC_MOUNT:
 		return zuf_set_role(zf, ZUF_ROLE_MOUNT) ?:
-		       zuf_mount_wait(zf->root, zf->file, ptr);
+		       zuf_mount_wait(zf, ptr);
 	case ZU_IOC_NUMA_MAP:
 		return zuf_numa_map(ptr);
 	case ZU_IOC_GRAB_PMEM:
@@ -141,7 +140,7 @@ static int root_release(struct inode *inode, struct file *file)
 	struct zuf_file *zf = file->private_data;
 
 	if (zf->role == ZUF_ROLE_MOUNT)
-		zuf_mount_thread_gone(zf->root, file);
+		zuf_mount_thread_gone(zf);
 	if (zf->role == ZUF_ROLE_PMEM)
 		zuf_grab_release(zf);
 	if (zf->channel)
@@ -190,9 +189,8 @@ static int root_fill_super(struct super_block *sb)
 {
 	static const struct tree_descr no_files[] = { { "" } };
 	struct inode *dir;
-	int err;
+	int err = simple_fill_super(sb, ZUF_ROOT_MAGIC, no_files);
 
-	err = simple_fill_super(sb, ZUF_ROOT_MAGIC, no_files);
 	if (err)
 		return err;
 	sb->s_maxbytes = MAX_LFS_FILESIZE;
@@ -295,19 +293,9 @@ static int root_init_fs_context(struct fs_context *fc)
 	return 0;
 }
 
-static struct file_system_type root_type = {
+struct file_system_type zuf_root_type = {
 	.owner		= THIS_MODULE,
 	.name		= "zuf",
 	.init_fs_context = root_init_fs_context,
 	.kill_sb	= root_kill_sb,
 };
-
-int __init zuf_root_init(void)
-{
-	return register_filesystem(&root_type);
-}
-
-void zuf_root_exit(void)
-{
-	unregister_filesystem(&root_type);
-}

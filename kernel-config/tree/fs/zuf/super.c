@@ -4,9 +4,7 @@
  */
 
 #include <linux/blkdev.h>
-#include <linux/fs_parser.h>
 #include <linux/moduleparam.h>
-#include <linux/parser.h>
 #include <linux/seq_file.h>
 #include <linux/statfs.h>
 #include "zuf.h"
@@ -146,17 +144,17 @@ static int zuf_parse_param(struct fs_context *fc, struct fs_parameter *param)
 }
 
 static struct zufs_ioc_mount *make_mount_command(struct zuf_sb_info *sbi,
-						 struct fs_context *fc,
-						 size_t *size)
+						 unsigned int operation,
+						 struct fs_context *fc)
 {
 	struct zuf_context *ctx = fc ? fc->fs_private : NULL;
 	size_t len = ctx ? ctx->len : 0;
-	struct zufs_ioc_mount *zim;
+	struct zufs_ioc_mount *zim = kzalloc(sizeof(*zim) + len + 1, GFP_KERNEL);
 
-	*size = sizeof(*zim) + len + 1;
-	zim = kzalloc(*size, GFP_KERNEL);
 	if (!zim)
 		return NULL;
+	zim->hdr.operation = operation;
+	zim->hdr.in_len = sizeof(*zim) + len + 1;
 	zim->zmi.zus_zfi = sbi->type->zus_zfi;
 	zim->zmi.sb_id = sbi->sb_id;
 	zim->zmi.zus_sbi = sbi->zus_sbi;
@@ -251,7 +249,6 @@ static void zuf_put_super(struct super_block *sb)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(sb);
 	struct zufs_ioc_mount *zim;
-	size_t size;
 
 	/* A server that does not listen will not hear of the umount either. */
 	if (sbi->mounted && !zuf_wait_told(sbi, true))
@@ -259,9 +256,9 @@ static void zuf_put_super(struct super_block *sb)
 	cancel_delayed_work_sync(&sbi->unpark);
 	flush_workqueue(sbi->notices);
 	if (sbi->mounted) {
-		zim = make_mount_command(sbi, NULL, &size);
+		zim = make_mount_command(sbi, ZUFS_M_UMOUNT, NULL);
 		if (zim)
-			zuf_mount_call(sbi, ZUFS_M_UMOUNT, zim, size);
+			zuf_mount_call(sbi, zim);
 		kfree(zim);
 		sbi->mounted = false;
 	}
@@ -327,14 +324,13 @@ static struct inode *root_inode(struct zuf_sb_info *sbi,
 static struct inode *mount_in_server(struct zuf_sb_info *sbi,
 				     struct fs_context *fc)
 {
-	size_t size;
-	int err;
 	struct zufs_ioc_mount *zim __free(kfree) =
-		make_mount_command(sbi, fc, &size);
+		make_mount_command(sbi, ZUFS_M_MOUNT, fc);
+	int err;
 
 	if (!zim)
 		return ERR_PTR(-ENOMEM);
-	err = zuf_mount_call(sbi, ZUFS_M_MOUNT, zim, size);
+	err = zuf_mount_call(sbi, zim);
 	if (err) {
 		errorf(fc, "zuf: the server refuses the mount: %d", err);
 		return ERR_PTR(err);
@@ -400,7 +396,7 @@ static int zuf_get_tree(struct fs_context *fc)
 {
 	struct zuf_fs_type *type = container_of(fc->fs_type, struct zuf_fs_type,
 						fst);
-	struct zuf_sb_info *sbi = kzalloc(sizeof(*sbi), GFP_KERNEL);
+	struct zuf_sb_info *sbi __free(kfree) = kzalloc(sizeof(*sbi), GFP_KERNEL);
 	int err;
 
 	if (!sbi)
@@ -411,12 +407,10 @@ static int zuf_get_tree(struct fs_context *fc)
 	sbi->gave_up = jiffies - ZUF_SULK;
 	sbi->type = type;
 	sbi->root = zuf_type_root(type);
-	if (!sbi->root) {
-		kfree(sbi);
+	if (!sbi->root)
 		return -ENODEV;
-	}
 	sbi->features = type->rfi.notused & ZUF_FEATURES;
-	fc->s_fs_info = sbi;
+	fc->s_fs_info = no_free_ptr(sbi);
 
 	err = type->fst.fs_flags & FS_REQUIRES_DEV ?
 	      get_tree_bdev(fc, zuf_fill_super) :
@@ -431,16 +425,15 @@ static int zuf_reconfigure(struct fs_context *fc)
 {
 	struct super_block *sb = fc->root->d_sb;
 	struct zuf_sb_info *sbi = ZUF_SB(sb);
-	size_t size;
 	struct zufs_ioc_mount *zim __free(kfree) =
-		make_mount_command(sbi, fc, &size);
+		make_mount_command(sbi, ZUFS_M_REMOUNT, fc);
 
 	if (!zim)
 		return -ENOMEM;
 	sync_filesystem(sb);
 	if (sb_rdonly(sb))
 		zim->zmi.remount_flags |= ZUFS_REM_WAS_RO;
-	return zuf_mount_call(sbi, ZUFS_M_REMOUNT, zim, size);
+	return zuf_mount_call(sbi, zim);
 }
 
 static void zuf_free_context(struct fs_context *fc)

@@ -34,6 +34,7 @@
 /* How long a server that was given up on gets no time from dying tasks. */
 #define ZUF_SULK		(30 * HZ)
 
+struct zuf_file;
 struct zuf_sb_info;
 
 /* ---- root.c, mount.c: zuf-root, where one server talks to the kernel ---- */
@@ -83,14 +84,23 @@ static inline unsigned int zuf_max_command(struct zuf_root *root)
 	return READ_ONCE(root->command_size);
 }
 
+/**
+ * zuf_break_command - tell a thread that there is nothing more for it to do
+ * @hdr: what it gets
+ */
+static inline void zuf_break_command(struct zufs_ioc_hdr *hdr)
+{
+	memset(hdr, 0, sizeof(*hdr));
+	hdr->operation = ZUFS_OP_BREAK;
+	hdr->in_len = sizeof(*hdr);
+}
+
 void zuf_root_put(struct zuf_root *root);
 void zuf_mount_init(struct zuf_mount_thread *mt);
-int zuf_mount_become_thread(struct zuf_root *root, struct file *file);
-int zuf_mount_wait(struct zuf_root *root, struct file *file,
-		   struct zufs_ioc_mount __user *arg);
-int zuf_mount_call(struct zuf_sb_info *sbi, unsigned int operation,
-		   struct zufs_ioc_mount *zim, size_t size);
-void zuf_mount_thread_gone(struct zuf_root *root, struct file *file);
+int zuf_mount_become_thread(struct zuf_file *zf);
+int zuf_mount_wait(struct zuf_file *zf, struct zufs_ioc_mount __user *arg);
+int zuf_mount_call(struct zuf_sb_info *sbi, struct zufs_ioc_mount *zim);
+void zuf_mount_thread_gone(struct zuf_file *zf);
 void zuf_mount_break(struct zuf_root *root);
 
 /* ---- types.c: mountable types, registered by a server ---- */
@@ -265,8 +275,7 @@ struct zuf_file {
 	struct zuf_root *root;
 };
 
-int zuf_root_init(void);
-void zuf_root_exit(void);
+extern struct file_system_type zuf_root_type;
 int zuf_set_role(struct zuf_file *zf, enum zuf_role role);
 
 /* ---- grab.c: T1 in the server ---- */
