@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <linux/fadvise.h>
 #include <linux/falloc.h>
-#include <linux/writeback.h>
 #include "zuf.h"
 
 /* ---- changes of the block map ---- */
@@ -94,26 +93,22 @@ int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
 	int err;
 
 	zuf_drop_ahead(inode);
-	filemap_invalidate_lock(mapping);
+	guard(zuf_invalidate)(mapping);
 	err = zuf_break_layouts(inode, TASK_INTERRUPTIBLE);
 	if (err)
-		goto out;
+		return err;
 	/* Stores through mappings go to the old blocks: stop them first. */
 	unmap_mapping_range(mapping, first, 0, 0);
 	err = filemap_write_and_wait_range(mapping, first, LLONG_MAX);
 	if (err)
-		goto out;
+		return err;
 	/* The server may give away what it takes out of this file. */
 	if (mode & ~(u64)FALLOC_FL_KEEP_SIZE)
 		drop_range(inode, mode, first, to);
 	zuf_extents_block(inode, 0, LLONG_MAX, false);
 	err = send_change(inode, mode, from, to);
 	zuf_extents_unblock(inode);
-	if (!err)
-		err = zuf_inode_refresh(inode);
-out:
-	filemap_invalidate_unlock(mapping);
-	return err;
+	return err ?: zuf_inode_refresh(inode);
 }
 
 #define ZUF_FALLOC_MODES	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | \
@@ -144,16 +139,8 @@ static int check_fallocate(struct inode *inode, int mode, loff_t offset,
 	return 0;
 }
 
-/**
- * zuf_fallocate - fallocate(2)
- * @file: the file
- * @mode: FALLOC_FL_*
- * @offset: first byte
- * @len: bytes
- *
- * Return: 0 or -errno.
- */
-long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
+static long zuf_fallocate(struct file *file, int mode, loff_t offset,
+			  loff_t len)
 {
 	struct inode *inode = file_inode(file);
 	long err;
@@ -182,9 +169,8 @@ long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
 int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 {
 	struct inode *inode = file_inode(file);
-	int err;
+	int err = file_write_and_wait_range(file, start, end);
 
-	err = file_write_and_wait_range(file, start, end);
 	if (err)
 		return err;
 	/* What this CPU copied past its caches. */

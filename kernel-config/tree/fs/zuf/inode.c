@@ -17,10 +17,6 @@
 
 static struct kmem_cache *zuf_inode_cache;
 
-/* zus_inode.i_flags that the VFS has under the same number. */
-#define ZUF_SHARED_S_FLAGS	(S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | \
-				 S_DIRSYNC)
-
 struct inode *zuf_alloc_inode(struct super_block *sb)
 {
 	struct zuf_inode_info *zii;
@@ -174,10 +170,9 @@ int zuf_inode_attach(struct inode *inode, u64 zus_ii, zu_dpp_t dpp)
 
 static int read_inode(struct inode *inode, u64 zus_ii, zu_dpp_t dpp)
 {
+	int err = zuf_inode_attach(inode, zus_ii, dpp);
 	struct zus_inode *zi;
-	int err;
 
-	err = zuf_inode_attach(inode, zus_ii, dpp);
 	if (err)
 		return err;
 	zi = ZUF_I(inode)->zi;
@@ -260,9 +255,8 @@ void zuf_evict_inode(struct inode *inode)
 		    !READ_ONCE(sbi->shut_down);
 
 	if (last && IS_DAX(inode)) {
-		filemap_invalidate_lock(inode->i_mapping);
+		guard(zuf_invalidate)(inode->i_mapping);
 		zuf_break_layouts(inode, TASK_UNINTERRUPTIBLE);
-		filemap_invalidate_unlock(inode->i_mapping);
 	}
 	scoped_guard(mutex, &sbi->sharing)
 		truncate_inode_pages_final(&inode->i_data);
@@ -367,10 +361,9 @@ int zuf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
+	int err = setattr_prepare(idmap, dentry, attr);
 	u32 mask;
-	int err;
 
-	err = setattr_prepare(idmap, dentry, attr);
 	if (!err && (attr->ia_valid & ATTR_SIZE))
 		err = set_size(inode, attr);
 	if (!err)
@@ -379,7 +372,7 @@ int zuf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		return err;
 	setattr_copy(idmap, inode, attr);
 	zuf_store_attrs(inode);
-	mask = setattr_mask(attr->ia_valid & ~ATTR_SIZE);
+	mask = setattr_mask(attr->ia_valid);
 	if (mask)
 		err = zuf_send_setattr(inode, mask);
 	if (!err && (attr->ia_valid & ATTR_MODE))

@@ -3,9 +3,8 @@
  * ioctls: inode flags, shutdown, and what only the server knows.
  */
 
-#include <linux/blkdev.h>
 #include <linux/capability.h>
-#include <linux/compat.h>
+#include <linux/fs.h>
 #include <linux/fileattr.h>
 #include <linux/mount.h>
 #include "zuf.h"
@@ -34,8 +33,7 @@ static void set_flags(struct inode *inode, u32 flags)
 			       (flags & FS_APPEND_FL ? S_APPEND : 0) |
 			       (flags & FS_IMMUTABLE_FL ? S_IMMUTABLE : 0) |
 			       (flags & FS_DIRSYNC_FL ? S_DIRSYNC : 0),
-			S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE |
-			S_DIRSYNC);
+			ZUF_SHARED_S_FLAGS);
 }
 
 /* Servers that know of nothing but the flags in the inode. */
@@ -90,9 +88,8 @@ int zuf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		     struct fileattr *fa)
 {
 	struct inode *inode = d_inode(dentry);
-	int err;
+	int err = send_fileattr(inode, fa);
 
-	err = send_fileattr(inode, fa);
 	if (!err) {
 		set_flags(inode, fa->flags);
 		return zuf_inode_refresh(inode);
@@ -110,36 +107,28 @@ int zuf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 static int shut_down(struct super_block *sb, u32 __user *arg)
 {
 	struct zuf_sb_info *sbi = ZUF_SB(sb);
+	int err = 0;
 	u32 how;
-	int err;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	if (get_user(how, arg))
 		return -EFAULT;
+	if (how > FS_GOING_DOWN_NOSYNC)
+		return -EINVAL;
 	/* What is parked would be lost to this mount. */
 	if (!zuf_wait_told(sbi, false))
 		return -EINTR;
-	switch (how) {
-	case FS_GOING_DOWN_FULLSYNC:
+	if (how == FS_GOING_DOWN_FULLSYNC)
 		err = freeze_super(sb, FREEZE_HOLDER_KERNEL);
-		if (err)
-			return err;
-		WRITE_ONCE(sbi->shut_down, true);
-		thaw_super(sb, FREEZE_HOLDER_KERNEL);
-		break;
-	case FS_GOING_DOWN_METASYNC:
-		/* Not what is in mappings, but all that the server knows. */
+	/* Not what is in mappings, but all that the server knows. */
+	else if (how == FS_GOING_DOWN_METASYNC)
 		err = zuf_sync(d_inode(sb->s_root), 0, LLONG_MAX, 0);
-		if (err)
-			return err;
-		fallthrough;
-	case FS_GOING_DOWN_NOSYNC:
-		WRITE_ONCE(sbi->shut_down, true);
-		break;
-	default:
-		return -EINVAL;
-	}
+	if (err)
+		return err;
+	WRITE_ONCE(sbi->shut_down, true);
+	if (how == FS_GOING_DOWN_FULLSYNC)
+		thaw_super(sb, FREEZE_HOLDER_KERNEL);
 	pr_info("zuf: %s: shut down\n", sb->s_id);
 	return 0;
 }

@@ -197,9 +197,8 @@ static vm_fault_t zuf_huge_fault(struct vm_fault *vmf, unsigned int order)
 		return read_fault(vmf, order);
 	sb_start_pagefault(inode->i_sb);
 	file_update_time(vmf->vma->vm_file);
-	filemap_invalidate_lock(inode->i_mapping);
-	ret = write_fault(vmf, order);
-	filemap_invalidate_unlock(inode->i_mapping);
+	scoped_guard(zuf_invalidate, inode->i_mapping)
+		ret = write_fault(vmf, order);
 	sb_end_pagefault(inode->i_sb);
 	return ret;
 }

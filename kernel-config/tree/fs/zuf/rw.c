@@ -62,9 +62,8 @@ static size_t copy_bounce(struct rw_piece *piece, struct iov_iter *iter,
 			  size_t len, bool write)
 {
 	size_t done = 0, part, copied;
-	unsigned int i;
 
-	for (i = 0; done < len; i++) {
+	for (unsigned int i = 0; done < len; i++) {
 		part = min_t(size_t, len - done, PAGE_SIZE);
 		copied = write ?
 			 copy_page_from_iter(piece->pages[i], 0, part, iter) :
@@ -115,23 +114,14 @@ static ssize_t put_piece(struct rw_piece *piece, struct iov_iter *iter,
 
 static u64 rw_flags(struct kiocb *iocb, bool write)
 {
-	u64 flags = write ? ZUFS_RW_WRITE : 0;
-
-	if (iocb->ki_flags & IOCB_APPEND)
-		flags |= ZUFS_RW_APPEND;
-	if (iocb->ki_flags & IOCB_DIRECT)
-		flags |= ZUFS_RW_DIRECT;
-	if (iocb->ki_flags & IOCB_HIPRI)
-		flags |= ZUFS_RW_HIPRI;
-	if (iocb_is_dsync(iocb))
-		flags |= ZUFS_RW_DSYNC;
-	if (iocb->ki_flags & IOCB_SYNC)
-		flags |= ZUFS_RW_SYNC;
-	if (iocb->ki_flags & IOCB_NOWAIT)
-		flags |= ZUFS_RW_NOWAIT;
-	if (iocb->ki_filp->f_mode & FMODE_RANDOM)
-		flags |= ZUFS_RW_RAND;
-	return flags;
+	return (write ? ZUFS_RW_WRITE : 0) |
+	       (iocb->ki_flags & IOCB_APPEND ? ZUFS_RW_APPEND : 0) |
+	       (iocb->ki_flags & IOCB_DIRECT ? ZUFS_RW_DIRECT : 0) |
+	       (iocb->ki_flags & IOCB_HIPRI ? ZUFS_RW_HIPRI : 0) |
+	       (iocb_is_dsync(iocb) ? ZUFS_RW_DSYNC : 0) |
+	       (iocb->ki_flags & IOCB_SYNC ? ZUFS_RW_SYNC : 0) |
+	       (iocb->ki_flags & IOCB_NOWAIT ? ZUFS_RW_NOWAIT : 0) |
+	       (iocb->ki_filp->f_mode & FMODE_RANDOM ? ZUFS_RW_RAND : 0);
 }
 
 /*
@@ -194,12 +184,11 @@ static ssize_t send_write(struct kiocb *iocb, struct rw_piece *piece)
 	ssize_t done;
 
 	zuf_drop_gap(inode, iocb->ki_pos);
-	filemap_invalidate_lock(inode->i_mapping);
+	guard(zuf_invalidate)(inode->i_mapping);
 	zuf_extents_block(inode, from, to, false);
 	drop_mappings(inode, from, to);
 	done = send_piece(iocb, piece, true);
 	zuf_extents_unblock(inode);
-	filemap_invalidate_unlock(inode->i_mapping);
 	return done;
 }
 
@@ -210,8 +199,8 @@ static ssize_t rw_in_server(struct kiocb *iocb, struct iov_iter *iter,
 	ssize_t done;
 	int err;
 
-	err = get_piece(piece, iter, min_t(size_t, len,
-					   ZUF_WINDOW_SIZE - PAGE_SIZE), write);
+	len = min_t(size_t, len, ZUF_WINDOW_SIZE - PAGE_SIZE);
+	err = get_piece(piece, iter, len, write);
 	if (err)
 		return err;
 	done = write ? send_write(iocb, piece) : send_piece(iocb, piece, false);

@@ -481,6 +481,10 @@ int zuf_numa_map(struct zufs_ioc_numa_map __user *arg);
 
 /* ---- inode.c ---- */
 
+/* zus_inode.i_flags that the VFS has under the same number. */
+#define ZUF_SHARED_S_FLAGS	(S_SYNC | S_NOATIME | S_APPEND | S_IMMUTABLE | \
+				 S_DIRSYNC)
+
 /**
  * struct zuf_extents - blocks of a file that the kernel knows the place of
  * @lock: for what follows; held over a copy to or from them
@@ -639,6 +643,10 @@ int zuf_file_release(struct inode *inode, struct file *file);
 
 /* ---- file.c, rw.c, mmap.c ---- */
 
+/* Faults on the file wait meanwhile. */
+DEFINE_GUARD(zuf_invalidate, struct address_space *,
+	     filemap_invalidate_lock(_T), filemap_invalidate_unlock(_T))
+
 extern const struct inode_operations zuf_file_inode_operations;
 extern const struct file_operations zuf_file_operations;
 extern const struct address_space_operations zuf_aops;
@@ -653,7 +661,6 @@ int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 int zuf_sync_changed(struct file *file, loff_t offset, loff_t len);
 int zuf_break_layouts(struct inode *inode, unsigned int state);
 int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to);
-long zuf_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
 
 /* ---- xattr.c ---- */
 
