@@ -7,7 +7,6 @@
  */
 
 #include <linux/debugfs.h>
-#include <linux/moduleparam.h>
 #include <linux/percpu.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>

@@ -78,7 +78,6 @@ static int read_some(struct inode *dir, struct dir_context *ctx,
 static int zuf_iterate(struct file *file, struct dir_context *ctx)
 {
 	struct page *pages[1 << ZUF_READDIR_ORDER];
-	unsigned int i;
 	bool more;
 	void *buffer;
 	int err;
@@ -87,7 +86,7 @@ static int zuf_iterate(struct file *file, struct dir_context *ctx)
 					  ZUF_READDIR_ORDER);
 	if (!buffer)
 		return -ENOMEM;
-	for (i = 0; i < ARRAY_SIZE(pages); i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
 		pages[i] = virt_to_page(buffer + i * PAGE_SIZE);
 	do {
 		err = read_some(file_inode(file), ctx, pages, buffer, &more);

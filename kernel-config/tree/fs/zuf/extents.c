@@ -421,9 +421,8 @@ bool zuf_extents_find(struct inode *inode, u64 first, unsigned int count,
 	err = find_known(es, first, count, write, run);
 	if (err != -ENOENT || !worth_asking(es))
 		return !err;
-	err = fill(inode, first << ZUF_BLOCK_SHIFT);
-	if (!err)
-		err = find_known(es, first, count, write, run);
+	err = fill(inode, first << ZUF_BLOCK_SHIFT) ?:
+	      find_known(es, first, count, write, run);
 	if (err)
 		WRITE_ONCE(es->holdoff, ZUF_HOLDOFF);
 	return !err;

@@ -38,12 +38,10 @@ static bool iom_ok(struct zuf_t1 *t1, u64 iom, bool write)
 static bool reply_ok(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
 		     unsigned int blocks)
 {
-	unsigned int i;
-
 	if (!io->ziom.iom_n || io->ziom.iom_n > blocks ||
 	    !zuf_ret_flags_ok(io->ret_flags))
 		return false;
-	for (i = 0; i < io->ziom.iom_n; i++)
+	for (unsigned int i = 0; i < io->ziom.iom_n; i++)
 		if (!iom_ok(t1, io->iom_e[i], io->rw & ZUFS_RW_WRITE))
 			return false;
 	return true;
@@ -52,13 +50,11 @@ static bool reply_ok(struct zuf_t1 *t1, const struct zufs_ioc_IO *io,
 /* Make the command that ends a GET_MULTY of its reply. */
 static void make_put(struct zufs_ioc_IO *io)
 {
-	struct zufs_ioc_hdr hdr = {
+	io->hdr = (struct zufs_ioc_hdr) {
 		.operation = ZUFS_OP_PUT_MULTY,
 		.in_len = io->hdr.in_len,
 		.len = io->hdr.len,
 	};
-
-	io->hdr = hdr;
 }
 
 /**

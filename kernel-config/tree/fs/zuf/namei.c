@@ -108,7 +108,7 @@ static void fill_template(struct zus_inode *zi, struct inode *inode,
 static int add_link_page(struct zuf_op *op, const char *link,
 			 struct page **page)
 {
-	size_t len = strlen(link);
+	size_t len = link ? strlen(link) : 0;
 
 	if (len <= sizeof_field(struct zus_inode, i_symlink))
 		return 0;
@@ -137,11 +137,9 @@ static int send_new_inode(struct inode *dir, struct inode *inode,
 	else
 		ioc.flags = ZI_TMPFILE;
 	fill_template(&ioc.zi, inode, rdev, link);
-	if (link) {
-		err = add_link_page(&op, link, &page);
-		if (err)
-			return err;
-	}
+	err = add_link_page(&op, link, &page);
+	if (err)
+		return err;
 	err = zuf_dispatch(ZUF_SB(dir->i_sb), &op);
 	if (page)
 		__free_page(page);
@@ -325,9 +323,8 @@ static int zuf_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 static int zuf_link(struct dentry *old, struct inode *dir, struct dentry *dentry)
 {
 	struct inode *inode = d_inode(old);
-	int err;
+	int err = send_dentry(dir, inode, &dentry->d_name, ZUFS_OP_ADD_DENTRY);
 
-	err = send_dentry(dir, inode, &dentry->d_name, ZUFS_OP_ADD_DENTRY);
 	if (err)
 		return err;
 	ihold(inode);

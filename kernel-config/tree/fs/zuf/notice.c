@@ -15,7 +15,6 @@
  */
 
 #include <linux/hash.h>
-#include <linux/sched/signal.h>
 #include <linux/wait_bit.h>
 #include "zuf.h"
 
@@ -245,9 +244,7 @@ static bool is_leaving(struct zuf_sb_info *sbi, struct hlist_head *slot,
 /* All up to that ticket, and @all that waits for the kernel thread? */
 static bool is_told(struct zuf_sb_info *sbi, unsigned long ticket, bool all)
 {
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(sbi->leaving); i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(sbi->leaving); i++)
 		if (is_leaving(sbi, &sbi->leaving[i], 0, ticket))
 			return false;
 	return !all || !atomic_read(&sbi->nr_notices);

@@ -45,9 +45,8 @@ int zuf_numa_map(struct zufs_ioc_numa_map __user *arg)
 {
 	unsigned int nodes = num_possible_nodes();
 	struct zufs_ioc_numa_map *map __free(kfree) = NULL;
-	size_t size;
+	size_t size = struct_size(map, cpu_set_per_node, nodes);
 
-	size = struct_size(map, cpu_set_per_node, nodes);
 	if (size > PAGE_SIZE)
 		return -E2BIG;
 	map = kzalloc(size, GFP_KERNEL);

@@ -87,9 +87,8 @@ static loff_t do_remap(struct file *in, loff_t pos_in, struct file *out,
 		       loff_t pos_out, loff_t len, unsigned int flags)
 {
 	struct inode *src = file_inode(in), *dst = file_inode(out);
-	int err;
+	int err = prepare(in, pos_in, out, pos_out, &len, flags);
 
-	err = prepare(in, pos_in, out, pos_out, &len, flags);
 	if (err || !len)
 		return err;
 	/* What is mapped of the source became read-only as it was flushed. */

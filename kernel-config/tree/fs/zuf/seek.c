@@ -113,19 +113,18 @@ int zuf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 	       u64 len)
 {
 	struct page *pages[FIEMAP_PAGES];
-	unsigned int order = order_base_2(FIEMAP_PAGES), i;
+	unsigned int order = order_base_2(FIEMAP_PAGES);
 	struct fiemap_extent *extents;
+	int err = fiemap_prep(inode, info, start, &len, FIEMAP_FLAG_XATTR);
 	u64 end;
-	int err;
 
-	err = fiemap_prep(inode, info, start, &len, FIEMAP_FLAG_XATTR);
 	if (err)
 		return err;
 	end = start + len;
 	extents = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, order);
 	if (!extents)
 		return -ENOMEM;
-	for (i = 0; i < FIEMAP_PAGES; i++)
+	for (unsigned int i = 0; i < FIEMAP_PAGES; i++)
 		pages[i] = virt_to_page((void *)extents + i * PAGE_SIZE);
 
 	inode_lock(inode);

@@ -38,9 +38,7 @@ static u64 usable_blocks(struct block_device *bdev)
  */
 struct zuf_t1_dev *zuf_t1_dev(struct zuf_t1 *t1, u64 block)
 {
-	unsigned int i;
-
-	for (i = 0; i < t1->nr_devs; i++)
+	for (unsigned int i = 0; i < t1->nr_devs; i++)
 		if (block - t1->devs[i].first < t1->devs[i].blocks)
 			return &t1->devs[i];
 	return NULL;
@@ -96,16 +94,15 @@ static const char *mdt_list_error(const struct md_dev_table *mdt)
 {
 	const struct md_dev_list *list = &mdt->s_dev_list;
 	unsigned int count = le16_to_cpu(list->t1_count);
-	unsigned int i, j;
 	u64 total = 0;
 
 	if (!count || count > MD_DEV_MAX)
 		return "bad number of devices";
 	if (le16_to_cpu(list->id_index) >= count)
 		return "bad place in its own table";
-	for (i = 0; i < count; i++) {
+	for (unsigned int i = 0; i < count; i++) {
 		total += dev_id_blocks(&list->dev_ids[i]);
-		for (j = 0; j < i; j++)
+		for (unsigned int j = 0; j < i; j++)
 			if (!memcmp(list->dev_ids[i].uuid,
 				    list->dev_ids[j].uuid, 16))
 				return "lists a device twice";
@@ -263,9 +260,8 @@ static int check_dev(struct zuf_t1_dev *dev, const struct zuf_fs_type *type,
 		     struct fs_context *fc)
 {
 	const struct md_dev_table *own = dev_table(dev, type);
-	const char *error;
+	const char *error = own ? mdt_error(own, type) : "too small";
 
-	error = own ? mdt_error(own, type) : "too small";
 	if (!error && !mdt_same(own, mdt))
 		error = "device table differs from that of the others";
 	if (!error && le16_to_cpu(own->s_dev_list.id_index) != index)
@@ -283,10 +279,9 @@ static int check_dev(struct zuf_t1_dev *dev, const struct zuf_fs_type *type,
 static void tell_nodes(struct zuf_t1 *t1)
 {
 	struct md_dev_id *ids = t1->mdt.s_dev_list.dev_ids;
-	unsigned int i;
 	u64 node;
 
-	for (i = 0; i < t1->nr_devs; i++) {
+	for (unsigned int i = 0; i < t1->nr_devs; i++) {
 		node = page_to_nid(virt_to_page(t1->devs[i].addr));
 		ids[i].blocks = cpu_to_le64(dev_id_blocks(&ids[i]) |
 					    node << MD_DEV_NUMA_SHIFT);
@@ -295,14 +290,14 @@ static void tell_nodes(struct zuf_t1 *t1)
 }
 
 static int open_all(struct zuf_t1 *t1, struct zuf_t1_dev *named,
-		    unsigned int named_index, struct super_block *sb,
-		    struct zuf_fs_type *type, struct fs_context *fc)
+		    struct super_block *sb, struct zuf_fs_type *type,
+		    struct fs_context *fc)
 {
+	unsigned int named_index = le16_to_cpu(t1->mdt.s_dev_list.id_index);
 	struct zuf_t1_dev *dev;
-	unsigned int i;
 	int err;
 
-	for (i = 0; i < t1->nr_devs; i++) {
+	for (unsigned int i = 0; i < t1->nr_devs; i++) {
 		dev = &t1->devs[i];
 		err = 0;
 		if (i == named_index) {
@@ -323,6 +318,27 @@ static int open_all(struct zuf_t1 *t1, struct zuf_t1_dev *named,
 	return 0;
 }
 
+/* What is looked at is what counts, whoever writes to the device now. */
+static int read_table(struct zuf_t1 *t1, struct zuf_t1_dev *named,
+		      const struct zuf_fs_type *type, struct fs_context *fc)
+{
+	const struct md_dev_table *mdt = dev_table(named, type);
+	const char *error = "too small";
+
+	if (mdt) {
+		t1->mdt = *mdt;
+		error = mdt_error(&t1->mdt, type);
+	}
+	if (error)
+		return invalf(fc, "zuf: %pg: %s", named->bdev, error);
+	t1->nr_devs = le16_to_cpu(t1->mdt.s_dev_list.t1_count);
+	if (!t1->mdt.s_dev_list.t2_count && !t1->mdt.s_t2_blocks)
+		return 0;
+	errorf(fc, "zuf: %pg: needs block devices behind it (T2): not supported",
+	       named->bdev);
+	return -EOPNOTSUPP;
+}
+
 /**
  * zuf_t1_open - open all devices of a file system
  * @sb: whose s_bdev is one of them
@@ -337,37 +353,15 @@ struct zuf_t1 *zuf_t1_open(struct super_block *sb, struct zuf_fs_type *type,
 			   struct fs_context *fc)
 {
 	struct zuf_t1_dev named = { .bdev = sb->s_bdev };
-	const struct md_dev_table *mdt;
-	const char *error = "too small";
 	struct zuf_t1 *t1;
 	int err;
 
 	t1 = kzalloc(struct_size(t1, devs, MD_DEV_MAX), GFP_KERNEL);
 	if (!t1)
 		return ERR_PTR(-ENOMEM);
-	err = map_dev(&named, fc);
-	if (err)
-		goto out;
-	mdt = dev_table(&named, type);
-	if (mdt) {
-		/* What is looked at is what counts, whoever writes to it now. */
-		t1->mdt = *mdt;
-		error = mdt_error(&t1->mdt, type);
-	}
-	if (error) {
-		err = invalf(fc, "zuf: %pg: %s", named.bdev, error);
-		goto out;
-	}
-	err = -EOPNOTSUPP;
-	if (t1->mdt.s_dev_list.t2_count || t1->mdt.s_t2_blocks) {
-		errorf(fc, "zuf: %pg: needs block devices behind it (T2): not supported",
-		       named.bdev);
-		goto out;
-	}
-	t1->nr_devs = le16_to_cpu(t1->mdt.s_dev_list.t1_count);
-	err = open_all(t1, &named, le16_to_cpu(t1->mdt.s_dev_list.id_index), sb,
-		       type, fc);
-out:
+	err = map_dev(&named, fc) ?:
+	      read_table(t1, &named, type, fc) ?:
+	      open_all(t1, &named, sb, type, fc);
 	close_dev(&named);
 	if (!err)
 		return t1;
@@ -419,14 +413,12 @@ struct zuf_t1 *zuf_t1_alloc(u64 bytes, struct fs_context *fc)
  */
 void zuf_t1_close(struct zuf_t1 *t1)
 {
-	unsigned int i;
-
 	if (!t1)
 		return;
 	if (t1->is_memory)
 		vfree(t1->devs[0].addr);
 	else
-		for (i = 0; i < t1->nr_devs; i++)
+		for (unsigned int i = 0; i < t1->nr_devs; i++)
 			close_dev(&t1->devs[i]);
 	kfree(t1);
 }

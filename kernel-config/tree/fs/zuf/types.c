@@ -9,7 +9,6 @@
 
 #include <linux/ctype.h>
 #include <linux/module.h>
-#include <linux/statfs.h>
 #include "zuf.h"
 
 static struct zuf_fs_type zuf_types[ZUF_MAX_TYPES];
@@ -37,9 +36,7 @@ static bool info_ok(const struct register_fs_info *rfi)
 /* The slot that has this name, or a free one. */
 static struct zuf_fs_type *find_slot(const char *name)
 {
-	unsigned int i;
-
-	for (i = 0; i < ZUF_MAX_TYPES; i++)
+	for (unsigned int i = 0; i < ZUF_MAX_TYPES; i++)
 		if (!zuf_types[i].fst.name ||
 		    !strcmp(zuf_types[i].rfi.fsname, name))
 			return &zuf_types[i];
@@ -107,10 +104,8 @@ struct zuf_root *zuf_type_root(struct zuf_fs_type *type)
  */
 void zuf_unregister_types(struct zuf_root *root)
 {
-	unsigned int i;
-
 	guard(mutex)(&zuf_types_mutex);
-	for (i = 0; i < ZUF_MAX_TYPES; i++) {
+	for (unsigned int i = 0; i < ZUF_MAX_TYPES; i++) {
 		if (!zuf_types[i].registered || zuf_types[i].root != root)
 			continue;
 		unregister_filesystem(&zuf_types[i].fst);

@@ -6,7 +6,6 @@
  */
 
 #include <linux/moduleparam.h>
-#include <linux/sched/mm.h>
 #include "zuf.h"
 
 static bool local_cpu = true;

@@ -129,9 +129,8 @@ static int handler_set(const struct xattr_handler *handler,
 		       struct inode *inode, const char *name, const void *value,
 		       size_t size, int flags)
 {
-	int err;
+	int err = set_xattr(inode, handler->flags, name, value, size, flags);
 
-	err = set_xattr(inode, handler->flags, name, value, size, flags);
 	if (err)
 		return err;
 	inode_set_ctime_current(inode);
