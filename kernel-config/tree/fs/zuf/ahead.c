@@ -107,9 +107,17 @@ out:
  */
 int zuf_file_release(struct inode *inode, struct file *file)
 {
+	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
+
 	if (!(file->f_mode & FMODE_WRITE) || READ_ONCE(ZUF_I(inode)->appends) <= 0)
 		return 0;
-	inode_lock(inode);
+	/* Who dies does not wait long, for the server or for who waits for it. */
+	if (zuf_dying() && time_before(jiffies, READ_ONCE(sbi->gave_up) + ZUF_SULK))
+		return 0;
+	if (!(current->flags & PF_SIGNALED))
+		inode_lock(inode);
+	else if (!inode_trylock(inode))
+		return 0;
 	/* All of what has no name goes by itself. */
 	if (inode->i_nlink)
 		zuf_drop_ahead(inode);
