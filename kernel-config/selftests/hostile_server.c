@@ -198,6 +198,7 @@ static int one_life(uint64_t operations)
 	double end;
 
 	life_number++;
+	control->features = life_number % 2 ? 0 : ALL_FEATURES;
 	CHECK(!server_mkfs(options.devices, options.nr_devices));
 	control->served = 0;
 	CHECK_PASS(server_start());

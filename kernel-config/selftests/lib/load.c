@@ -26,7 +26,7 @@
 #include "load.h"
 
 #define NAMES		24
-#define FILE_MAX	(96 * 1024)
+#define FILE_MAX	(160 * 1024)
 #define IO_MAX		(24 * 1024)
 
 /*
@@ -101,6 +101,28 @@ static int op_write(struct task *task)
 	done = pwrite(fd, task->buffer, len, pos);
 	close(fd);
 	return done < 0 ? -1 : 0;
+}
+
+/* In small pieces; another task may do the same there. */
+static int op_append(struct task *task)
+{
+	int fd = open_some(task), pieces = 16, err = 0;
+	size_t len, i;
+	off_t pos;
+
+	if (fd < 0)
+		return -1;
+	while (!err && pieces--) {
+		pos = lseek(fd, 0, SEEK_END);
+		if (pos < 0 || pos > FILE_MAX)
+			break;
+		len = 1 + random_below(&task->random, 6000);
+		for (i = 0; i < len; i++)
+			task->buffer[i] = byte_at(pos + i);
+		err = pwrite(fd, task->buffer, len, pos) < 0;
+	}
+	close(fd);
+	return err ? -1 : 0;
 }
 
 static int check_bytes(const unsigned char *bytes, uint64_t pos, size_t len)
@@ -313,7 +335,7 @@ static int op_attributes(struct task *task)
 }
 
 static int (*const operations[])(struct task *) = {
-	op_write, op_write, op_read, op_read, op_mmap, op_change, op_look,
+	op_write, op_append, op_read, op_read, op_mmap, op_change, op_look,
 	op_list, op_names, op_names, op_attributes,
 };
 

@@ -10,6 +10,9 @@
 #include <unistd.h>
 #include "store.h"
 
+/* Blocks are given ahead while there are so many times as many. */
+#define AHEAD_SHARE	16
+
 static int do_read(struct zufs_ioc_IO *io, char *window)
 {
 	struct mount *m = mount_of(io->zus_ii);
@@ -62,13 +65,41 @@ static int do_write(struct zufs_ioc_IO *io, char *window)
 	return pos > io->filepos ? 0 : -ENOSPC;
 }
 
-/* Blocks never move: where extents may be kept, they may be overwritten. */
-static uint64_t make_iom(uint32_t block)
+/*
+ * Blocks never move: where extents may be kept, those that no other file has
+ * may be overwritten.
+ */
+static uint64_t make_iom(struct mount *m, uint32_t block)
 {
 	bool cached = control->features & ZUFS_FEATURE_EXTENT_CACHE;
-	uint64_t type = cached ? IOM_T1_WRITE : IOM_T1_READ;
+	uint64_t type = cached && !m->others[block] ? IOM_T1_WRITE : IOM_T1_READ;
 
 	return block ? (type << 56) | ((uint64_t)block << 3) : 0;
+}
+
+static uint64_t blocks_of_size(const struct zus_inode *zi)
+{
+	return (zi->i_size + BLOCK - 1) / BLOCK;
+}
+
+/*
+ * How many blocks a file gets ahead of its end: as far as it has none, and only
+ * while there are many more.
+ */
+static unsigned int room_ahead(struct mount *m, unsigned int n, uint64_t first,
+			       unsigned int wanted)
+{
+	unsigned int i = 0;
+	bool fresh;
+
+	if (control->most_ahead && wanted > control->most_ahead)
+		wanted = control->most_ahead;
+	if (first < blocks_of_size(zi_of(m, n)) ||
+	    blocks_left(m) < AHEAD_SHARE * wanted)
+		return 0;
+	while (i < wanted && !get_block(m, n, first + i, false, &fresh))
+		i++;
+	return i;
 }
 
 static int do_get_multy(struct zufs_ioc_IO *io)
@@ -78,12 +109,15 @@ static int do_get_multy(struct zufs_ioc_IO *io)
 	unsigned int i, count = io->hdr.len / BLOCK;
 	uint32_t block;
 
+	if (io->rw & ZUFS_RW_AHEAD)
+		count = room_ahead(m, number_of(io->zus_ii),
+				   io->filepos / BLOCK, count);
 	for (i = 0; i < count; i++) {
 		block = get_block(m, number_of(io->zus_ii),
 				  io->filepos / BLOCK + i, write, &fresh);
 		if (write && !block)
 			break;
-		io->iom_e[i] = make_iom(block);
+		io->iom_e[i] = make_iom(m, block);
 	}
 	io->ziom.iom_n = i;
 	io->ret_flags = fresh ? ZUFS_RET_NEW : 0;
@@ -105,6 +139,17 @@ static int truncate_to(struct mount *m, unsigned int n, uint64_t size)
 	return 0;
 }
 
+/* The file may have grown since the kernel asked for that. */
+static int drop_ahead(struct mount *m, unsigned int n, uint64_t from,
+		      uint64_t to)
+{
+	uint64_t end = blocks_of_size(zi_of(m, n));
+
+	from = (from + BLOCK - 1) / BLOCK;
+	drop_blocks(m, n, from > end ? from : end, to / BLOCK);
+	return 0;
+}
+
 static int do_fallocate(struct zufs_ioc_IO *io)
 {
 	struct mount *m = mount_of(io->zus_ii);
@@ -115,6 +160,8 @@ static int do_fallocate(struct zufs_ioc_IO *io)
 
 	if (io->rw & ZUFS_FL_TRUNCATE)
 		return truncate_to(m, n, from);
+	if (io->rw & ZUFS_FL_DROP_AHEAD)
+		return drop_ahead(m, n, from, to);
 	if (io->rw & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
 		       FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;

@@ -83,6 +83,8 @@ static void lie_dentry(struct zufs_ioc_dentry *ioc, int how)
 
 static void lie_io(struct zufs_ioc_IO *io, int how)
 {
+	unsigned int i;
+
 	switch (how) {
 	case BAD_LAST_POS_BEFORE:
 		io->last_pos = io->filepos - 1;
@@ -107,6 +109,15 @@ static void lie_io(struct zufs_ioc_IO *io, int how)
 		break;
 	case BAD_BLOCK_HOLE:
 		io->iom_e[0] = 0;
+		break;
+	case BAD_BLOCK_HOLE_LATER:
+		io->iom_e[io->ziom.iom_n - 1] = 0;
+		break;
+	case READ_ONLY_BLOCKS:
+		for (i = 0; i < io->ziom.iom_n; i++)
+			if (io->iom_e[i])
+				io->iom_e[i] = iom(IOM_T1_READ,
+						   (io->iom_e[i] << 8) >> 11);
 		break;
 	case BAD_RET_FLAGS:
 		io->ret_flags |= UNKNOWN_FLAGS;

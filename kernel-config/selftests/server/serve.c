@@ -16,7 +16,7 @@ static int do_statfs(struct zufs_ioc_statfs *ioc)
 		return -ESTALE;
 	memset(&ioc->statfs_out, 0, sizeof(ioc->statfs_out));
 	ioc->statfs_out.f_blocks = m->blocks;
-	ioc->statfs_out.f_bfree = m->blocks - m->next_block + m->nr_free;
+	ioc->statfs_out.f_bfree = blocks_left(m);
 	ioc->statfs_out.f_bavail = ioc->statfs_out.f_bfree;
 	ioc->statfs_out.f_files = MAX_INODES;
 	ioc->statfs_out.f_ffree = MAX_INODES / 2;

@@ -20,6 +20,9 @@
 #define SERVER_MAGIC		0x43544653
 #define ZUF_ROOT		"/sys/fs/zuf"
 #define SECOND_ROOT		"/mnt/zuf2"
+/* What it may announce. */
+#define ALL_FEATURES		(ZUFS_FEATURE_EXTENT_CACHE | \
+				 ZUFS_FEATURE_RIDERS | ZUFS_FEATURE_ALLOC_AHEAD)
 /* control.lie_operation of an umount, which is no operation of a ZT. */
 #define UMOUNT			0xfffe
 
@@ -51,6 +54,8 @@ enum lie {
 	BAD_BLOCK_COUNT,	/* more blocks than asked for */
 	BAD_BLOCK_NONE,		/* no block at all */
 	BAD_BLOCK_HOLE,		/* a hole where one was to be filled */
+	BAD_BLOCK_HOLE_LATER,	/* the same, behind some that were */
+	READ_ONLY_BLOCKS,	/* may not be overwritten, no lie */
 	BAD_RET_FLAGS,		/* ret_flags that do not exist */
 	BAD_DIRENT_RECORD,	/* record longer than what is left */
 	BAD_DIRENT_EMPTY,	/* name of no length */
@@ -86,6 +91,7 @@ enum lie {
  * @hung: operations that the server sits on
  * @granted: GET_MULTY that succeeded
  * @rode_of: those that came behind another operation, by ZUFS_OP_*
+ * @most_ahead: blocks that are given ahead at once, 0 for as many as wanted
  * @features: ZUFS_FEATURE_* to announce, set before the server starts
  * @knows_fsx: it keeps the attributes of FS_IOC_FSSETXATTR
  * @knows_clone: it has files share blocks
@@ -106,6 +112,7 @@ struct control {
 	volatile int hung;
 	volatile uint64_t granted;
 	volatile uint64_t rode_of[ZUFS_OP_QUOTA + 1];
+	volatile unsigned int most_ahead;
 	volatile uint32_t features;
 	volatile int knows_fsx;
 	volatile int knows_clone;

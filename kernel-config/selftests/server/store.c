@@ -100,13 +100,25 @@ unsigned int alloc_node(struct mount *m)
 
 /* ---- blocks ---- */
 
+/**
+ * blocks_left - how many can be allocated
+ * @m: the mount
+ */
+uint64_t blocks_left(struct mount *m)
+{
+	uint64_t end = m->blocks < MAX_BLOCKS ? m->blocks : MAX_BLOCKS;
+
+	return m->nr_free +
+	       (m->next_block < end ? end - m->next_block : 0);
+}
+
 static uint32_t take_block(struct mount *m)
 {
 	uint32_t block;
 
 	if (m->nr_free)
 		block = m->free_blocks[--m->nr_free];
-	else if (m->next_block < m->blocks && m->next_block < MAX_BLOCKS)
+	else if (blocks_left(m))
 		block = m->next_block++;
 	else
 		return 0;

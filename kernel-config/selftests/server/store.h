@@ -88,6 +88,7 @@ uint64_t now(void);
 struct mount *mount_create(char *t1, uint64_t blocks);
 void mount_free(struct mount *m);
 
+uint64_t blocks_left(struct mount *m);
 unsigned int alloc_node(struct mount *m);
 uint32_t alloc_block(struct mount *m);
 uint32_t get_block(struct mount *m, unsigned int inode, uint64_t index,
