@@ -41,7 +41,7 @@ bool zuf_get_ahead(struct kiocb *iocb, size_t len)
 	    (iocb->ki_flags & IOCB_NOWAIT) || len > ZUF_AHEAD_MAX_WRITE ||
 	    end < ZUF_AHEAD_MIN_SIZE || zii->appends++ < ZUF_AHEAD_APPENDS)
 		return false;
-	shift = min(ZUF_AHEAD_MIN_SHIFT + zii->appends - ZUF_AHEAD_APPENDS,
+	shift = min(ZUF_AHEAD_MIN_SHIFT + zii->appends - ZUF_AHEAD_APPENDS - 1,
 		    ZUF_AHEAD_MAX_SHIFT);
 	from = max(end, zii->ahead);
 	to = from + (ZUF_BLOCK_SIZE << shift);
