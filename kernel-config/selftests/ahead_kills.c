@@ -74,18 +74,24 @@ static int test_killed(void)
 	return PASS;
 }
 
+static int ask_and_wait(void *unused)
+{
+	g.fd = open(MNT "/f", O_RDWR | O_APPEND);
+	CHECK_PASS(grown_until_ahead(&g));
+	while (grown_spare(&g) > 2)
+		CHECK_PASS(grown_append(&g, BLOCK, 1));
+	lie(HANG_UNTIL_INTR, ZUFS_OP_GET_MULTY);
+	return grown_append(&g, 3 * BLOCK, 1);
+}
+
 /* Some are ahead, not enough for what is appended next, as the task is killed. */
 static int test_killed_as_it_asks(void)
 {
-	static int piece = 3 * BLOCK;
-	pid_t pid = start_child(keep_appending, &piece);
-	int status, i;
+	pid_t pid = start_child(ask_and_wait, NULL);
+	int status;
 
-	for (i = 0; i < 100000 && grown_spare(&g) < 3; i++)
-		usleep(100);
-	lie(HANG_UNTIL_INTR, ZUFS_OP_GET_MULTY);
 	CHECK(!wait_hung(1));
-	CHECK(grown_spare(&g) > 0);
+	CHECK(grown_spare(&g) == 2);
 	kill(pid, SIGKILL);
 	CHECK(!wait_exit(pid, KILL_LIMIT, &status) && WIFSIGNALED(status));
 	CHECK(!grown_spare(&g));
@@ -93,7 +99,7 @@ static int test_killed_as_it_asks(void)
 	g.size = lseek(g.fd, 0, SEEK_END);
 	CHECK_PASS(grown_is_right(&g));
 	CHECK_PASS(grown_append(&g, BLOCK, 100));
-	return grown_is_right(&g);
+	return grown_right_once_closed(&g);
 }
 
 static volatile int *is_ready;
