@@ -118,8 +118,8 @@ int zuf_file_release(struct inode *inode, struct file *file)
 		inode_lock(inode);
 	else if (!inode_trylock(inode))
 		return 0;
-	/* All of what has no name goes by itself. */
-	if (inode->i_nlink)
+	/* All of what has no name, and gets none, goes by itself. */
+	if (inode->i_nlink || (inode->i_state & I_LINKABLE))
 		zuf_drop_ahead(inode);
 	inode_unlock(inode);
 	return 0;
