@@ -148,6 +148,31 @@ static int test_unlinked(void)
 	return PASS;
 }
 
+/* It gets its name once nobody has it open for writing any more. */
+static int test_named_late(void)
+{
+	char path[32];
+	int reader;
+	long spare;
+
+	close(g.fd);
+	g.fd = open(MNT, O_TMPFILE | O_RDWR | O_APPEND, 0600);
+	g.size = 0;
+	CHECK(g.fd >= 0);
+	CHECK_PASS(grown_append(&g, AHEAD_FROM, 1));
+	CHECK_PASS(grown_until_ahead(&g));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", g.fd);
+	reader = open(path, O_RDONLY);
+	CHECK(reader >= 0 && !close(g.fd));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", reader);
+	CHECK(!linkat(AT_FDCWD, path, AT_FDCWD, MNT "/named",
+		      AT_SYMLINK_FOLLOW));
+	close(reader);
+	CHECK_PASS(path_spare(MNT "/named", &spare));
+	CHECK(!spare);
+	return PASS;
+}
+
 /* Once they are asked for, extents are those of the file. */
 static int test_fiemap(void)
 {
@@ -329,6 +354,7 @@ static const struct test tests[] = {
 	{ "a close gives them back", test_close },
 	{ "open, append, close", test_open_each_time },
 	{ "a file without a name", test_unlinked },
+	{ "a file without a name yet", test_named_late },
 	{ "extents", test_fiemap },
 	{ "a close of what is frozen", test_freeze },
 	{ "truncation", test_sizes },
