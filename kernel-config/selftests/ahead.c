@@ -239,9 +239,9 @@ static int test_sizes(void)
 	CHECK(grown_spare(&g) > 0);
 
 	end = g.size;
-	CHECK(!ftruncate(g.fd, end + 100000));
-	CHECK(grown_spare(&g) < 0);
-	CHECK_PASS(grown_zero(&g, end, end + 100000));
+	CHECK(!ftruncate(g.fd, end + 25 * BLOCK));
+	CHECK(grown_spare(&g) == -25);
+	CHECK_PASS(grown_zero(&g, end, end + 25 * BLOCK));
 	CHECK(!ftruncate(g.fd, end));
 	CHECK(!grown_spare(&g));
 	CHECK_PASS(grown_append(&g, 3000, 30));

@@ -174,7 +174,12 @@ static int test_clone_from(void)
 	close(fd);
 	copy.size = g.size;
 	CHECK(!grown_spare(&copy));
+	/* What was known of the blocks does not hold any more. */
+	fd = open(MNT "/f", O_RDWR);
+	CHECK(pwrite(fd, "other", 5, g.size - 500) == 5);
 	CHECK_PASS(grown_is_right(&copy));
+	CHECK(pwrite(fd, grown_data + g.size - 500, 5, g.size - 500) == 5);
+	close(fd);
 	/* Both in what was the last block of both, and beyond. */
 	CHECK_PASS(grown_append(&copy, 100, 1));
 	CHECK(write(g.fd, "other", 5) == 5);
