@@ -251,19 +251,22 @@ static int test_sizes(void)
 	return grown_right_once_closed(&g);
 }
 
-/* From behind the end: what lies between is zero, whoever had it before. */
+/* From behind the end: what lies between is a hole, whoever had it before. */
 static int test_gap(void)
 {
 	int fd = open(MNT "/f", O_RDWR);
 	off_t end;
 
 	CHECK_PASS(grown_until_ahead(&g));
-	end = g.size += 10000;
+	end = g.size += 5 * BLOCK;
 	CHECK(pwrite(fd, grown_data + end - 10, 10, end - 10) == 10);
-	CHECK_PASS(grown_zero(&g, end - 10000, end - 10));
+	CHECK_PASS(grown_zero(&g, end - 5 * BLOCK, end - 10));
+	CHECK(lseek(fd, end - 5 * BLOCK, SEEK_DATA) == end - BLOCK);
+	CHECK(grown_spare(&g) == -4);
 	CHECK_PASS(grown_append(&g, BLOCK, 20));
-	CHECK_PASS(grown_zero(&g, end - 10000, end - 10));
-	CHECK(pwrite(fd, grown_data + end - 10000, 10000, end - 10000) == 10000);
+	CHECK_PASS(grown_zero(&g, end - 5 * BLOCK, end - 10));
+	CHECK(pwrite(fd, grown_data + end - 5 * BLOCK, 5 * BLOCK,
+		     end - 5 * BLOCK) == 5 * BLOCK);
 	close(fd);
 	return grown_right_once_closed(&g);
 }

@@ -168,6 +168,7 @@ static int test_clone_from(void)
 	control->knows_clone = 1;
 	CHECK_PASS(grown_until_ahead(&g));
 	CHECK_PASS(grown_append(&g, 1000, 1));
+	CHECK_PASS(grown_is_right(&g));
 	CHECK_PASS(grown_start(&copy, MNT "/copy", 0));
 	fd = open(MNT "/copy", O_RDWR);
 	CHECK(!ioctl(fd, FICLONE, g.fd));
@@ -204,6 +205,8 @@ static int test_clone_onto(void)
 
 	control->knows_clone = 1;
 	CHECK_PASS(grown_until_ahead(&g));
+	/* All of its blocks are known now. */
+	CHECK_PASS(grown_is_right(&g));
 	CHECK_PASS(grown_start(&other, MNT "/other", g.size + 100 * BLOCK));
 	range.src_fd = other.fd;
 	range.src_offset = range.dest_offset = g.size;
@@ -215,6 +218,7 @@ static int test_clone_onto(void)
 	CHECK(!ftruncate(g.fd, g.size -= g.size % BLOCK));
 
 	CHECK_PASS(grown_until_ahead(&g));
+	CHECK_PASS(grown_is_right(&g));
 	in = out = g.size;
 	control->knows_clone = 0;
 	CHECK(copy_file_range(other.fd, &in, fd, &out, 6 * BLOCK, 0) ==

@@ -136,14 +136,18 @@ static int test_lies(void)
 /* Fewer blocks, and blocks that can only be read: no lies, and of no harm. */
 static int test_grudging(void)
 {
+	uint64_t writes;
+
 	control->most_ahead = 2;
 	CHECK_PASS(grown_append(&g, 3000, 100));
 	CHECK_PASS(grown_append(&g, 12000, 20));
 	control->most_ahead = 0;
 	CHECK_PASS(grown_right_once_closed(&g));
 	lie(READ_ONLY_BLOCKS, ZUFS_OP_GET_MULTY);
+	writes = calls(ZUFS_OP_WRITE);
 	CHECK_PASS(grown_append(&g, 3000, 100));
 	CHECK(control->lies_told > 2);
+	CHECK(calls(ZUFS_OP_WRITE) == writes + 100);
 	return grown_right_once_closed(&g);
 }
 
@@ -165,7 +169,7 @@ static int append_block(void)
 static int append_more(void)
 {
 	g.size += BLOCK;
-	return grown_append(&g, BLOCK, 40) || grown_is_right(&g) ? -1 : 0;
+	return grown_until_ahead(&g) || grown_is_right(&g) ? -1 : 0;
 }
 
 /* Closed by another file of it, while memory may fail. */
