@@ -20,16 +20,6 @@
 
 static struct grown g;
 
-static int set_up(void)
-{
-	return grown_set_up(&g, AHEAD);
-}
-
-static int tear_down(void)
-{
-	return grown_tear_down(&g);
-}
-
 /* ---- how many calls ---- */
 
 static int count_calls(size_t piece, uint64_t *used)
@@ -311,13 +301,8 @@ static int test_load(void)
 {
 	struct load load = { .dir = MNT, .tasks = 6, .strict = true,
 			     .operations = count(400, 8000) };
-	int codes[LOAD_TASKS_MAX], i;
 
-	CHECK_PASS(load_start(&load));
-	CHECK_PASS(load_wait(&load, 600, codes));
-	for (i = 0; i < load.tasks; i++)
-		CHECK(codes[i] == LOAD_DONE);
-	return PASS;
+	return load_run(&load, 600);
 }
 
 /* Nanoseconds for appending a block, 0 for an error. */
@@ -373,12 +358,5 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-	static const struct suite suite = {
-		.tests = tests,
-		.set_up = set_up,
-		.tear_down = tear_down,
-		.clean_up = fixture_clean_up,
-	};
-
-	return ktap_main(argc, argv, &suite);
+	return grown_main(argc, argv, &g, tests);
 }

@@ -18,16 +18,6 @@
 
 static struct grown g;
 
-static int set_up(void)
-{
-	return grown_set_up(&g, AHEAD);
-}
-
-static int tear_down(void)
-{
-	return grown_tear_down(&g);
-}
-
 /* ---- no space ---- */
 
 /* All but so many blocks are in use. */
@@ -214,12 +204,5 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-	static const struct suite suite = {
-		.tests = tests,
-		.set_up = set_up,
-		.tear_down = tear_down,
-		.clean_up = fixture_clean_up,
-	};
-
-	return ktap_main(argc, argv, &suite);
+	return grown_main(argc, argv, &g, tests);
 }

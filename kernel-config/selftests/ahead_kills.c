@@ -24,16 +24,6 @@
 
 static struct grown g;
 
-static int set_up(void)
-{
-	return grown_set_up(&g, AHEAD);
-}
-
-static int tear_down(void)
-{
-	return grown_tear_down(&g);
-}
-
 static int keep_appending(void *piece)
 {
 	g.fd = open(MNT "/f", O_RDWR | O_APPEND);
@@ -291,14 +281,7 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-	static const struct suite suite = {
-		.tests = tests,
-		.set_up = set_up,
-		.tear_down = tear_down,
-		.clean_up = fixture_clean_up,
-	};
-
 	/* Some of them hang on purpose. */
 	options.channels = 2;
-	return ktap_main(argc, argv, &suite);
+	return grown_main(argc, argv, &g, tests);
 }

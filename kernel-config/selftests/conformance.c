@@ -353,13 +353,8 @@ static int test_still_works(void)
 {
 	struct load load = { .dir = MNT, .tasks = 4, .operations = 300,
 			     .strict = true };
-	int codes[LOAD_TASKS_MAX], i;
 
-	CHECK_PASS(load_start(&load));
-	CHECK_PASS(load_wait(&load, 120, codes));
-	for (i = 0; i < load.tasks; i++)
-		CHECK(codes[i] == LOAD_DONE);
-	return PASS;
+	return load_run(&load, 120);
 }
 
 static const struct test tests[] = {

@@ -294,13 +294,8 @@ static int test_load(void)
 {
 	struct load load = { .dir = MNT, .tasks = 6, .strict = true,
 			     .operations = count(400, 8000) };
-	int codes[LOAD_TASKS_MAX], i;
 
-	CHECK_PASS(load_start(&load));
-	CHECK_PASS(load_wait(&load, 600, codes));
-	for (i = 0; i < load.tasks; i++)
-		CHECK(codes[i] == LOAD_DONE);
-	return PASS;
+	return load_run(&load, 600);
 }
 
 static int test_cost(void)

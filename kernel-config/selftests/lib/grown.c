@@ -114,22 +114,45 @@ int grown_zero(const struct grown *g, off_t from, off_t to)
 	return PASS;
 }
 
-int grown_set_up(struct grown *g, unsigned int features)
+/* ---- a suite ---- */
+
+static struct grown *tested;
+
+static int start(unsigned int features)
 {
 	CHECK_PASS(fixture_prepare());
 	control->features = features;
 	CHECK_PASS(fixture_start());
-	return grown_start(g, MNT "/f", AHEAD_FROM);
+	return grown_start(tested, MNT "/f", AHEAD_FROM);
+}
+
+static int set_up(void)
+{
+	return start(AHEAD);
+}
+
+static int tear_down(void)
+{
+	close(tested->fd);
+	return fixture_stop();
 }
 
 int grown_start_again(struct grown *g, unsigned int features)
 {
-	CHECK_PASS(grown_tear_down(g));
-	return grown_set_up(g, features);
+	tested = g;
+	CHECK_PASS(tear_down());
+	return start(features);
 }
 
-int grown_tear_down(struct grown *g)
+int grown_main(int argc, char **argv, struct grown *g, const struct test *tests)
 {
-	close(g->fd);
-	return fixture_stop();
+	const struct suite suite = {
+		.tests = tests,
+		.set_up = set_up,
+		.tear_down = tear_down,
+		.clean_up = fixture_clean_up,
+	};
+
+	tested = g;
+	return ktap_main(argc, argv, &suite);
 }

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <sys/types.h>
+#include "ktap.h"
 #include "server.h"
 
 /* What the kernel needs to get blocks ahead; and files from which size on. */
@@ -40,10 +41,11 @@ int grown_reopen(struct grown *g);	/* close, forget, open again */
 int grown_right_once_closed(struct grown *g);
 int grown_zero(const struct grown *g, off_t from, off_t to);
 
-/* Set-up and tear-down of a suite: with AHEAD_FROM bytes. */
-int grown_set_up(struct grown *g, unsigned int features);
+/* A suite whose tests begin with AHEAD_FROM bytes, and AHEAD in force. */
+int grown_main(int argc, char **argv, struct grown *g,
+	       const struct test *tests);
+/* The same file again, of a server that announces something else. */
 int grown_start_again(struct grown *g, unsigned int features);
-int grown_tear_down(struct grown *g);
 
 /* Blocks beyond those that its size needs. */
 long grown_spare(const struct grown *g);

@@ -468,3 +468,21 @@ int load_stop(struct load *load)
 		CHECK(codes[i] != LOAD_WRONG);
 	return PASS;
 }
+
+/**
+ * load_run - have tasks do all of it
+ * @load: with an end, and strict
+ * @limit: seconds
+ *
+ * Return: PASS, or FAIL when one does not come to a good end.
+ */
+int load_run(struct load *load, double limit)
+{
+	int codes[LOAD_TASKS_MAX], i;
+
+	CHECK_PASS(load_start(load));
+	CHECK_PASS(load_wait(load, limit, codes));
+	for (i = 0; i < load->tasks; i++)
+		CHECK(codes[i] == LOAD_DONE);
+	return PASS;
+}

@@ -45,5 +45,6 @@ struct load {
 int load_start(struct load *load);
 int load_wait(struct load *load, double limit, int codes[LOAD_TASKS_MAX]);
 int load_stop(struct load *load);
+int load_run(struct load *load, double limit);
 
 #endif
