@@ -503,11 +503,18 @@ export class Data {
 
   // --- blocks ahead of the end of a file ---
 
+  /** As `allocateFor`, for who will append: as many as `roomAhead` has. Returns how many, or an error. */
+  allocateAhead(ib: number, iw: number, first: number, wanted: number): number {
+    const count = this.roomAhead(ib, iw, first, wanted);
+    if (count <= 0) return count < 0 ? count : -ENOSPC;
+    return this.allocateFor(ib, iw, first, count);
+  }
+
   /**
    * How many blocks from `first` on a file may be given ahead of its end: as far as there are none, or some that were given before a
    * crash; and only while there are many times as many, since others may need them before they are used or given back.
    */
-  roomAhead(ib: number, iw: number, first: number, wanted: number): number {
+  private roomAhead(ib: number, iw: number, first: number, wanted: number): number {
     const { mapping, allocator, quota } = this.core;
     let count = 0;
     while (count < wanted) {

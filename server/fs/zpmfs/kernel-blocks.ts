@@ -4,7 +4,7 @@ import { FLAG, IOM, zufs_ioc_hdr, zufs_ioc_IO } from '../../abi/layout.ts';
 import type { Operation } from '../filesystem.ts';
 import type { Core } from './core.ts';
 import { BLOCKS_PER_STEP, type Data, IN_PLACE } from './data.ts';
-import { EINVAL, ENOSPC } from './errno.ts';
+import { EINVAL } from './errno.ts';
 import { BLOCK_SIZE, MAP_UNWRITTEN, MAX_FILE_SIZE } from './format.ts';
 import { InodeInHand } from './in-hand.ts';
 
@@ -45,8 +45,9 @@ export class KernelBlocks {
     let result = 0;
     if (forWrite) {
       core.shared.lockExclusive(index);
-      if (ahead) count = this.data.roomAhead(ib, iw, first, count);
-      result = count > 0 ? this.data.allocateFor(ib, iw, first, count) : count || -ENOSPC;
+      result = ahead
+        ? this.data.allocateAhead(ib, iw, first, count)
+        : this.data.allocateFor(ib, iw, first, count);
       if (result > 0) {
         count = result;
         if (this.data.replaced) core.setU32(op, zufs_ioc_IO.ret_flags, FLAG.ZUFS_RET_NEW);
