@@ -50,7 +50,7 @@ export const flagComments: Readonly<Record<string, string>> = {
   ioctl_uflags: 'zufs_ioc_ioctl.uflags, set by the server',
   io_ret: 'zufs_ioc_IO.ret_flags',
   io_rw: 'zufs_ioc_IO.rw of reads, writes and GET_MULTY',
-  fallocate_truncate: 'zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size to filepos',
+  fallocate_truncate: 'zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size, take back what is ahead',
   quota_command: 'zufs_ioc_quota.command',
   quota_state: 'zufs_ioc_quota.state',
   quota_fields: 'zufs_ioc_quota.fields, as QC_* of <linux/quota.h>',

@@ -173,7 +173,7 @@ enum zufs_iom_type {
 #define ZUFS_RW_NOWAIT			0x8000
 #define ZUFS_RW_AHEAD			0x10000
 
-/* zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size to filepos */
+/* zufs_ioc_IO.rw of ZUFS_OP_FALLOCATE: set the size, take back what is ahead */
 #define ZUFS_FL_TRUNCATE		0x80000000
 #define ZUFS_FL_DROP_AHEAD		0x40000000
 
