@@ -64,6 +64,7 @@ static int test_without(void)
 	CHECK_PASS(grown_right_once_closed(&g));
 	CHECK_PASS(grown_start_again(&g, ZUFS_FEATURE_ALLOC_AHEAD));
 	CHECK_PASS(count_calls(4096, &used));
+	CHECK(used == 128 && !grown_spare(&g));
 	return grown_right_once_closed(&g);
 }
 

@@ -95,30 +95,60 @@ static int get_ahead(void)
 	return -1;
 }
 
+/*
+ * Has what is ahead given back. When the server lies, nobody knows what is there:
+ * there will be no more of it.
+ */
+static int give_back(void)
+{
+	uint64_t writes;
+	int fd;
+
+	if (grown_until_ahead(&g))
+		return -1;
+	fd = open(g.path, O_RDWR);
+	if (fd < 0 || close(fd))
+		return -1;
+	writes = calls(ZUFS_OP_WRITE);
+	if (grown_append(&g, BLOCK, 20))
+		return -1;
+	if (calls(ZUFS_OP_WRITE) != writes + 20)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
 /* Starts where nothing is ahead and nothing has been asked in vain. */
-#define LIE(how)							\
+#define LIE(how, operation, trigger)					\
 	do {								\
 		CHECK_PASS(grown_start_again(&g, AHEAD));		\
-		CAUGHT(how, ZUFS_OP_GET_MULTY, get_ahead);		\
+		CAUGHT(how, operation, trigger);			\
 		CHECK_PASS(grown_append(&g, BLOCK, 40));		\
 		CHECK_PASS(grown_is_right(&g));				\
 	} while (0)
+
+#define LIE_OF_GOT(how)	LIE(how, ZUFS_OP_GET_MULTY, get_ahead)
+#define LIE_OF_LEFT(how)	LIE(how, ZUFS_OP_FALLOCATE, give_back)
 
 static int test_lies(void)
 {
 	int verdict = 0;
 
-	LIE(BAD_BLOCK_RANGE);
-	LIE(BAD_BLOCK_POOL);
-	LIE(BAD_BLOCK_TYPE);
-	LIE(BAD_BLOCK_COUNT);
-	LIE(BAD_BLOCK_NONE);
-	LIE(BAD_BLOCK_HOLE);
-	LIE(BAD_BLOCK_HOLE_LATER);
-	LIE(BAD_RET_FLAGS);
-	LIE(BAD_ERROR_POSITIVE);
-	LIE(BAD_ERROR_INTERNAL);
-	LIE(BAD_OUT_LEN);
+	LIE_OF_GOT(BAD_BLOCK_RANGE);
+	LIE_OF_GOT(BAD_BLOCK_POOL);
+	LIE_OF_GOT(BAD_BLOCK_TYPE);
+	LIE_OF_GOT(BAD_BLOCK_COUNT);
+	LIE_OF_GOT(BAD_BLOCK_NONE);
+	LIE_OF_GOT(BAD_BLOCK_HOLE);
+	LIE_OF_GOT(BAD_BLOCK_HOLE_LATER);
+	LIE_OF_GOT(BAD_RET_FLAGS);
+	LIE_OF_GOT(BAD_ERROR_POSITIVE);
+	LIE_OF_GOT(BAD_ERROR_INTERNAL);
+	LIE_OF_GOT(BAD_OUT_LEN);
+	LIE_OF_LEFT(BAD_RET_FLAGS);
+	LIE_OF_LEFT(BAD_ERROR_POSITIVE);
+	LIE_OF_LEFT(BAD_ERROR_INTERNAL);
+	LIE_OF_LEFT(BAD_OUT_LEN);
 	CHECK(!verdict);
 	return PASS;
 }

@@ -325,6 +325,7 @@ static int test_xattrs_and_statfs(void)
 	CAUGHT(BAD_XATTR_LIST, ZUFS_OP_XATTR_LIST, list_xattrs);
 	CAUGHT(BAD_OUT_LEN, ZUFS_OP_STATFS, file_system_size);
 	CAUGHT(BAD_ERROR_INTERNAL, ZUFS_OP_STATFS, file_system_size);
+	CAUGHT(BAD_ERROR_RETRY, ZUFS_OP_STATFS, file_system_size);
 	close(fd);
 	return done(verdict);
 }

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -116,7 +117,9 @@ static int test_mmap(void)
 	/* A hole: zeroes when read, a block once written. */
 	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, len);
 	CHECK(p != MAP_FAILED && p[17] == 0);
+	CHECK(!fstat(fd, &st) && st.st_blocks == (blkcnt_t)len / 512);
 	p[17] = 'h';
+	CHECK(!fstat(fd, &st) && st.st_blocks == (blkcnt_t)len / 512 + 8);
 	CHECK(pread(fd, data, 1, len + 17) == 1 && data[0] == 'h');
 	CHECK(pwrite(fd, "i", 1, len + 18) == 1 && p[18] == 'i');
 	CHECK(!munmap(p, 4096));
@@ -192,9 +195,48 @@ static int test_truncate(void)
 	return PASS;
 }
 
+/* Files of that size until there is room for so many blocks less than one. */
+static int fill_up(off_t size, unsigned int left)
+{
+	struct statfs sf;
+	char path[64];
+	int fd, i;
+
+	for (i = 0; !statfs(MNT, &sf) && sf.f_bfree > left; i++) {
+		snprintf(path, sizeof(path), MNT "/full%d", i);
+		fd = open(path, O_RDWR | O_CREAT, 0600);
+		if (size > (off_t)(sf.f_bfree - left) * 4096)
+			size = (off_t)(sf.f_bfree - left) * 4096;
+		if (fd < 0 || fallocate(fd, 0, 0, size) || close(fd))
+			return -1;
+	}
+	return sf.f_bfree == left ? 0 : -1;
+}
+
+/* What was copied before the room was over is there, and nothing else. */
+static int test_copy_without_room(void)
+{
+	char data[8 * 4096], back[8 * 4096];
+	int from = open(MNT "/from", O_RDWR | O_CREAT, 0600);
+	int to = open(MNT "/to", O_RDWR | O_CREAT, 0600);
+	loff_t in = 0, out = 0;
+	struct stat st;
+
+	fill(data, sizeof(data), 3);
+	CHECK(pwrite(from, data, sizeof(data), 0) == sizeof(data));
+	CHECK(!fill_up(16 << 20, 5));
+	CHECK_ERR(copy_file_range(from, &in, to, &out, sizeof(data), 0), ENOSPC);
+	CHECK(!fstat(to, &st) && st.st_size == 5 * 4096 && st.st_blocks == 40);
+	CHECK(pread(to, back, sizeof(back), 0) == 5 * 4096);
+	CHECK(!memcmp(back, data, 5 * 4096));
+	close(from);
+	close(to);
+	return PASS;
+}
+
 static int test_memory_mount(void)
 {
-	char *p, c;
+	char *p, c, back[5];
 	int fd;
 
 	CHECK(!mount_memory(MNT_SECOND, "size=16M"));
@@ -205,6 +247,10 @@ static int test_memory_mount(void)
 	p[0] = 'j';
 	CHECK(pread(fd, &c, 1, 0) == 1 && c == 'j');
 	CHECK(pwrite(fd, "J", 1, 0) == 1 && p[0] == 'J');
+	/* The application's buffer is a mapping that has no pages. */
+	CHECK(pwrite(fd, p, 5, 4096) == 5 && pread(fd, back, 5, 4096) == 5);
+	CHECK(!memcmp(back, "Jello", 5));
+	CHECK(pread(fd, p + 100, 5, 4096) == 5 && !memcmp(p + 100, "Jello", 5));
 	munmap(p, 4096);
 	close(fd);
 	CHECK(!umount(MNT_SECOND));
@@ -250,6 +296,7 @@ static const struct test tests[] = {
 	{ "vectors and splice", test_vectors_and_splice },
 	{ "mmap", test_mmap },
 	{ "truncate and fallocate", test_truncate },
+	{ "a copy without room", test_copy_without_room },
 	{ "memory mount", test_memory_mount },
 	{ "128 tasks", test_many_tasks },
 	{}

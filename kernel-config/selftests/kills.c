@@ -58,6 +58,65 @@ static int test_hung_application(void)
 	return clean();
 }
 
+static int make_late(void *unused)
+{
+	return mkdir(MNT "/late", 0700);
+}
+
+static int move_late(void *unused)
+{
+	return rename(MNT "/f", MNT "/moved");
+}
+
+/* Killed, and until then the server sits on the operation. */
+static int killed_in(int (*work)(void *), int how, int operation)
+{
+	int status;
+	pid_t pid;
+
+	lie(how, operation);
+	pid = start_child(work, NULL);
+	CHECK(!wait_hung(1));
+	kill(pid, SIGKILL);
+	CHECK(!wait_exit(pid, KILL_LIMIT, &status));
+	CHECK(WIFSIGNALED(status));
+	control->lie = HONEST;
+	while (control->hung)
+		usleep(1000);
+	return PASS;
+}
+
+/* What it did for them is there, whatever was known of these names before. */
+static int test_done_for_killed(void)
+{
+	struct stat st;
+
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	CHECK_ERR(stat(MNT "/late", &st), ENOENT);
+	CHECK_PASS(killed_in(make_late, HANG_AFTER, ZUFS_OP_NEW_INODE));
+	CHECK(!stat(MNT "/late", &st) && S_ISDIR(st.st_mode));
+	CHECK_ERR(stat(MNT "/moved", &st), ENOENT);
+	CHECK_PASS(killed_in(move_late, HANG_AFTER, ZUFS_OP_RENAME));
+	CHECK_ERR(stat(MNT "/f", &st), ENOENT);
+	CHECK(!stat(MNT "/moved", &st) && st.st_size == 10);
+	return clean();
+}
+
+/* What it had not begun with then it leaves: nobody holds the locks any more. */
+static int test_not_begun(void)
+{
+	struct stat st;
+
+	CHECK(!write_file(MNT "/f", "0123456789", 10));
+	CHECK_PASS(killed_in(move_late, HANG, ZUFS_OP_RENAME));
+	/* One operation later it has come to it. */
+	CHECK(!write_file(MNT "/g", "0123456789", 10));
+	honest();
+	CHECK(!stat(MNT "/f", &st));
+	CHECK_ERR(stat(MNT "/moved", &st), ENOENT);
+	return clean();
+}
+
 static int test_hung_server(void)
 {
 	int status, i;
@@ -381,6 +440,8 @@ static int test_both(void)
 
 static const struct test tests[] = {
 	{ "application, while the server does not answer", test_hung_application },
+	{ "what the server did for one that was killed", test_done_for_killed },
+	{ "what it had not begun with", test_not_begun },
 	{ "application with much to tell, while the server does not answer",
 	  test_told_later },
 	{ "umount, while the server does not answer", test_umount },

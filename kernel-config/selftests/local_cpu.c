@@ -123,9 +123,12 @@ static void probe_fork(struct zt *zt, struct zufs_ioc_hdr *hdr)
 	int status = 0;
 	pid_t pid = fork();
 
+	/* Nor mapped by whom its file was handed down to. */
 	if (!pid)
 		_exit(look(zt->window) == SIGSEGV &&
-		      look(zt->window + PAGE) == SIGSEGV ? 0 : 1);
+		      look(zt->window + PAGE) == SIGSEGV &&
+		      mmap(NULL, ZUS_API_MAP_MAX_SIZE, PROT_READ, MAP_SHARED,
+			   zt->fd, 0) == MAP_FAILED && errno == EPERM ? 0 : 1);
 	waitpid(pid, &status, 0);
 	found->value[0] = status;
 	/* And the parent has it still. */

@@ -306,6 +306,39 @@ static int write_it(void *unused)
 	return write_file(MNT "/f", "thawed", 6);
 }
 
+/* Has a file without a name, and closes it when it hears of it. */
+static int hold_unlinked(void *pipes)
+{
+	int fd = open(MNT "/gone", O_RDWR | O_CREAT, 0600);
+	char byte = 0;
+
+	return fd < 0 || unlink(MNT "/gone") ||
+	       write(((int *)pipes)[3], &byte, 1) != 1 ||
+	       read(((int *)pipes)[0], &byte, 1) != 1 || close(fd);
+}
+
+/* To free a file is to change the file system, too: that waits. */
+static int test_freeze_unlinked(void)
+{
+	int fd = open(MNT, O_RDONLY), pipes[4], status;
+	uint64_t freed = calls(ZUFS_OP_FREE_INODE);
+	char byte = 0;
+	pid_t pid;
+
+	CHECK(!pipe(pipes) && !pipe(pipes + 2));
+	pid = start_child(hold_unlinked, pipes);
+	CHECK(read(pipes[2], &byte, 1) == 1);
+	CHECK(!ioctl(fd, FIFREEZE, 0));
+	CHECK(write(pipes[1], &byte, 1) == 1);
+	CHECK(wait_exit(pid, 0.5, &status));
+	CHECK(calls(ZUFS_OP_FREE_INODE) == freed);
+	CHECK(!ioctl(fd, FITHAW, 0));
+	CHECK(!wait_exit(pid, 10, &status) && !status);
+	CHECK(!syncfs(fd) && calls(ZUFS_OP_FREE_INODE) == freed + 1);
+	close(fd);
+	return PASS;
+}
+
 static int test_freeze(void)
 {
 	int fd = open(MNT, O_RDONLY), status;
@@ -480,6 +513,7 @@ static const struct test tests[] = {
 	{ "read-only", test_read_only },
 	{ "a label is not set through a read-only mount", test_label_of_read_only },
 	{ "freeze", test_freeze },
+	{ "a file without a name is closed while frozen", test_freeze_unlinked },
 	{ "shut down in three ways", test_shut_down },
 	{ "file handles", test_handles },
 	{ "idmapped mounts", test_idmapped },

@@ -294,19 +294,27 @@ static int test_umount(void)
 	return PASS;
 }
 
-/* What was removed before a shutdown is freed, whatever it does not wait for. */
+/*
+ * What was removed before a shutdown is freed, whatever it does not wait for,
+ * and what was still open is once it is closed.
+ */
 static int test_shut_down(void)
 {
 	uint64_t before = freed();
 	uint32_t how = 2;	/* nothing is synced */
-	int root = open(MNT, O_RDONLY);
+	int root = open(MNT, O_RDONLY), nameless;
 
 	CHECK(root >= 0);
+	CHECK(!write_file(MNT "/g", "x", 1));
+	nameless = open(MNT "/g", O_RDWR);
+	CHECK(nameless >= 0 && !unlink(MNT "/g"));
 	CHECK(!write_file(MNT "/f", "x", 1) && !unlink(MNT "/f"));
 	CHECK(!ioctl(root, SHUTDOWN, &how));
 	CHECK(freed() == before + 1);
+	close(nameless);
 	close(root);
 	CHECK(!umount_soon(MNT));
+	CHECK(freed() == before + 2);
 	CHECK(!mount_pmem(NULL));
 	return PASS;
 }

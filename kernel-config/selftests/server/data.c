@@ -204,9 +204,10 @@ static int do_copy(struct zufs_ioc_clone *ioc)
 			memcpy(m->t1 + copy * BLOCK, m->t1 + block * BLOCK,
 			       BLOCK);
 		set_block(m, dst, to + i, copy);
+		/* What has been copied is part of the file, whatever follows. */
+		if (zi->i_size < (to + i + 1) * BLOCK)
+			zi->i_size = (to + i + 1) * BLOCK;
 	}
-	if (zi->i_size < ioc->pos_out + ioc->len)
-		zi->i_size = ioc->pos_out + ioc->len;
 	return 0;
 }
 

@@ -216,6 +216,9 @@ static bool lie_header(struct zufs_ioc_hdr *hdr, int how)
 	case BAD_ERROR_INTERNAL:
 		hdr->err = -529; /* EIOCBQUEUED */
 		return true;
+	case BAD_ERROR_RETRY:
+		hdr->err = -EZUFS_RETRY;
+		return true;
 	case BAD_OUT_LEN:
 		hdr->out_len = 65535;
 		return true;

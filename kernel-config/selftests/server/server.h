@@ -30,9 +30,11 @@
 enum lie {
 	HONEST,
 	HANG,			/* does not come back */
+	HANG_AFTER,		/* the same, once it has done it */
 	HANG_UNTIL_INTR,	/* before it hears of a signal: EINTR */
 	BAD_ERROR_POSITIVE,	/* hdr.err above 0 */
 	BAD_ERROR_INTERNAL,	/* an errno that is the kernel's own */
+	BAD_ERROR_RETRY,	/* EZUFS_RETRY where no ioctl is repeated */
 	BAD_OUT_LEN,		/* more output than there is room for */
 	BAD_WINDOW_LEN,		/* more data than the window had */
 	BAD_DPP_POOL,		/* inode in a pool that is not there */

@@ -88,7 +88,7 @@ static void zt_close(struct zt *zt)
 static void hang(void)
 {
 	__sync_fetch_and_add(&control->hung, 1);
-	while (control->lie == HANG)
+	while (control->lie == HANG || control->lie == HANG_AFTER)
 		usleep(1000);
 	__sync_fetch_and_sub(&control->hung, 1);
 }
@@ -140,9 +140,11 @@ static void answer(struct zt *zt, struct zufs_ioc_hdr *hdr)
 	else
 		pthread_rwlock_wrlock(&lock);
 	hdr->err = serve(hdr, zt->window);
-	if (how != HONEST && how != HANG && how != HANG_UNTIL_INTR)
+	if (how > HANG_UNTIL_INTR)
 		tell_lie(hdr, zt->window, how);
 	pthread_rwlock_unlock(&lock);
+	if (how == HANG_AFTER)
+		hang();
 }
 
 static void account(unsigned int operation)

@@ -71,26 +71,18 @@ bool zuf_get_ahead(struct kiocb *iocb, size_t len)
 void zuf_drop_ahead(struct inode *inode)
 {
 	struct zuf_inode_info *zii = ZUF_I(inode);
-	struct zufs_ioc_IO ioc = {
-		.zus_ii = zii->zus_ii,
-		.filepos = round_up(i_size_read(inode), ZUF_BLOCK_SIZE),
-		.rw = ZUFS_FL_DROP_AHEAD,
-		.last_pos = zii->ahead,
-	};
-	struct zuf_op op = { .must_run = true };
+	loff_t end = round_up(i_size_read(inode), ZUF_BLOCK_SIZE);
+	loff_t ahead = zii->ahead;
 
 	if (zii->appends <= 0 || !sb_start_intwrite_trylock(inode->i_sb))
 		return;
 	zii->appends = 0;
 	zii->ahead = 0;
-	if (ioc.last_pos <= ioc.filepos)
+	if (ahead <= end)
 		goto out;
-	zuf_extents_block(inode, ioc.filepos, ioc.last_pos, false);
-	op.riders = zuf_take_put(inode);
-	zuf_op_init(&op, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
-		    offsetof(struct zufs_ioc_IO, ret_flags));
-	/* It may still come to that: nothing may be there by then. */
-	if (zuf_dispatch(ZUF_SB(inode->i_sb), &op))
+	zuf_extents_block(inode, end, ahead, false);
+	/* If not, it may still come to that: nothing may be there by then. */
+	if (zuf_send_change(inode, ZUFS_FL_DROP_AHEAD, end, ahead))
 		zii->appends = INT_MIN;
 	zuf_extents_unblock(inode);
 	zuf_inode_refresh(inode);

@@ -169,7 +169,8 @@ static int copy_reply(struct zuf_channel *ch, struct zuf_op *op)
 	u32 len = READ_ONCE(shared->len);
 
 	/* 0, -errno that may be shown to applications, or EZUFS_RETRY. */
-	if ((err > 0 || err <= -512) && err != -EZUFS_RETRY)
+	if ((err > 0 || err <= -512) &&
+	    (err != -EZUFS_RETRY || hdr->operation != ZUFS_OP_IOCTL))
 		return zuf_bad_reply(op->sbi, "error code");
 	if (len > hdr->len)
 		return zuf_bad_reply(op->sbi, "length in window");
@@ -460,6 +461,9 @@ int zuf_channel_mmap(struct zuf_channel *ch, struct vm_area_struct *vma)
 {
 	unsigned long size = vma->vm_end - vma->vm_start;
 
+	/* Of a process that the file was handed down to, no CPU is kept. */
+	if (current->mm != ch->zt->mm)
+		return -EPERM;
 	if (vma->vm_pgoff == 0 && size == ZUF_WINDOW_SIZE)
 		return zuf_window_setup(&ch->window, vma);
 	if (vma->vm_pgoff == ZUF_WINDOW_PAGES && size == ch->max_command) {

@@ -93,14 +93,13 @@ void zuf_account(const struct zuf_op *op, int err)
 static void add_up(struct operation_stats *sum, unsigned int operation)
 {
 	const struct operation_stats *op;
-	unsigned int phase;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
 		op = &per_cpu_ptr(stats, cpu)->op[operation];
 		sum->count += op->count;
 		sum->errors += op->errors;
-		for (phase = 0; phase < ZUF_PHASES; phase++)
+		for (unsigned int phase = 0; phase < ZUF_PHASES; phase++)
 			sum->ns[phase] += op->ns[phase];
 	}
 }
@@ -108,16 +107,15 @@ static void add_up(struct operation_stats *sum, unsigned int operation)
 static int operations_show(struct seq_file *seq, void *unused)
 {
 	unsigned int operation, phase;
-	struct operation_stats sum;
-	u64 total;
 
 	seq_puts(seq, "op count errors mean_ns queued_ns switch_ns server_ns back_ns\n");
 	for (operation = 0; operation < NR_OPERATIONS; operation++) {
-		memset(&sum, 0, sizeof(sum));
+		struct operation_stats sum = {};
+		u64 total = 0;
+
 		add_up(&sum, operation);
 		if (!sum.count)
 			continue;
-		total = 0;
 		for (phase = 0; phase < ZUF_PHASES; phase++)
 			total += sum.ns[phase];
 		seq_printf(seq, "%u %llu %llu %llu", operation, sum.count,
@@ -133,17 +131,15 @@ static int operations_show(struct seq_file *seq, void *unused)
 static int latency_show(struct seq_file *seq, void *unused)
 {
 	const struct cpu_stats *one;
-	unsigned int phase, bucket;
 	int cpu;
 
 	seq_puts(seq, "cpu part <1us <2us <4us ... <16ms more\n");
 	for_each_online_cpu(cpu) {
 		one = per_cpu_ptr(stats, cpu);
-		for (phase = 0; phase < ZUF_PHASES; phase++) {
-			seq_printf(seq, "%d %s", cpu, phase_names[phase]);
-			for (bucket = 0; bucket < NR_BUCKETS; bucket++)
-				seq_printf(seq, " %llu",
-					   one->buckets[phase][bucket]);
+		for (unsigned int i = 0; i < ZUF_PHASES; i++) {
+			seq_printf(seq, "%d %s", cpu, phase_names[i]);
+			for (unsigned int j = 0; j < NR_BUCKETS; j++)
+				seq_printf(seq, " %llu", one->buckets[i][j]);
 			seq_putc(seq, '\n');
 		}
 	}

@@ -87,6 +87,8 @@ static bool try_enqueue(struct zuf_cpu *zc, struct zuf_op *op)
 		if (!zc->nr_live)
 			return false;
 		WRITE_ONCE(op->cpu, zc);
+		/* Pairs with list_empty_careful() in withdraw_queued(). */
+		smp_wmb();
 		list_add_tail(&op->queue,
 			      op->must_run ? &zc->urgent : &zc->queue);
 		op->at_once = zuf_wake_one(zc);
@@ -227,13 +229,17 @@ static void set_interrupted(struct zuf_op *op)
 	spin_unlock(&zc->lock);
 }
 
-/* Take the operation back if no ZT has it. */
+/*
+ * Take the operation back if no ZT has it. Another CPU may be putting it on a
+ * queue of its own: what is seen to be on a queue is on that of op->cpu.
+ */
 static bool withdraw_queued(struct zuf_op *op)
 {
 	struct zuf_cpu *zc = READ_ONCE(op->cpu);
 
 	scoped_guard(spinlock, &zc->lock) {
-		if (op->cpu != zc || op->done || list_empty(&op->queue))
+		if (op->done || list_empty_careful(&op->queue) ||
+		    READ_ONCE(op->cpu) != zc)
 			return false;
 		list_del_init(&op->queue);
 		op->withdrawn = true;
@@ -245,7 +251,9 @@ static bool withdraw_queued(struct zuf_op *op)
 
 /*
  * The task was killed and the server does not answer: take its pages out of
- * the window and leave. Whatever the server makes of the operation is lost.
+ * the window and leave. Whatever the server makes of the operation is lost. A
+ * thread that was stopped before it looked shall not begin with it when nobody
+ * holds the locks any more.
  */
 static void withdraw_running(struct zuf_op *op)
 {
@@ -259,6 +267,8 @@ static void withdraw_running(struct zuf_op *op)
 			file = get_file_active(&ch->file);
 		if (!file)
 			return;
+		if (!op->must_run)
+			WRITE_ONCE(((struct zufs_ioc_hdr *)ch->buffer)->operation, ZUFS_OP_NOOP);
 		ch->op = NULL;
 		ch->zapping = true;
 		ch->stale = op->nr_pages;
@@ -347,13 +357,16 @@ static void wait_for_op(struct zuf_op *op)
 	spin_unlock(&op->cpu->lock);
 }
 
-/* What goes on after a shutdown: letting go, and what is not of the files. */
+/*
+ * What goes on after a shutdown: letting go, of what has no name as well, which
+ * nobody would look for after a clean unmount; and what is not of the files.
+ */
 static bool after_shut_down(const struct zuf_op *op)
 {
 	return BIT(op->hdr->operation) &
-	       (BIT(ZUFS_OP_EVICT_INODE) | BIT(ZUFS_OP_PUT_MULTY) |
-		BIT(ZUFS_OP_MMAP_CLOSE) | BIT(ZUFS_OP_STATFS) |
-		BIT(ZUFS_OP_SHOW_OPTIONS));
+	       (BIT(ZUFS_OP_FREE_INODE) | BIT(ZUFS_OP_EVICT_INODE) |
+		BIT(ZUFS_OP_PUT_MULTY) | BIT(ZUFS_OP_MMAP_CLOSE) |
+		BIT(ZUFS_OP_STATFS) | BIT(ZUFS_OP_SHOW_OPTIONS));
 }
 
 static int check_op(struct zuf_sb_info *sbi, struct zuf_op *op)

@@ -25,11 +25,6 @@ static struct inode *find_inode(struct super_block *sb, u64 ino)
 	if (base % ZUF_COOKIE_BASE || !ino || ino >= ZUF_COOKIE_BASE)
 		return ERR_PTR(-ESTALE);
 	inode = zuf_lookup_inode(root, base + ino, &dot);
-	/* Without a name it is for those alone who have it open. */
-	if (!IS_ERR(inode) && !inode->i_nlink) {
-		iput(inode);
-		return ERR_PTR(-ESTALE);
-	}
 	if (!IS_ERR(inode) || inode == ERR_PTR(-EIO) ||
 	    inode == ERR_PTR(-ENOMEM) || inode == ERR_PTR(-EINTR))
 		return inode;

@@ -41,7 +41,16 @@ int zuf_break_layouts(struct inode *inode, unsigned int state)
 	return err;
 }
 
-static int send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
+/**
+ * zuf_send_change - tell the server to change the block map of a file
+ * @inode: the file, i_rwsem held for write, what is known of its blocks stopped
+ * @mode: FALLOC_FL_* or ZUFS_FL_*
+ * @from: first byte
+ * @to: behind the last
+ *
+ * Return: 0 or -errno.
+ */
+int zuf_send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
 {
 	struct zufs_ioc_IO ioc = {
 		.zus_ii = ZUF_I(inode)->zus_ii,
@@ -49,10 +58,16 @@ static int send_change(struct inode *inode, u64 mode, loff_t from, loff_t to)
 		.rw = mode,
 		.last_pos = to,
 	};
+	struct zuf_op op = {
+		.riders = zuf_take_put(inode),
+		/* What is given back is nobody's wish: a task may be dying. */
+		.must_run = mode == ZUFS_FL_DROP_AHEAD,
+	};
 	int err;
 
-	err = zuf_call(inode, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
-		       offsetof(struct zufs_ioc_IO, ret_flags));
+	zuf_op_init(&op, ZUFS_OP_FALLOCATE, &ioc.hdr, sizeof(ioc),
+		    offsetof(struct zufs_ioc_IO, ret_flags));
+	err = zuf_dispatch(ZUF_SB(inode->i_sb), &op);
 	if (!err && !zuf_ret_flags_ok(ioc.ret_flags))
 		err = zuf_bad_reply(ZUF_SB(inode->i_sb), "answer to fallocate");
 	return err;
@@ -106,9 +121,9 @@ int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to)
 	if (mode & ~(u64)FALLOC_FL_KEEP_SIZE)
 		drop_range(inode, mode, first, to);
 	zuf_extents_block(inode, 0, LLONG_MAX, false);
-	err = send_change(inode, mode, from, to);
+	err = zuf_send_change(inode, mode, from, to);
 	zuf_extents_unblock(inode);
-	return err ?: zuf_inode_refresh(inode);
+	return zuf_inode_refresh(inode) ?: err;
 }
 
 #define ZUF_FALLOC_MODES	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | \

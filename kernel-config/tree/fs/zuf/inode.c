@@ -12,8 +12,8 @@
 /* Asks the server when an inode was made: nanoseconds since the epoch. */
 #define ZUF_IOC_BIRTH	_IOR('Z', 0x20, __u64)
 
-/* What may be freed by the way, behind a command of somebody else: sectors. */
-#define ZUF_PARK_BLOCKS	(8 << (ZUF_BLOCK_SHIFT - SECTOR_SHIFT))
+/* What may be freed by the way, behind a command of somebody else. */
+#define ZUF_PARK_BLOCKS	8
 
 static struct kmem_cache *zuf_inode_cache;
 
@@ -39,7 +39,8 @@ struct inode *zuf_alloc_inode(struct super_block *sb)
 
 void zuf_free_inode(struct inode *inode)
 {
-	if (S_ISLNK(inode->i_mode))
+	/* A bad inode does not know that it was a symlink. */
+	if (S_ISLNK(inode->i_mode) || is_bad_inode(inode))
 		kfree(inode->i_link);
 	kfree(ZUF_I(inode)->farewell);
 	kmem_cache_free(zuf_inode_cache, ZUF_I(inode));
@@ -251,8 +252,8 @@ void zuf_evict_inode(struct inode *inode)
 	struct zuf_sb_info *sbi = ZUF_SB(inode->i_sb);
 	struct zuf_inode_info *zii = ZUF_I(inode);
 	struct zuf_notice *farewell = zii->farewell;
-	bool last = !inode->i_nlink && !is_bad_inode(inode) &&
-		    !READ_ONCE(sbi->shut_down);
+	/* The server may have taken the last name for a task that was killed. */
+	bool last = !is_bad_inode(inode) && !READ_ONCE(zii->zi->i_nlink);
 
 	if (last && IS_DAX(inode)) {
 		guard(zuf_invalidate)(inode->i_mapping);
@@ -273,7 +274,12 @@ void zuf_evict_inode(struct inode *inode)
 					 ZUFS_OP_EVICT_INODE;
 	farewell->hdr.in_len = sizeof(farewell->evict);
 	farewell->evict.zus_ii = zii->zus_ii;
-	zuf_tell_leaving(farewell, last && inode->i_blocks <= ZUF_PARK_BLOCKS);
+	if (last)
+		sb_start_intwrite(inode->i_sb);
+	zuf_tell_leaving(farewell, last && le64_to_cpu(zii->zi->i_blocks) <=
+					   ZUF_PARK_BLOCKS);
+	if (last)
+		sb_end_intwrite(inode->i_sb);
 }
 
 /* ---- inode to zus_inode ---- */
@@ -408,6 +414,9 @@ int zuf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		return -EIO;
 	generic_fill_statx_attr(inode, stat);
 	generic_fillattr(idmap, request_mask, inode, stat);
+	/* Faults through mappings add some, and no operation looks. */
+	stat->blocks = le64_to_cpu(READ_ONCE(ZUF_I(inode)->zi->i_blocks)) <<
+		       (ZUF_BLOCK_SHIFT - SECTOR_SHIFT);
 	if (le16_to_cpu(ZUF_I(inode)->zi->i_flags) & ZUFS_S_NODUMP)
 		stat->attributes |= STATX_ATTR_NODUMP;
 	stat->attributes_mask |= STATX_ATTR_NODUMP;

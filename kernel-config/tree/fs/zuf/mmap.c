@@ -255,10 +255,8 @@ int zuf_file_mmap(struct file *file, struct vm_area_struct *vma)
 		if (is_cow_mapping(vma->vm_flags))
 			return -ENODEV;
 		vm_flags_set(vma, VM_PFNMAP);
-	} else {
-		if (!daxdev_mapping_supported(vma, dax_dev))
-			return -EOPNOTSUPP;
-		vm_flags_set(vma, VM_HUGEPAGE);
+	} else if (!daxdev_mapping_supported(vma, dax_dev)) {
+		return -EOPNOTSUPP;
 	}
 	file_accessed(file);
 	vma->vm_ops = &zuf_vm_ops;

@@ -62,6 +62,9 @@ struct inode *zuf_lookup_inode(struct inode *dir, u64 dir_ii,
 	err = zuf_wait_left(sbi, ioc.zus_ii);
 	if (!err && atomic_read(&sbi->left) != left)
 		err = look_again(dir, dir_ii, name, inode);
+	/* By handle: without a name it is for those alone who have it open. */
+	if (!err && !inode->i_nlink)
+		err = -ESTALE;
 	if (err) {
 		iget_failed(inode);
 		return ERR_PTR(err);
@@ -81,6 +84,14 @@ static struct dentry *zuf_lookup(struct inode *dir, struct dentry *dentry,
 	if (inode == ERR_PTR(-ENOENT))
 		inode = NULL;
 	return d_splice_alias(inode, dentry);
+}
+
+/* Of a killed task the server may do it later: what is there has to be asked. */
+static int forget_if_killed(struct dentry *dentry, int err)
+{
+	if (err == -EINTR)
+		d_drop(dentry);
+	return err;
 }
 
 /* What the new inode shall look like. */
@@ -154,23 +165,16 @@ static int send_dentry(struct inode *dir, struct inode *inode,
 		.zus_dir_ii = ZUF_I(dir)->zus_ii,
 		.ino = inode->i_ino,
 	};
-	int err;
 
 	if (name->len > ZUFS_NAME_LEN)
 		return -ENAMETOOLONG;
 	zuf_str_set(&ioc.str, name);
-	err = zuf_call(inode, operation, &ioc.hdr, sizeof(ioc), 0);
-	if (err)
-		return err;
-	return zuf_inode_refresh(inode) ?: zuf_inode_refresh(dir);
+	return zuf_call(inode, operation, &ioc.hdr, sizeof(ioc), 0) ?:
+	       zuf_inode_refresh(inode) ?: zuf_inode_refresh(dir);
 }
 
 static void drop_failed_inode(struct inode *inode)
 {
-	/* A bad inode is not a symlink any more, which would free it. */
-	if (S_ISLNK(inode->i_mode))
-		kfree(inode->i_link);
-	inode->i_link = NULL;
 	make_bad_inode(inode);
 	iput(inode);
 }
@@ -245,7 +249,7 @@ static int add_new(struct mnt_idmap *idmap, struct inode *dir,
 					   rdev, link);
 
 	if (IS_ERR(inode))
-		return PTR_ERR(inode);
+		return forget_if_killed(dentry, PTR_ERR(inode));
 	d_instantiate_new(dentry, inode);
 	return 0;
 }
@@ -289,7 +293,7 @@ static int zuf_atomic_open(struct inode *dir, struct dentry *dentry,
 		return PTR_ERR(found);
 	if (d_really_is_negative(found ?: dentry)) {
 		dput(found);
-		return PTR_ERR(inode);
+		return forget_if_killed(dentry, PTR_ERR(inode));
 	}
 	return finish_no_open(file, found);
 }
@@ -326,7 +330,7 @@ static int zuf_link(struct dentry *old, struct inode *dir, struct dentry *dentry
 	int err = send_dentry(dir, inode, &dentry->d_name, ZUFS_OP_ADD_DENTRY);
 
 	if (err)
-		return err;
+		return forget_if_killed(dentry, err);
 	ihold(inode);
 	d_instantiate(dentry, inode);
 	return 0;
@@ -334,8 +338,8 @@ static int zuf_link(struct dentry *old, struct inode *dir, struct dentry *dentry
 
 static int zuf_unlink(struct inode *dir, struct dentry *dentry)
 {
-	return send_dentry(dir, d_inode(dentry), &dentry->d_name,
-			   ZUFS_OP_REMOVE_DENTRY);
+	return forget_if_killed(dentry, send_dentry(dir, d_inode(dentry), &dentry->d_name,
+						    ZUFS_OP_REMOVE_DENTRY));
 }
 
 static int zuf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
@@ -352,6 +356,7 @@ static int zuf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		.flags = flags,
 		.time = zuf_time(current_time(inode)),
 	};
+	int err;
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
 		return -EINVAL;
@@ -359,10 +364,11 @@ static int zuf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		return -ENAMETOOLONG;
 	zuf_str_set(&ioc.old_d_str, &old->d_name);
 	zuf_str_set(&ioc.new_d_str, &new->d_name);
-	return zuf_call(inode, ZUFS_OP_RENAME, &ioc.hdr, sizeof(ioc), 0) ?:
-	       zuf_inode_refresh(old_dir) ?: zuf_inode_refresh(new_dir) ?:
-	       zuf_inode_refresh(inode) ?:
-	       target ? zuf_inode_refresh(target) : 0;
+	err = zuf_call(inode, ZUFS_OP_RENAME, &ioc.hdr, sizeof(ioc), 0) ?:
+	      zuf_inode_refresh(old_dir) ?: zuf_inode_refresh(new_dir) ?:
+	      zuf_inode_refresh(inode) ?:
+	      target ? zuf_inode_refresh(target) : 0;
+	return forget_if_killed(new, forget_if_killed(old, err));
 }
 
 const struct inode_operations zuf_dir_inode_operations = {

@@ -31,7 +31,8 @@ static int send_clone(struct inode *src, loff_t pos_in, struct inode *dst,
 	err = zuf_call(dst, operation, &ioc.hdr, sizeof(ioc), 0);
 	zuf_extents_unblock(dst);
 	zuf_extents_unblock(src);
-	return err ?: zuf_inode_refresh(dst);
+	/* What was done before it failed has been done. */
+	return zuf_inode_refresh(dst) ?: err;
 }
 
 /* What is mapped of the blocks that the server is about to replace. */

@@ -80,8 +80,12 @@ static int get_piece(struct rw_piece *piece, struct iov_iter *iter, size_t len,
 {
 	int err;
 
-	if (user_backed_iter(iter))
-		return pin_piece(piece, iter, len);
+	if (user_backed_iter(iter)) {
+		err = pin_piece(piece, iter, len);
+		/* What is mapped without a struct page can be copied. */
+		if (err != -EFAULT)
+			return err;
+	}
 	err = alloc_bounce(piece, len);
 	if (err || !write)
 		return err;
@@ -219,12 +223,14 @@ static ssize_t rw_here(struct kiocb *iocb, struct iov_iter *iter, size_t len,
 
 	if (zuf_is_dead(sbi))
 		return -EIO;
+	if (!(sbi->features & ZUFS_FEATURE_EXTENT_CACHE))
+		room = 0;
 	/* The rest of the last block, for what is no longer, or what is ahead. */
-	if (write && pos <= size &&
-	    (len <= round_up(size, ZUF_BLOCK_SIZE) - pos ||
-	     zuf_get_ahead(iocb, len)))
+	else if (write && pos <= size &&
+		 (len <= round_up(size, ZUF_BLOCK_SIZE) - pos ||
+		  zuf_get_ahead(iocb, len)))
 		room = len;
-	if (!(sbi->features & ZUFS_FEATURE_EXTENT_CACHE) || !room)
+	if (!room)
 		return iocb->ki_flags & IOCB_NOWAIT ? -EAGAIN : 0;
 	done = zuf_extents_rw(iocb, iter, min_t(u64, len, room), write);
 	if (write && done > 0 && pos + done > size) {

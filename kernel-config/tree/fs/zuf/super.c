@@ -188,7 +188,6 @@ static int zuf_statfs(struct dentry *dentry, struct kstatfs *buf)
 		return err;
 	buf->f_type = dentry->d_sb->s_magic;
 	buf->f_bsize = ZUF_BLOCK_SIZE;
-	buf->f_frsize = ZUF_BLOCK_SIZE;
 	buf->f_blocks = out->f_blocks;
 	buf->f_bfree = out->f_bfree;
 	buf->f_bavail = out->f_bavail;

@@ -157,7 +157,8 @@ static long access_dev(struct zuf_t1_dev *dev, u64 from, long pages)
 	int id;
 
 	dev->dax_dev = fs_dax_get_by_bdev(dev->bdev, &dev->dax_start, NULL, NULL);
-	if (!dev->dax_dev)
+	/* Nor where a flush of CPU caches is not enough (virtio-pmem). */
+	if (!dev->dax_dev || !dax_synchronous(dev->dax_dev))
 		return -ENODEV;
 	id = dax_read_lock();
 	got = dax_direct_access(dev->dax_dev, PHYS_PFN(dev->dax_start + from),
@@ -176,7 +177,7 @@ static int map_dev(struct zuf_t1_dev *dev, struct fs_context *fc)
 		return invalf(fc, "zuf: %pg: %s", dev->bdev,
 			      err == -ENOSPC ? "too small" :
 			      err == -EIO ? "can not be accessed as memory" :
-			      "no DAX: a pmem namespace in fsdax mode is needed");
+			      "no synchronous DAX: a pmem namespace in fsdax mode is needed");
 	return 0;
 }
 

@@ -86,7 +86,6 @@ static int plain_map(struct zuf_window *window, struct page **pages,
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 	unsigned long addr;
-	unsigned int i;
 	int err = -ENXIO;
 
 	mmap_read_lock(mm);
@@ -94,9 +93,10 @@ static int plain_map(struct zuf_window *window, struct page **pages,
 	vma = addr ? vma_lookup(mm, addr) : NULL;
 	if (vma && vma->vm_private_data == window) {
 		err = 0;
-		for (i = 0; i < count && !err; i++, addr += PAGE_SIZE)
-			if (vmf_insert_pfn_prot(vma, addr, page_to_pfn(pages[i]),
-						prot) != VM_FAULT_NOPAGE)
+		for (unsigned int i = 0; i < count && !err; i++)
+			if (vmf_insert_pfn_prot(vma, addr + i * PAGE_SIZE,
+						page_to_pfn(pages[i]), prot) !=
+			    VM_FAULT_NOPAGE)
 				err = -ENOMEM;
 	}
 	mmap_read_unlock(mm);

@@ -120,8 +120,7 @@ static int handler_get(const struct xattr_handler *handler,
 		       struct dentry *dentry, struct inode *inode,
 		       const char *name, void *buffer, size_t size)
 {
-	return fetch(inode, ZUFS_OP_XATTR_GET, handler->flags, name, buffer,
-		     size);
+	return fetch(inode, ZUFS_OP_XATTR_GET, handler->flags, name, buffer, size);
 }
 
 static int handler_set(const struct xattr_handler *handler,
@@ -175,14 +174,12 @@ struct posix_acl *zuf_get_acl(struct inode *inode, int type, bool rcu)
 
 	if (rcu)
 		return ERR_PTR(-ECHILD);
-	size = fetch(inode, ZUFS_OP_XATTR_GET, X_F_SYSTEM, acl_name(type), NULL,
-		     0);
+	size = fetch(inode, ZUFS_OP_XATTR_GET, X_F_SYSTEM, acl_name(type), NULL, 0);
 	if (size > 0) {
 		value = kvmalloc(size, GFP_KERNEL);
 		if (!value)
 			return ERR_PTR(-ENOMEM);
-		size = fetch(inode, ZUFS_OP_XATTR_GET, X_F_SYSTEM,
-			     acl_name(type), value, size);
+		size = fetch(inode, ZUFS_OP_XATTR_GET, X_F_SYSTEM, acl_name(type), value, size);
 	}
 	if (size > 0)
 		return posix_acl_from_xattr(&init_user_ns, value, size);

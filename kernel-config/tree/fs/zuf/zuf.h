@@ -661,6 +661,7 @@ int zuf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 int zuf_sync_changed(struct file *file, loff_t offset, loff_t len);
 int zuf_break_layouts(struct inode *inode, unsigned int state);
 int zuf_change_blocks(struct inode *inode, u64 mode, loff_t from, loff_t to);
+int zuf_send_change(struct inode *inode, u64 mode, loff_t from, loff_t to);
 
 /* ---- xattr.c ---- */
 
