@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { basename } from 'node:path';
 import { CONST } from '../abi/layout.ts';
-import type { BlockSource } from '../fs/zpmfs/check.ts';
+import type { WritableSource } from '../fs/zpmfs/check.ts';
 import { type DeviceTable, decodeDeviceTable } from '../fs/zpmfs/device-table.ts';
 import { BLOCK_SIZE, BLOCK_WORDS } from '../fs/zpmfs/format.ts';
 
@@ -138,7 +138,7 @@ export function writeAt(device: OpenDevice, position: number, bytes: Uint8Array)
 }
 
 /** The devices of one file system, in the order of its table, as one range. */
-export class DeviceSet implements BlockSource, Disposable {
+export class DeviceSet implements WritableSource, Disposable {
   readonly table: DeviceTable;
   readonly blocks: number;
   private readonly devices: readonly OpenDevice[];

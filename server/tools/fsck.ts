@@ -90,7 +90,6 @@ function check(files: readonly string[], quiet: boolean): number {
 function repair(files: readonly string[], quiet: boolean): number {
   using devices = openFileSystem(files, true, OPERATIONAL_ERROR);
   const { result, mended } = repairFileSystem(devices);
-  devices.flush();
   printProblems(mended, ': mended');
   printProblems(result.problems, '');
   if (!quiet) summarize(files[0], result);

@@ -33,10 +33,10 @@ describe('the loop of a ZT', () => {
 
   const cleanly = async (fileSystem: string, operations: number, options = ''): Promise<void> => {
     const result = await run({ fileSystem, operations, options, wasteful: false });
-    const { p50, p99, p999, nanosecondsPerOperation, allocatedBytes, collections } = result;
+    const { p50, p99, p999, nanosecondsPerOperation, allocatedBytes, collections, warmUpOperations } = result;
     process.stdout.write(
       `${fileSystem} ${options}: ${Math.round(nanosecondsPerOperation)} ns an operation, p50 ${p50} ns, p99 ${p99} ns, ` +
-        `p99.9 ${p999} ns, ${collections.length} collections, ${allocatedBytes} bytes allocated since the last\n`,
+        `p99.9 ${p999} ns, ${collections.length} collections, ${allocatedBytes} bytes allocated since the last, after ${warmUpOperations} to warm up\n`,
     );
     expect(result).toMatchObject({ operations, errors: 0, failedCommand: -1 });
     expect(collections).toEqual([]);

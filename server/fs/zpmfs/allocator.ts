@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import type { AttachRequest } from '../filesystem.ts';
+import { EIO, ENOSPC } from './errno.ts';
 import { MAP_MAX_HEIGHT, MAP_SHIFT } from './format.ts';
 import {
   CHUNK_BLOCKS,
@@ -10,11 +12,11 @@ import {
   CHUNK_UNUSED,
   GROUP_SHIFT,
   H_FREE_BLOCKS,
+  H_MISCOUNTED,
   H_RESERVE_BLOCKS,
   REF_MAX,
   REF_METADATA,
   REF_METADATA_UNSEEN,
-  REF_SURE,
   type SharedState,
 } from './shared.ts';
 
@@ -32,6 +34,16 @@ export const WINDOW_BLOCKS = 32;
 /** What `Mapping.nodesFor` counts besides the nodes that are full, for the whole range and again for the last step of it. */
 const MAP_NODES_AT_EDGES = 4 * MAP_MAX_HEIGHT;
 
+/** Looks for one block in a chunk where others take and free some meanwhile. */
+const CLAIM_TRIES = 1000;
+/** Turns of looking for room before the clock is looked at, and the CPU given up in between. */
+const TURNS_AT_ONCE = 100;
+/**
+ * What is promised may not be found as long as other ZTs hold a whole chunk to take a part of it, which is for microseconds, or
+ * for as long as they don't get their CPU. Behind this the count is wrong.
+ */
+const FIND_NANOSECONDS = 2_000_000_000;
+
 /** What `search` looks for. */
 const PARTLY_FREE = 0;
 const EMPTY = 1;
@@ -43,6 +55,9 @@ const ANY = 2;
  * Three steps keep it exact without a lock: an operation first promises itself blocks from the count of the whole file
  * system (`reserve`), so that it cannot run dry halfway; taking a block first promises it from the count of its
  * chunk, so that a zero bit is sure to be found there; freeing goes the other way round.
+ *
+ * What is left of a promise is known here: taking more than that is refused, and what was not taken goes back to the count as it
+ * is. What an operation took before it failed is nobody's until the next mount, which counts anew then.
  */
 export class Allocator {
   private readonly shared: SharedState;
@@ -52,13 +67,22 @@ export class Allocator {
   /** Chunk that windows for files written here and there are taken from. */
   private windowChunk = -1;
   private readonly arena: Arena;
+  private readonly log: AttachRequest['log'];
   private cursor: number;
+  /** Blocks promised to the operation at hand and not taken yet. */
+  private promised = 0;
+  /** When the search for a promised block began to take long. */
+  private searchedSince = 0;
+  /** Said once, and not by each operation that meets it. */
+  private toldOfCount = false;
+  private toldOfPromise = false;
   /** How many blocks the last `takeRun` got. */
   runLength = 0;
 
-  constructor(shared: SharedState, arena: Arena) {
+  constructor(shared: SharedState, arena: Arena, log?: AttachRequest['log']) {
     this.shared = shared;
     this.arena = arena;
+    this.log = log;
     this.cursor = arena.start;
   }
 
@@ -79,38 +103,61 @@ export class Allocator {
     return Math.max(0, available - nodes);
   }
 
-  /** Promise `count` blocks to this operation. The reserve is left to operations that make room (`privileged`). */
+  /**
+   * Promise `count` blocks to this operation, which has no other promise: what one that was cut short left of its own goes
+   * back. The reserve is left to operations that make room (`privileged`).
+   */
   reserve(count: number, privileged: boolean): boolean {
+    this.unreserve();
     const header = this.shared.header;
     const keep = privileged ? 0 : header[H_RESERVE_BLOCKS];
     for (;;) {
       const free = Atomics.load(header, H_FREE_BLOCKS);
       if (free < count + keep) return false;
-      if (Atomics.compareExchange(header, H_FREE_BLOCKS, free, free - count) === free) return true;
+      if (Atomics.compareExchange(header, H_FREE_BLOCKS, free, free - count) === free) {
+        this.promised = count;
+        return true;
+      }
     }
   }
 
-  unreserve(count: number): void {
-    if (count > 0) Atomics.add(this.shared.header, H_FREE_BLOCKS, count);
+  /** Give back what is left of the promise. */
+  unreserve(): void {
+    if (this.promised === 0) return;
+    Atomics.add(this.shared.header, H_FREE_BLOCKS, this.promised);
+    this.promised = 0;
   }
 
-  /** Take one promised block for metadata. */
+  /** An operation failed halfway, which damage or a defect brings about: what it took is nobody's, and is not to be saved. */
+  abandon(): void {
+    Atomics.store(this.shared.header, H_MISCOUNTED, 1);
+    this.unreserve();
+  }
+
+  /** Take one promised block for metadata. Returns it, or -EIO or -ENOSPC, which only a defect brings about. */
   takeMetadata(): number {
-    for (;;) {
+    if (this.promised < 1) return this.refuseMore();
+    for (let turn = 0; ; turn++) {
       if (this.metadataChunk >= 0 && this.promise(this.metadataChunk, 1)) {
         const block = this.claimOne(this.metadataChunk);
-        this.shared.refs[block] = REF_METADATA;
-        return block;
+        if (block > 0) {
+          this.promised--;
+          this.shared.refs[block] = REF_METADATA;
+          return block;
+        }
       }
       this.metadataChunk = this.findChunk();
+      if (turn >= TURNS_AT_ONCE && !this.goesOn(turn)) return this.giveUp();
     }
   }
 
   /**
    * Take up to `wanted` promised blocks in one run; `runLength` says how many. `goal` is where the run should start
-   * (0: anywhere); `fileBlock` keeps a large file aligned as huge pages want it.
+   * (0: anywhere); `fileBlock` keeps a large file aligned as huge pages want it. Returns the first of them, or -EIO or -ENOSPC,
+   * which only a defect brings about.
    */
   takeRun(wanted: number, goal: number, fileBlock: number, large: boolean): number {
+    if (this.promised < wanted) return this.refuseMore();
     if (goal > 0 && goal < this.shared.refs.length) {
       const count = this.claimAt(goal, Math.min(wanted, CHUNK_BLOCKS - (goal & (CHUNK_BLOCKS - 1))));
       if (count > 0) return this.finishRun(goal, count);
@@ -127,13 +174,41 @@ export class Allocator {
         return this.finishRun(start, count);
       }
     }
-    for (;;) {
+    for (let turn = 0; ; turn++) {
       if (this.dataChunk >= 0) {
         const start = this.claimFirst(this.dataChunk, Math.min(wanted, CHUNK_BLOCKS));
         if (start > 0) return this.finishRun(start, this.runLength);
       }
       this.dataChunk = this.findChunk();
+      if (turn >= TURNS_AT_ONCE && !this.goesOn(turn)) return this.giveUp();
     }
+  }
+
+  /** Whether to look once more for what is promised, after so many turns. */
+  private goesOn(turn: number): boolean {
+    const now = this.shared.pause();
+    if (turn === TURNS_AT_ONCE) this.searchedSince = now;
+    return now - this.searchedSince < FIND_NANOSECONDS;
+  }
+
+  /** Nothing is there of what is promised: it does not go back to the count, which is so much too high. */
+  private giveUp(): number {
+    if (!this.toldOfCount)
+      this.log?.(
+        'error',
+        `zpmfs: ${this.free() + this.promised} blocks are free by the count, and none is found; the next mount counts anew`,
+      );
+    this.toldOfCount = true;
+    this.promised = 0;
+    return -ENOSPC;
+  }
+
+  /** An operation wants more than it knew it would need: it must fail while nothing refers to what it has taken. */
+  private refuseMore(): number {
+    if (!this.toldOfPromise)
+      this.log?.('error', 'zpmfs: an operation was refused because it took more blocks than it was promised');
+    this.toldOfPromise = true;
+    return -EIO;
   }
 
   /**
@@ -142,6 +217,7 @@ export class Allocator {
    * them will find free later: so a file that is written in any order comes to lie in order.
    */
   takeNear(wanted: number, goal: number, fileBlock: number): number {
+    if (this.promised < wanted) return this.refuseMore();
     const inWindow = fileBlock & (WINDOW_BLOCKS - 1);
     const most = Math.min(wanted, WINDOW_BLOCKS - inWindow);
     if (goal > 0 && goal < this.shared.refs.length) {
@@ -176,6 +252,7 @@ export class Allocator {
 
   private finishRun(start: number, count: number): number {
     for (let block = start; block < start + count; block++) Atomics.store(this.shared.refs, block, 1);
+    this.promised -= count;
     this.runLength = count;
     return start;
   }
@@ -214,11 +291,6 @@ export class Allocator {
     }
   }
 
-  /** Whether `share` is sure to succeed now and for the next few thousand times. */
-  mayShare(block: number): boolean {
-    return Atomics.load(this.shared.refs, block) < REF_SURE;
-  }
-
   references(block: number): number {
     return Atomics.load(this.shared.refs, block);
   }
@@ -241,11 +313,11 @@ export class Allocator {
     Atomics.add(this.shared.groupFree, chunk >>> GROUP_SHIFT, count);
   }
 
-  /** Take any one block of a chunk that was promised from it. */
+  /** Take any one block of a chunk that was promised from it. 0: its count says more than its bits, and a little less now. */
   private claimOne(chunk: number): number {
     const taken = this.shared.taken;
     const first = chunk * CHUNK_MAP_WORDS;
-    for (;;) {
+    for (let tries = 0; tries < CLAIM_TRIES; tries++) {
       for (let index = 0; index < CHUNK_MAP_WORDS; index++) {
         const word = Atomics.load(taken, first + index);
         if (word === -1) continue;
@@ -255,8 +327,9 @@ export class Allocator {
         }
         index--;
       }
-      // Another ZT frees or gives back what was promised to us: its bit is about to show.
+      // Another ZT took what we were about to, and freed what we had passed: a bit is there.
     }
+    return 0;
   }
 
   /** Take consecutive blocks that start exactly at `start`; returns how many. */
@@ -341,26 +414,24 @@ export class Allocator {
   /**
    * A chunk with room for small things. Out of the own arena as long as it has any that is empty or in use for them with a
    * good part free; a ZT whose arena runs dry takes from its node, then where most is free. Some chunk has room,
-   * because the caller holds a promise from the count of the whole file system.
+   * because the caller holds a promise from the count of the whole file system; -1 when all of it is with other ZTs just now.
    */
   private findChunk(): number {
     const { start, end, nodeStart, nodeEnd } = this.arena;
-    for (;;) {
-      let chunk = this.search(start, end, PARTLY_FREE);
-      if (chunk < 0) chunk = this.search(start, end, EMPTY);
-      if (chunk < 0) chunk = this.search(nodeStart, nodeEnd, EMPTY);
-      if (chunk < 0) chunk = this.search(nodeStart, nodeEnd, PARTLY_FREE);
-      if (chunk < 0) {
-        const group = this.fullestGroup() << GROUP_SHIFT;
-        const groupEnd = Math.min(this.shared.chunks, group + (1 << GROUP_SHIFT));
-        chunk = this.search(group, groupEnd, EMPTY);
-        if (chunk < 0) chunk = this.search(group, groupEnd, ANY);
-      }
-      if (chunk < 0) continue;
-      this.shared.chunkKind[chunk] = CHUNK_SMALL;
-      this.cursor = chunk;
-      return chunk;
+    let chunk = this.search(start, end, PARTLY_FREE);
+    if (chunk < 0) chunk = this.search(start, end, EMPTY);
+    if (chunk < 0) chunk = this.search(nodeStart, nodeEnd, EMPTY);
+    if (chunk < 0) chunk = this.search(nodeStart, nodeEnd, PARTLY_FREE);
+    if (chunk < 0) {
+      const group = this.fullestGroup() << GROUP_SHIFT;
+      const groupEnd = Math.min(this.shared.chunks, group + (1 << GROUP_SHIFT));
+      chunk = this.search(group, groupEnd, EMPTY);
+      if (chunk < 0) chunk = this.search(group, groupEnd, ANY);
     }
+    if (chunk < 0) return -1;
+    this.shared.chunkKind[chunk] = CHUNK_SMALL;
+    this.cursor = chunk;
+    return chunk;
   }
 
   private search(from: number, to: number, what: number): number {

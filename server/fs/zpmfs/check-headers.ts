@@ -181,18 +181,31 @@ export class HeaderCheck extends CheckState {
     return true;
   }
 
-  /** Apply the transactions in the journal, and empty it. */
+  /**
+   * Apply the transactions in the journal, and empty it once what they change is durable: cut short, it starts over. Durable on
+   * return.
+   */
   replayInto(target: WritableSource): void {
     if (!this.checkHeaders()) return;
-    for (const [block, words] of this.source.patches()) target.write(block, words);
+    const { source } = this;
+    if (source.isPatched) {
+      // Saved by an unmount that knew nothing of them.
+      if (source.read(f.SUPER_BLOCK)[f.SB_STATE] === f.STATE_CLEAN)
+        source.patch(f.SUPER_BLOCK, f.SB_SAVED_BLOCK, 0);
+      for (const [block, words] of source.patches()) target.write(block, words);
+      target.flush();
+    }
     const { journalFirst, journalSlots } = this.superblock as Superblock;
+    let isEmpty = true;
     for (let slot = 0; slot < journalSlots; slot++) {
       const first = journalFirst + slot * f.JOURNAL_SLOT_BLOCKS;
       const words = target.read(first).slice();
       if (words[f.J_MAGIC] === 0) continue;
       words[f.J_MAGIC] = 0;
       target.write(first, words);
+      isEmpty = false;
     }
+    if (!isEmpty) target.flush();
   }
 }
 

@@ -76,12 +76,14 @@ export function memorySource(bytes: Uint8Array): WritableSource {
     blocks,
     read: (block) => words.subarray(block * f.BLOCK_WORDS, (block + 1) * f.BLOCK_WORDS),
     write: (block, content) => words.set(content, block * f.BLOCK_WORDS),
+    flush: () => {},
   };
 }
 
-/** A source that can be mended. */
+/** A source that can be mended. What is written is durable behind the next `flush`; before, any part of it may be. */
 export interface WritableSource extends BlockSource {
   write(block: number, words: Uint32Array): void;
+  flush(): void;
 }
 
 /** Blocks as recovery will leave them: what the source has, with the records of the journal applied. */
@@ -98,7 +100,11 @@ export class RecoveredSource implements BlockSource {
   }
 
   read(block: number): Uint32Array {
-    return (this.patched.size > 0 ? this.patched.get(block) : undefined) ?? this.source.read(block);
+    return (this.isPatched ? this.patched.get(block) : undefined) ?? this.source.read(block);
+  }
+
+  get isPatched(): boolean {
+    return this.patched.size > 0;
   }
 
   patches(): Iterable<[number, Uint32Array]> {

@@ -44,7 +44,7 @@ export class Core {
     this.shared = new SharedState(request.shared, addon);
     this.pmem = new Pmem(addon, memory.address, this.shared.header[H_TOTAL_BLOCKS] * BLOCK_SIZE);
     this.journal = new Journal(this.pmem, this.shared, request.zt);
-    this.allocator = new Allocator(this.shared, arenaOf(request, this.shared.chunks));
+    this.allocator = new Allocator(this.shared, arenaOf(request, this.shared.chunks), request.log);
     this.mapping = new Mapping(this.pmem, this.journal, this.allocator);
     this.inodes = new Inodes(
       this.pmem,

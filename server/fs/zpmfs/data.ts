@@ -39,13 +39,13 @@ export class Data {
   private readonly inode: InodeInHand;
   /** Whether the last `writeRange` put blocks where none, or others, were. */
   replaced = false;
-  /** Promised blocks that became data in the current transaction. */
-  private dataTaken = 0;
   /**
    * Where the bytes of the write at hand come from, minus its position; 0: zeroes. Kept here because an address as a
    * number on its way through a call would become an object on the heap.
    */
   private readonly source = new Float64Array(1);
+  /** Where the bytes of the read at hand go, minus its position; here for the same reason. */
+  private readonly destination = new Float64Array(1);
 
   constructor(core: Core) {
     this.core = core;
@@ -62,16 +62,16 @@ export class Data {
     const position = core.u64(op, zufs_ioc_IO.filepos);
     const length = core.windowLength(op);
     if (position + length > MAX_FILE_SIZE) return -EINVAL;
-    const destination = op.windowAddress + core.windowOffset(op);
+    this.destination[0] = op.windowAddress + core.windowOffset(op) - position;
     core.shared.lockShared(index);
-    const error = this.readRange(ib, iw, position, length, destination);
+    const error = this.readRange(ib, iw, position, length);
     core.shared.unlockShared(index);
     if (error < 0) return error;
     core.setU64(op, zufs_ioc_IO.last_pos, position + length);
     return 0;
   }
 
-  private readRange(ib: number, iw: number, position: number, length: number, destination: number): number {
+  private readRange(ib: number, iw: number, position: number, length: number): number {
     const { mapping, pmem } = this.core;
     const end = position + length;
     let at = position;
@@ -84,7 +84,7 @@ export class Data {
       if (mapping.block === 0 || (mapping.flags & MAP_UNWRITTEN) !== 0) {
         if (mapping.block === 0) piece = mapping.holeSpan * BLOCK_SIZE - inBlock;
         if (piece > end - at) piece = end - at;
-        pmem.addon.zero(destination + (at - position), piece);
+        pmem.addon.zero(this.destination[0] + at, piece);
       } else {
         // Neighbours on the media go in one copy.
         const start = mapping.block;
@@ -94,7 +94,7 @@ export class Data {
           piece = run * BLOCK_SIZE - inBlock;
         }
         if (piece > end - at) piece = end - at;
-        pmem.copyOut(destination + (at - position), start, inBlock, piece);
+        pmem.copyOut(this.destination[0] + at, start, inBlock, piece);
       }
       at += piece;
     }
@@ -144,13 +144,12 @@ export class Data {
    * room for all. Durable on return. Returns the bytes written, or -ENOSPC, -EDQUOT, -EUCLEAN.
    */
   writeRange(ib: number, iw: number, position: number, wanted: number): number {
-    const { mapping, allocator, journal, pmem, quota } = this.core;
+    const { mapping, allocator, pmem, quota } = this.core;
     this.replaced = false;
     let length = Math.min(wanted, BLOCKS_PER_STEP * BLOCK_SIZE - (position % BLOCK_SIZE));
     const first = Math.floor(position / BLOCK_SIZE);
     const size = this.core.size(ib, iw);
     let last = 0;
-    let promised = 0;
     let more = 0;
     let copies = 0;
     let changes = false;
@@ -182,10 +181,8 @@ export class Data {
         if (length <= 0) return length < 0 ? length : -EDQUOT;
         continue;
       }
-      promised = needed + mapping.nodesFor(first, last);
-      if (allocator.reserve(promised, false)) break;
+      if (allocator.reserve(needed + mapping.nodesFor(first, last), false)) break;
       quota?.giveBlocks(ib, iw, more + copies);
-      promised = 0;
       const blocks = last - first + 1;
       if (blocks === 1) return -ENOSPC;
       length = (first + Math.floor(blocks / 2)) * BLOCK_SIZE - position;
@@ -201,20 +198,16 @@ export class Data {
       }
       // The times, which the kernel has stored, wait for fsync(2), as they do when it writes to blocks that it knows.
       pmem.fence();
-      allocator.unreserve(promised);
       return length;
     }
-    journal.begin();
-    mapping.begin();
-    this.dataTaken = 0;
+    this.beginStep();
     let error = position > size ? this.zeroBehind(ib, iw, size, position) : 0;
     if (error === 0) error = this.fillRange(ib, iw, position, end);
     if (error < 0) {
-      journal.abort();
       quota?.giveBlocks(ib, iw, more + copies);
-      return error;
+      return this.abandonStep(error);
     }
-    this.finish(ib, iw, end > size ? end : -1, promised);
+    this.commitStep(ib, iw, end > size ? end : -1);
     quota?.giveBlocks(ib, iw, copies);
     return length;
   }
@@ -233,11 +226,24 @@ export class Data {
     return Math.max(0, Math.min(position + length, fileBlock * BLOCK_SIZE) - position);
   }
 
+  /** Start a transaction on the mapping of a file; the caller has promised what it may take. */
+  beginStep(): void {
+    this.core.journal.begin();
+    this.core.mapping.begin();
+  }
+
+  /** It fails with `error` before anything refers to what it took. Returns `error`. */
+  abandonStep(error: number): number {
+    this.core.journal.abort();
+    this.core.allocator.abandon();
+    return error;
+  }
+
   /**
    * Commit a transaction on the mapping of a file: new size (-1: as it is), blocks, times. What it replaced is freed,
-   * and of the `promised` blocks those are given back that it did not take.
+   * and what it did not take of what it was promised is given back.
    */
-  private finish(ib: number, iw: number, size: number, promised: number): void {
+  commitStep(ib: number, iw: number, size: number): void {
     const { mapping, allocator, journal, pmem } = this.core;
     mapping.flushFresh();
     pmem.writeBack(ib, iw * 4, 64);
@@ -249,14 +255,14 @@ export class Data {
         pmem.store(ib, iw + I_SIZE, size >>> 0);
         pmem.writeBack(ib, (iw + I_SIZE) * 4, 4);
         pmem.fence();
-        allocator.unreserve(promised);
+        allocator.unreserve();
         return;
       }
       journal.set64(ib, iw + I_SIZE, size);
     }
     journal.commit();
     mapping.releaseCleared();
-    allocator.unreserve(promised - this.dataTaken - mapping.nodesTaken);
+    allocator.unreserve();
   }
 
   private copyInPlace(ib: number, iw: number, position: number, end: number): number {
@@ -335,8 +341,8 @@ export class Data {
       const old = mapping.block;
       if (kind === HOLE && old === 0) {
         const start = this.takeForHole(ib, iw, fileBlock, last);
+        if (start < 0) return start;
         const got = allocator.runLength;
-        this.dataTaken += got;
         this.replaced = true;
         const to = Math.min(end, (fileBlock + got) * BLOCK_SIZE);
         this.fillNew(start, inBlock, to - from, got * BLOCK_SIZE, from);
@@ -357,7 +363,7 @@ export class Data {
       } else {
         // Shared with another file: that one keeps the old block.
         const block = this.takeForCopy(ib, iw, fileBlock);
-        this.dataTaken++;
+        if (block < 0) return block;
         this.replaced = true;
         if (kind === HOLE) {
           this.fillNew(block, inBlock, to - from, BLOCK_SIZE, from);
@@ -416,7 +422,7 @@ export class Data {
 
   /**
    * A file grows from `size` to at least `until`: what its last block holds behind the old end must read as zeroes.
-   * The caller has begun a transaction and promised a block. Returns 0 or -EUCLEAN.
+   * The caller has begun a transaction and promised a block. Returns 0, -EUCLEAN, or why there is no block to take.
    */
   zeroTail(ib: number, iw: number, size: number, until: number): number {
     const { mapping, allocator, pmem } = this.core;
@@ -431,7 +437,7 @@ export class Data {
       pmem.zero(old, inBlock, to - inBlock);
     } else if (kind === COPY) {
       const block = allocator.takeRun(1, 0, fileBlock, false);
-      this.dataTaken++;
+      if (block < 0) return block;
       this.replaced = true;
       pmem.copyBetween(block, 0, old, 0, inBlock);
       pmem.zero(block, inBlock, BLOCK_SIZE - inBlock);
@@ -449,11 +455,9 @@ export class Data {
     const { mapping, allocator, journal, pmem } = this.core;
     if (size > MAX_FILE_SIZE) return -EFBIG;
     const old = this.core.size(ib, iw);
-    const promised = 1 + mapping.nodesFor(0, 0);
-    if (!allocator.reserve(promised, true)) return -ENOSPC;
-    journal.begin();
-    mapping.begin();
-    this.dataTaken = 0;
+    // What is kept of a last block that another file has too.
+    if (!allocator.reserve(1, true)) return -ENOSPC;
+    this.beginStep();
     let gone = 0;
     let error = 0;
     if (size > old) {
@@ -469,12 +473,8 @@ export class Data {
         else if (kind === COPY) error = this.zeroTail(ib, iw, size, TWO_32 * BLOCK_SIZE);
       }
     }
-    if (error < 0) {
-      journal.abort();
-      return error;
-    }
-    if (size === old) this.finish(ib, iw, -1, promised);
-    else this.finish(ib, iw, size, promised);
+    if (error < 0) return this.abandonStep(error);
+    this.commitStep(ib, iw, size === old ? -1 : size);
     this.core.quota?.giveBlocks(ib, iw, gone);
     if (size < old && size % BLOCK_SIZE !== 0) {
       const kind = this.kindOf(ib, iw, Math.floor(size / BLOCK_SIZE));
@@ -484,21 +484,6 @@ export class Data {
       }
     }
     return 0;
-  }
-
-  /** Take blocks a step may need, run it, commit it: for the callers in `space.ts`. */
-  beginStep(): void {
-    this.core.journal.begin();
-    this.core.mapping.begin();
-    this.dataTaken = 0;
-  }
-
-  commitStep(ib: number, iw: number, size: number, promised: number): void {
-    this.finish(ib, iw, size, promised);
-  }
-
-  countTaken(blocks: number): void {
-    this.dataTaken += blocks;
   }
 
   // --- blocks ahead of the end of a file ---
@@ -533,10 +518,9 @@ export class Data {
 
   /** Make blocks writable in place: own ones, zeroed where there were none. Returns for how many it could, or an error. */
   allocateFor(ib: number, iw: number, first: number, wanted: number): number {
-    const { mapping, allocator, journal, quota } = this.core;
+    const { mapping, allocator, quota } = this.core;
     this.replaced = false;
     let count = wanted;
-    let promised = 0;
     let copies = 0;
     let needed = 0;
     for (;;) {
@@ -552,26 +536,23 @@ export class Data {
         if (mapping.block !== 0 && kind !== UNWRITTEN) copies++;
       }
       if (!changes) return count;
-      promised = needed === 0 ? 0 : needed + mapping.nodesFor(first, first + count - 1);
       const refused = quota === null ? 0 : quota.takeBlocks(ib, iw, needed);
       if (refused === 0) {
-        if (promised === 0 || allocator.reserve(promised, false)) break;
+        if (needed === 0) break;
+        if (allocator.reserve(needed + mapping.nodesFor(first, first + count - 1), false)) break;
         quota?.giveBlocks(ib, iw, needed);
       }
       if (count === 1) return refused < 0 ? refused : -ENOSPC;
       count = Math.floor(count / 2);
     }
-    journal.begin();
-    mapping.begin();
-    this.dataTaken = 0;
+    this.beginStep();
     this.source[0] = 0;
     const error = this.fillRange(ib, iw, first * BLOCK_SIZE, (first + count) * BLOCK_SIZE);
     if (error < 0) {
-      journal.abort();
       quota?.giveBlocks(ib, iw, needed);
-      return error;
+      return this.abandonStep(error);
     }
-    this.finish(ib, iw, -1, promised);
+    this.commitStep(ib, iw, -1);
     quota?.giveBlocks(ib, iw, copies);
     return count;
   }

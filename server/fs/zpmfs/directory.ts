@@ -279,7 +279,7 @@ export class Directory {
 
   /**
    * Before the transaction of the operation itself: make sure that the leaf for the name of `findRoom` has room for it, in
-   * transactions of its own that change nothing to see. Returns 0, -ENOSPC, -EDQUOT or -EUCLEAN.
+   * transactions of its own that change nothing to see, and before it is promised blocks. Returns 0, -ENOSPC, -EDQUOT or -EUCLEAN.
    */
   makeRoom(ib: number, iw: number, owner: number, bytes: Uint8Array, start: number, length: number): number {
     // Every turn splits a leaf or packs one; there are no more bits to split by than this.
@@ -300,6 +300,7 @@ export class Directory {
   private makeFirstLeaf(ib: number, iw: number, owner: number): number {
     if (!this.allocator.reserve(1, false)) return -ENOSPC;
     const leaf = this.allocator.takeMetadata();
+    if (leaf < 0) return leaf;
     this.formatLeaf(leaf, owner);
     this.finishLeaf(leaf, DL_RECORDS);
     this.journal.begin();
@@ -348,11 +349,17 @@ export class Directory {
     }
     const half = this.hashFirst + this.hashSpan / 2;
     const first = this.copyPart(leaf, owner, split ? -1 : 0, half);
-    const second = split ? this.copyPart(leaf, owner, 1, half) : 0;
+    const second = split && first > 0 ? this.copyPart(leaf, owner, 1, half) : 0;
+    const node = deeper && Math.min(first, second) > 0 ? allocator.takeMetadata() : 0;
+    const error = Math.min(first, second, node);
+    if (error < 0) {
+      allocator.abandon();
+      quota?.giveBlocks(ib, iw, promised - 1);
+      return error;
+    }
     const journal = this.journal;
     journal.begin();
     if (deeper) {
-      const node = allocator.takeMetadata();
       for (let slot = 0; slot < DIR_ENTRIES; slot++) {
         pmem.store(node, slot * 2, slot < DIR_ENTRIES / 2 ? first : second);
         pmem.store(node, slot * 2 + 1, DIR_LEAF + 1);
@@ -382,10 +389,11 @@ export class Directory {
     return 0;
   }
 
-  /** A new leaf with the records of `leaf` below `half` (side -1), from `half` on (1), or all (0). */
+  /** A new leaf with the records of `leaf` below `half` (side -1), from `half` on (1), or all (0); or an error. */
   private copyPart(leaf: number, owner: number, side: number, half: number): number {
     const pmem = this.pmem;
     const target = this.allocator.takeMetadata();
+    if (target < 0) return target;
     this.formatLeaf(target, owner);
     let used = DL_RECORDS;
     for (let at = DL_RECORDS; at < BLOCK_WORDS; ) {

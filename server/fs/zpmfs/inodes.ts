@@ -85,7 +85,10 @@ export class Inodes {
     return this.shared.inodeBlocks[index >>> 4];
   }
 
-  /** Take a free inode; its slot on the media still says free. Returns the index, or -ENOSPC. Not inside a transaction. */
+  /**
+   * Take a free inode; its slot on the media still says free. Returns the index, or an error. Not inside a transaction, nor with blocks
+   * promised.
+   */
   allocate(): number {
     const shared = this.shared;
     const header = shared.header;
@@ -141,13 +144,9 @@ export class Inodes {
       shared.unlockWord(H_INODE_TABLE_LOCK);
       return -ENOSPC;
     }
-    let nodes = this.mapping.nodesFor(first, first + count - 1);
-    let promised = count + nodes;
-    if (!this.allocator.reserve(promised, false)) {
+    if (!this.allocator.reserve(count + this.mapping.nodesFor(first, first + count - 1), false)) {
       count = 1;
-      nodes = this.mapping.nodesFor(first, first);
-      promised = count + nodes;
-      if (!this.allocator.reserve(promised, false)) {
+      if (!this.allocator.reserve(count + this.mapping.nodesFor(first, first), false)) {
         shared.unlockWord(H_INODE_TABLE_LOCK);
         return -ENOSPC;
       }
@@ -157,6 +156,10 @@ export class Inodes {
     let error = 0;
     for (let index = 0; index < count && error === 0; index++) {
       const block = this.allocator.takeMetadata();
+      if (block < 0) {
+        error = block;
+        break;
+      }
       this.pmem.zero(block, 0, BLOCK_SIZE);
       error = this.mapping.set(SUPER_BLOCK, SB_INODE_TABLE, first + index, block, MAP_PRESENT);
       shared.inodeBlocks[first + index] = block;
@@ -169,13 +172,14 @@ export class Inodes {
       this.copyRecord(X_MAP_ROOT, 2);
       this.mapping.flushFresh();
       this.journal.commit();
-      this.allocator.unreserve(promised - count - this.mapping.nodesTaken);
+      this.allocator.unreserve();
       Atomics.store(header, H_INODE_BLOCKS, first + count);
       Atomics.add(header, H_FREE_INODES, count * INODES_PER_BLOCK);
     } else {
       this.journal.abort();
+      this.allocator.abandon();
     }
     shared.unlockWord(H_INODE_TABLE_LOCK);
-    return error < 0 ? -EUCLEAN : 0;
+    return error;
   }
 }

@@ -42,8 +42,6 @@ export class Mapping {
   holeSpan = 1;
   /** Leaf that `lookup` went through; 0 when the tree has none there. */
   leaf = 0;
-  /** Promised blocks that became nodes since the caller zeroed it. */
-  nodesTaken = 0;
   private readonly fresh = new Uint32Array(FRESH_NODES);
   private freshCount = 0;
   private readonly dropped = new Uint32Array(DROP_MAX);
@@ -166,7 +164,10 @@ export class Mapping {
     return 0;
   }
 
-  /** At most this many nodes have to be made to map blocks `first` .. `last`. */
+  /**
+   * At most this many nodes have to be made to map blocks `first` .. `last`: those that a tree has above these, and, for each level
+   * that it grows by, one above its old root.
+   */
   nodesFor(first: number, last: number): number {
     let nodes = MAP_MAX_HEIGHT;
     for (let shift = MAP_SHIFT; shift < 32; shift += MAP_SHIFT)
@@ -174,7 +175,7 @@ export class Mapping {
     return nodes + 1;
   }
 
-  /** Point a file block to a block. Takes promised blocks for nodes. Returns 0 or -EUCLEAN. */
+  /** Point a file block to a block. Takes promised blocks for nodes. Returns 0, -EUCLEAN, or why there is none to take. */
   set(ib: number, iw: number, fileBlock: number, block: number, flags: number): number {
     const leaf = this.ensureLeaf(ib, iw, fileBlock);
     if (leaf < 0) return leaf;
@@ -203,12 +204,14 @@ export class Mapping {
     while (needed < MAP_MAX_HEIGHT && fileBlock >>> (MAP_SHIFT * needed) !== 0) needed++;
     if (height === 0) {
       root = this.newNode();
+      if (root < 0) return root;
       height = needed;
       journal.set(ib, iw + X_MAP_ROOT, root);
       journal.set(ib, iw + X_MAP_HEIGHT, height);
     } else if (height < needed) {
       while (height < needed) {
         const above = this.newNode();
+        if (above < 0) return above;
         this.put(above, 0, root, MAP_NODE + height);
         root = above;
         height++;
@@ -223,6 +226,7 @@ export class Mapping {
       const tag = journal.get(node, index * 2 + 1);
       if (tag === 0) {
         const below = this.newNode();
+        if (below < 0) return below;
         this.put(node, index, below, MAP_NODE + level - 1);
         node = below;
       } else if (tag !== MAP_NODE + level - 1) {
@@ -236,7 +240,7 @@ export class Mapping {
 
   private newNode(): number {
     const node = this.allocator.takeMetadata();
-    this.nodesTaken++;
+    if (node < 0) return node;
     this.pmem.zero(node, 0, BLOCK_SIZE);
     if (this.freshCount === FRESH_NODES) {
       // The one not used for longest is full, or nearly: what it still gets goes through the journal.
@@ -281,7 +285,6 @@ export class Mapping {
     this.droppedCount = 0;
     this.cutCount = 0;
     this.freshCount = 0;
-    this.nodesTaken = 0;
   }
 
   /** Note a data block whose last staged reference is gone; `releaseCleared` frees it. */

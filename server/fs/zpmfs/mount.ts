@@ -49,6 +49,7 @@ import {
   H_INODE_BLOCKS,
   H_JOURNAL_FIRST,
   H_JOURNAL_SLOTS,
+  H_MISCOUNTED,
   H_OPTIONS_LENGTH,
   H_ORPHANS,
   H_QUOTA_COUNTED,
@@ -316,7 +317,7 @@ export function unmount(request: MountRequest, buffer: SharedArrayBuffer): void 
   const pmem = pmemOf(request, shared);
   if (shared.header[H_QUOTA_COUNTED] !== 0) stopQuotas(coreOf(request, shared), request.log);
   // Times that the kernel stored last are flushed when it evicts inodes, which it has done by now.
-  const isSound = shared.header[H_DAMAGED] === 0;
+  const isSound = shared.header[H_DAMAGED] === 0 && shared.header[H_MISCOUNTED] === 0;
   setState(pmem, STATE_CLEAN, isSound ? saveAllocator(pmem, shared) : NOTHING_SAVED);
 }
 

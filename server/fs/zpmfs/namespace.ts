@@ -133,14 +133,16 @@ export class Namespace {
     }
     const index = this.takeInode(op, template, db, dw, symlinkBlocks);
     if (index < 0) return index;
-    if (!isTmpfile) {
-      const error = directory.makeRoom(db, dw, dirIndex, op.u8, start, length);
-      if (error < 0) {
-        allocator.unreserve(symlinkBlocks);
-        inodes.release(index);
-        this.giveInode(op, template, db, dw, symlinkBlocks);
-        return error;
-      }
+    let error = isTmpfile ? 0 : directory.makeRoom(db, dw, dirIndex, op.u8, start, length);
+    let target = 0;
+    if (error === 0 && symlinkBlocks > 0) {
+      target = allocator.reserve(1, false) ? allocator.takeMetadata() : -ENOSPC;
+      if (target < 0) error = target;
+    }
+    if (error < 0) {
+      inodes.release(index);
+      this.giveInode(op, template, db, dw, symlinkBlocks);
+      return error;
     }
     const ib = inodes.slotBlock(index);
     const iw = slotWord(index);
@@ -159,11 +161,10 @@ export class Namespace {
       journal.set64(ib, iw + I_DIR_ROOT, 0);
       journal.set64(ib, iw + I_PARENT, dirIndex);
     }
-    if (symlinkBlocks > 0) {
-      const block = allocator.takeMetadata();
-      pmem.copyIn(block, 0, op.windowAddress + core.windowOffset(op), size);
-      pmem.zero(block, size, BLOCK_SIZE - size);
-      journal.set64(ib, iw + I_SYMLINK_DPP, block * BLOCK_SIZE);
+    if (target > 0) {
+      pmem.copyIn(target, 0, op.windowAddress + core.windowOffset(op), size);
+      pmem.zero(target, size, BLOCK_SIZE - size);
+      journal.set64(ib, iw + I_SYMLINK_DPP, target * BLOCK_SIZE);
     }
     journal.set(ib, iw + X_BIRTH, op.i32[template + I_CTIME]);
     journal.set(ib, iw + X_BIRTH + 1, op.i32[template + I_CTIME + 1]);
@@ -182,21 +183,14 @@ export class Namespace {
     return 0;
   }
 
-  /** A free inode and `blocks` for its target: promised, and counted for who is to own it. Returns its index or -errno. */
+  /** A free inode, counted for who is to own it, and `blocks` for its target. Returns its index or -errno. */
   private takeInode(op: Operation, template: number, db: number, dw: number, blocks: number): number {
-    const { allocator, inodes, quota } = this.core;
+    const { inodes, quota } = this.core;
     const uid = op.i32[template + I_UID];
     const gid = op.i32[template + I_GID];
     if (quota !== null && quota.takeInode(uid, gid, this.links.projectIn(db, dw), blocks) < 0) return -EDQUOT;
-    if (blocks > 0 && !allocator.reserve(blocks, false)) {
-      this.giveInode(op, template, db, dw, blocks);
-      return -ENOSPC;
-    }
     const index = inodes.allocate();
-    if (index < 0) {
-      allocator.unreserve(blocks);
-      this.giveInode(op, template, db, dw, blocks);
-    }
+    if (index < 0) this.giveInode(op, template, db, dw, blocks);
     return index;
   }
 

@@ -42,6 +42,7 @@ const STAGES: readonly ((problem: Problem) => boolean)[] = [
   ({ remedy }) => remedy?.kind === 'lost',
 ];
 
+/** Durable on return. Cut short by a power failure, it can be done again, and nothing is lost by that. */
 export function repairFileSystem(source: WritableSource): RepairResult {
   const mended: Problem[] = [];
   const given = new Set<string>();
@@ -64,6 +65,8 @@ export function repairFileSystem(source: WritableSource): RepairResult {
 class Repairer extends Checker {
   private readonly target: WritableSource;
   private readonly blocks: NewBlocks = new Map();
+  /** Those of `blocks` that were free: nothing leads to them before the others are written. */
+  private readonly taken = new Set<number>();
   private cursor = 0;
 
   constructor(target: WritableSource) {
@@ -90,11 +93,27 @@ class Repairer extends Checker {
       if (error instanceof NoRoomError || error instanceof RebuildError) return false;
       throw error;
     }
-    // What a clean unmount has saved of the allocator speaks of the file system as it was.
-    if (this.total > 0 && this.word(f.SUPER_BLOCK, f.SB_SAVED_BLOCK) !== 0)
-      this.set(f.SUPER_BLOCK, f.SB_SAVED_BLOCK, 0);
-    for (const [block, words] of this.blocks) this.target.write(block, words);
+    this.writeAll();
     return true;
+  }
+
+  /** First what no longer holds is forgotten, then new blocks are written, then what leads to them, in the place of what was there. */
+  private writeAll(): void {
+    const { target } = this;
+    // What a clean unmount has saved of the allocator speaks of the file system as it was, and the next mount would believe it.
+    if (this.total > 0 && this.word(f.SUPER_BLOCK, f.SB_SAVED_BLOCK) !== 0) {
+      this.set(f.SUPER_BLOCK, f.SB_SAVED_BLOCK, 0);
+      const words = target.read(f.SUPER_BLOCK).slice();
+      words[f.SB_SAVED_BLOCK] = 0;
+      target.write(f.SUPER_BLOCK, words);
+      target.flush();
+    }
+    if (this.taken.size > 0) {
+      for (const [block, words] of this.blocks) if (this.taken.has(block)) target.write(block, words);
+      target.flush();
+    }
+    for (const [block, words] of this.blocks) if (!this.taken.has(block)) target.write(block, words);
+    target.flush();
   }
 
   private word(block: number, word: number): number {
@@ -111,7 +130,11 @@ class Repairer extends Checker {
   }
 
   private readonly take = (): number => {
-    while (--this.cursor > 0) if (this.owners[this.cursor] === FREE) return this.cursor;
+    while (--this.cursor > 0) {
+      if (this.owners[this.cursor] !== FREE) continue;
+      this.taken.add(this.cursor);
+      return this.cursor;
+    }
     throw new NoRoomError();
   };
 

@@ -26,6 +26,10 @@ export class Share {
   private readonly source: InodeInHand;
   private readonly target: InodeInHand;
   private readonly data: Data;
+  /** By index of the step at hand: the block that its target has a reference to already; 0: none. */
+  private readonly referred = new Uint32Array(BLOCKS_PER_STEP);
+  /** How many blocks more its target has then. */
+  private growth = 0;
   private readonly zeroes = new Uint8Array(ZEROES);
   private readonly zeroesAddress: number;
 
@@ -86,8 +90,14 @@ export class Share {
     const targetSize = this.core.size(tb, tw);
     if (length % BLOCK_SIZE !== 0 && (from + length !== sourceSize || to + length < targetSize))
       return -EINVAL;
+    if (to > targetSize) {
+      const error = this.zeroUpTo(tb, tw, targetSize, to);
+      if (error < 0) return error;
+    }
     const blocks = Math.ceil(length / BLOCK_SIZE);
     for (let done = 0; done < blocks; done += BLOCKS_PER_STEP) {
+      done = this.skipHoles(sb, sw, tb, tw, from / BLOCK_SIZE, to / BLOCK_SIZE, done, blocks);
+      if (done < 0) return done;
       const count = Math.min(BLOCKS_PER_STEP, blocks - done);
       const end = Math.min(to + length, to + (done + count) * BLOCK_SIZE);
       const error = this.cloneStep(
@@ -105,6 +115,77 @@ export class Share {
     return 0;
   }
 
+  /**
+   * Where the next step starts behind `done`, of `blocks` from the first ones on: what neither file has is no work. Before the last
+   * block, since the last step makes the target as large as it is to be. Or -EUCLEAN.
+   */
+  private skipHoles(
+    sb: number,
+    sw: number,
+    tb: number,
+    tw: number,
+    sourceFirst: number,
+    targetFirst: number,
+    done: number,
+    blocks: number,
+  ): number {
+    const { mapping } = this.core;
+    const source = mapping.nextMapped(sb, sw, sourceFirst + done, sourceFirst + blocks);
+    if (source < 0 || source === sourceFirst + done) return source < 0 ? source : done;
+    const target = mapping.nextMapped(tb, tw, targetFirst + done, targetFirst + blocks);
+    return target < 0 ? target : Math.min(source - sourceFirst, target - targetFirst, blocks - 1);
+  }
+
+  /** What a file that is to grow from `size` has up to `until` becomes zeroes, by a transaction that changes nothing to see. */
+  private zeroUpTo(ib: number, iw: number, size: number, until: number): number {
+    if (!this.core.allocator.reserve(1, false)) return -ENOSPC;
+    this.data.beginStep();
+    const error = this.data.zeroBehind(ib, iw, size, until);
+    if (error < 0) return this.data.abandonStep(error);
+    this.data.commitStep(ib, iw, -1);
+    return 0;
+  }
+
+  /**
+   * Take references to the blocks that the target is to get. Returns how many have to be copied instead, because they have too many
+   * references already, or -EUCLEAN. To only count them here and refer to them later would not do: others refer to them meanwhile.
+   */
+  private refer(
+    sb: number,
+    sw: number,
+    tb: number,
+    tw: number,
+    sourceFirst: number,
+    targetFirst: number,
+    count: number,
+  ): number {
+    const { mapping, allocator } = this.core;
+    let copies = 0;
+    this.growth = 0;
+    for (let index = 0; index < count; index++) {
+      this.referred[index] = 0;
+      let error = mapping.lookup(sb, sw, sourceFirst + index);
+      const block = (mapping.flags & MAP_UNWRITTEN) === 0 ? mapping.block : 0;
+      if (error === 0) error = mapping.lookup(tb, tw, targetFirst + index);
+      if (error < 0) return this.giveUp(index, error);
+      const old = mapping.block;
+      if (old === block) continue;
+      if (old !== 0) this.growth--;
+      if (block === 0) continue;
+      this.growth++;
+      if (allocator.share(block)) this.referred[index] = block;
+      else copies++;
+    }
+    return copies;
+  }
+
+  /** Drop the references that `refer` took for the first `count`. Returns `error`. */
+  private giveUp(count: number, error: number): number {
+    for (let index = 0; index < count; index++)
+      if (this.referred[index] !== 0) this.core.allocator.drop(this.referred[index]);
+    return error;
+  }
+
   /** One transaction: share `count` blocks, and grow the target to `end`. */
   private cloneStep(
     sb: number,
@@ -118,28 +199,17 @@ export class Share {
   ): number {
     const { mapping, allocator, journal, pmem, quota } = this.core;
     const size = this.core.size(tb, tw);
-    // Blocks that are shared too often already get copied: as many may be needed.
-    let copies = 1;
-    // How many blocks more the target has then.
-    let growth = 0;
-    for (let index = 0; index < count; index++) {
-      const error = mapping.lookup(sb, sw, sourceFirst + index);
-      if (error < 0) return error;
-      if (mapping.block !== 0 && !allocator.mayShare(mapping.block)) copies++;
-      if (quota === null) continue;
-      if (mapping.block !== 0 && (mapping.flags & MAP_UNWRITTEN) === 0) growth++;
-      if (mapping.lookup(tb, tw, targetFirst + index) === 0 && mapping.block !== 0) growth--;
-    }
-    const promised = copies + mapping.nodesFor(targetFirst, targetFirst + count - 1);
-    if (quota !== null && growth > 0 && quota.takeBlocks(tb, tw, growth) < 0) return -EDQUOT;
-    if (!allocator.reserve(promised, false)) {
+    const copies = this.refer(sb, sw, tb, tw, sourceFirst, targetFirst, count);
+    if (copies < 0) return copies;
+    const { growth } = this;
+    if (quota !== null && growth > 0 && quota.takeBlocks(tb, tw, growth) < 0)
+      return this.giveUp(count, -EDQUOT);
+    if (!allocator.reserve(copies + mapping.nodesFor(targetFirst, targetFirst + count - 1), false)) {
       if (growth > 0) quota?.giveBlocks(tb, tw, growth);
-      return -ENOSPC;
+      return this.giveUp(count, -ENOSPC);
     }
     this.data.beginStep();
-    let error =
-      targetFirst * BLOCK_SIZE > size ? this.data.zeroBehind(tb, tw, size, targetFirst * BLOCK_SIZE) : 0;
-    let more = 0;
+    let error = 0;
     for (let index = 0; index < count && error === 0; index++) {
       error = mapping.lookup(sb, sw, sourceFirst + index);
       if (error < 0) break;
@@ -152,31 +222,27 @@ export class Share {
       if (old === block) continue;
       if (block === 0) {
         error = mapping.set(tb, tw, targetFirst + index, 0, 0);
-        more--;
+      } else if (this.referred[index] !== 0) {
+        if ((flags & MAP_SHARED) === 0)
+          error = mapping.set(sb, sw, sourceFirst + index, block, flags | MAP_SHARED);
+        if (error === 0) error = mapping.set(tb, tw, targetFirst + index, block, MAP_PRESENT | MAP_SHARED);
       } else {
-        let shared = block;
-        let targetFlags = MAP_PRESENT | MAP_SHARED;
-        if (allocator.share(block)) {
-          if ((flags & MAP_SHARED) === 0)
-            error = mapping.set(sb, sw, sourceFirst + index, block, flags | MAP_SHARED);
-        } else {
-          shared = allocator.takeRun(1, 0, targetFirst + index, false);
-          this.data.countTaken(1);
-          pmem.copyBetween(shared, 0, block, 0, BLOCK_SIZE);
-          targetFlags = MAP_PRESENT;
+        const copy = allocator.takeRun(1, 0, targetFirst + index, false);
+        if (copy < 0) {
+          error = copy;
+          break;
         }
-        if (error === 0) error = mapping.set(tb, tw, targetFirst + index, shared, targetFlags);
-        if (old === 0) more++;
+        pmem.copyBetween(copy, 0, block, 0, BLOCK_SIZE);
+        error = mapping.set(tb, tw, targetFirst + index, copy, MAP_PRESENT);
       }
       if (old !== 0) mapping.drop(old);
     }
     if (error < 0) {
-      journal.abort();
       if (growth > 0) quota?.giveBlocks(tb, tw, growth);
-      return error;
+      return this.giveUp(count, this.data.abandonStep(error));
     }
-    if (more !== 0) journal.add64(tb, tw + I_BLOCKS, more);
-    this.data.commitStep(tb, tw, end > size ? end : -1, promised);
+    if (growth !== 0) journal.add64(tb, tw + I_BLOCKS, growth);
+    this.data.commitStep(tb, tw, end > size ? end : -1);
     if (growth < 0) quota?.giveBlocks(tb, tw, -growth);
     return 0;
   }

@@ -19,10 +19,8 @@ export const GROUP_SHIFT = 9;
 export const REF_METADATA = 0xffff;
 /** A block of metadata by the word of the last unmount; the inode that owns it was not looked at yet. */
 export const REF_METADATA_UNSEEN = 0xfffe;
-/** Data blocks shared more often than this get copied instead. */
+/** Data blocks shared as often as this get copied instead. */
 export const REF_MAX = 0xfff0;
-/** Below this a whole transaction of sharing fits. */
-export const REF_SURE = 0xc000;
 
 export const CHUNK_UNUSED = 0;
 export const CHUNK_SMALL = 1;
@@ -60,6 +58,8 @@ export const H_QUOTA_OWNERS = 22;
 export const H_QUOTA_DIRTY = 23;
 /** Held by a ZT that writes limits. */
 export const H_QUOTA_LOCK = 24;
+/** Blocks were taken that nothing refers to: what is known of free ones is not to be saved. */
+export const H_MISCOUNTED = 25;
 /** Seconds that soft limits may be exceeded: of space and inodes, for each type. */
 export const H_QUOTA_GRACE = 32; // 6 words
 const H_OPTIONS = 256; // 512 bytes
@@ -169,6 +169,12 @@ export class SharedState {
    */
   private relax(tries: number): void {
     if (tries > 1000) this.addon.yieldCpu();
+  }
+
+  /** Give the CPU up once. Returns nanoseconds of CLOCK_MONOTONIC, for who waits no longer than so long. */
+  pause(): number {
+    this.addon.yieldCpu();
+    return this.addon.monotonic();
   }
 
   lockExclusive(inode: number): void {

@@ -25,7 +25,6 @@ export class Shift {
   // The tree that is built.
   private newRoot = 0;
   private newHeight = 0;
-  private newNodes = 0;
 
   constructor(core: Core, data: Data) {
     this.core = core;
@@ -56,32 +55,22 @@ export class Shift {
   /** Blocks below `first` stay, those up to `end` go, those from `end` on move by `delta`. */
   private shift(ib: number, iw: number, first: number, end: number, delta: number, size: number): number {
     const { mapping, allocator, journal } = this.core;
-    // As many nodes as the new tree can have: one leaf for every leaf touched, twice when a shift splits it.
-    let leaves = 0;
-    for (let fileBlock = 0; ; ) {
-      const next = mapping.nextMapped(ib, iw, fileBlock, TWO_32);
-      if (next < 0) return next;
-      if (next >= TWO_32) break;
-      leaves++;
-      fileBlock = (Math.floor(next / MAP_ENTRIES) + 1) * MAP_ENTRIES;
-    }
-    const promised = leaves * 2 * 2 + MAP_MAX_HEIGHT * 3;
-    if (!allocator.reserve(promised, false)) return -ENOSPC;
+    const nodes = this.countNodes(ib, iw, first, end, delta);
+    if (nodes < 0) return nodes;
+    if (!allocator.reserve(nodes, false)) return -ENOSPC;
     this.newRoot = 0;
     this.newHeight = 0;
-    this.newNodes = 0;
     let gone = 0;
     this.data.beginStep();
     for (let fileBlock = 0; ; ) {
       const next = mapping.nextMapped(ib, iw, fileBlock, TWO_32);
-      if (next < 0) return next;
+      if (next < 0) return this.abandonShift(next);
       if (next >= TWO_32) break;
-      if (next < first) this.place(next, mapping.block, mapping.flags);
-      else if (next >= end) {
-        // Allocated far behind the end, it would move out of what a file can have.
-        if (next + delta >= MAX_FILE_BLOCKS) return this.abandonShift(promised);
-        this.place(next + delta, mapping.block, mapping.flags);
-      } else gone++;
+      let error = 0;
+      if (next < first) error = this.place(next, mapping.block, mapping.flags);
+      else if (next >= end) error = this.place(next + delta, mapping.block, mapping.flags);
+      else gone++;
+      if (error < 0) return this.abandonShift(error);
       fileBlock = next + 1;
     }
     if (this.newRoot !== 0) this.writeBackTree(this.newRoot, this.newHeight);
@@ -93,38 +82,74 @@ export class Shift {
     journal.set64(ib, iw + I_SIZE, size);
     this.core.pmem.writeBack(ib, iw * 4, 64);
     journal.commit();
-    allocator.unreserve(promised - this.newNodes);
+    allocator.unreserve();
     if (oldHeight > 0) this.releaseOldTree(oldRoot, oldHeight, 0, first, end);
     this.core.quota?.giveBlocks(ib, iw, gone);
     return 0;
   }
 
-  /** Nothing refers to the new tree yet: its nodes just become free again. */
-  private abandonShift(promised: number): number {
-    const { allocator, journal } = this.core;
-    journal.abort();
-    allocator.unreserve(promised - this.newNodes);
+  /**
+   * How many nodes `shift` makes, exactly. Returns -EFBIG when a block that was allocated far behind the end would move out of what a
+   * file can have, or -EUCLEAN.
+   *
+   * The blocks come in the order of their new places, so that a level has as many nodes as there are places below another node of it
+   * than the place before. `place` makes each of them once: for the first place below it, or on top of a tree that grows, and then
+   * the first place of all is below it.
+   */
+  private countNodes(ib: number, iw: number, first: number, end: number, delta: number): number {
+    const { mapping } = this.core;
+    let nodes = 0;
+    let last = -1;
+    for (let from = 0; ; ) {
+      const next = mapping.nextMapped(ib, iw, from, TWO_32);
+      if (next < 0) return next;
+      if (next >= TWO_32) break;
+      if (next >= first && next < end) {
+        from = end;
+        continue;
+      }
+      const moved = next < first ? 0 : delta;
+      const place = next + moved;
+      if (place >= MAX_FILE_BLOCKS) return -EFBIG;
+      for (let level = 1; level < MAP_MAX_HEIGHT; level++)
+        if (last < 0 || !sameNode(place, last, level)) nodes++;
+      last = place;
+      // What else moves to the same leaf adds nothing, but may be too far.
+      const leafEnd = (Math.floor(place / MAP_ENTRIES) + 1) * MAP_ENTRIES;
+      from = Math.min(leafEnd, MAX_FILE_BLOCKS) - moved;
+      if (next < first) from = Math.min(from, first);
+    }
+    // The highest level has one. Of the levels above the root, which have one each, none is made.
+    return nodes === 0 ? 0 : nodes + 1 - (MAP_MAX_HEIGHT - heightFor(last));
+  }
+
+  /** Nothing refers to the new tree yet: its nodes just become free again. Returns `error`. */
+  private abandonShift(error: number): number {
+    this.data.abandonStep(error);
     if (this.newRoot !== 0) this.releaseOldTree(this.newRoot, this.newHeight, 0, 0, 0);
-    return -EFBIG;
+    return error;
   }
 
   private newNode(): number {
     const node = this.core.allocator.takeMetadata();
-    this.newNodes++;
+    if (node < 0) return node;
     this.core.pmem.zero(node, 0, BLOCK_SIZE);
     return node;
   }
 
-  private place(fileBlock: number, block: number, flags: number): void {
+  /** Point a file block of the new tree to a block. Returns 0, or why there was no block to take for a node. */
+  private place(fileBlock: number, block: number, flags: number): number {
     const pmem = this.core.pmem;
-    let needed = 1;
-    while (needed < MAP_MAX_HEIGHT && fileBlock >>> (MAP_SHIFT * needed) !== 0) needed++;
+    const needed = heightFor(fileBlock);
     if (this.newHeight === 0) {
-      this.newRoot = this.newNode();
+      const root = this.newNode();
+      if (root < 0) return root;
+      this.newRoot = root;
       this.newHeight = needed;
     }
     while (this.newHeight < needed) {
       const above = this.newNode();
+      if (above < 0) return above;
       pmem.store(above, 0, this.newRoot);
       pmem.store(above, 1, MAP_NODE + this.newHeight);
       this.newRoot = above;
@@ -136,6 +161,7 @@ export class Shift {
       let below = pmem.load(node, word);
       if (below === 0) {
         below = this.newNode();
+        if (below < 0) return below;
         pmem.store(node, word, below);
         pmem.store(node, word + 1, MAP_NODE + level - 1);
       }
@@ -144,6 +170,7 @@ export class Shift {
     const word = (fileBlock & (MAP_ENTRIES - 1)) * 2;
     pmem.store(node, word, block);
     pmem.store(node, word + 1, flags);
+    return 0;
   }
 
   private writeBackTree(node: number, level: number): void {
@@ -169,4 +196,16 @@ export class Shift {
     }
     allocator.release(node);
   }
+}
+
+/** Levels of a tree that has this file block. */
+function heightFor(fileBlock: number): number {
+  let height = 1;
+  while (height < MAP_MAX_HEIGHT && fileBlock >>> (MAP_SHIFT * height) !== 0) height++;
+  return height;
+}
+
+/** Whether two file blocks are below one node of a level. */
+function sameNode(a: number, b: number, level: number): boolean {
+  return a >>> (MAP_SHIFT * level) === b >>> (MAP_SHIFT * level);
 }

@@ -129,6 +129,7 @@ export class Space {
     do {
       const stepEnd = Math.min(end, fileBlock + BLOCKS_PER_STEP);
       const isLast = stepEnd === end;
+      // A block for each, and one for the tail of the old last block.
       const promised =
         stepEnd - fileBlock + 1 + mapping.nodesFor(fileBlock, Math.max(fileBlock, stepEnd - 1));
       const error = this.allocateStep(
@@ -159,15 +160,13 @@ export class Space {
   ): number {
     const { mapping, allocator, journal } = this.core;
     // Most of what is promised is not needed where blocks are already: ask again for less before giving up.
-    let take = promised;
-    if (!allocator.reserve(take, false)) {
+    if (!allocator.reserve(promised, false)) {
       let missing = 1;
       for (let fileBlock = first; fileBlock < end; fileBlock++) {
         if (mapping.lookup(ib, iw, fileBlock) < 0) break;
         if (mapping.block === 0 || (zero && allocator.references(mapping.block) > 1)) missing++;
       }
-      take = missing + mapping.nodesFor(first, end - 1);
-      if (!allocator.reserve(take, false)) return -ENOSPC;
+      if (!allocator.reserve(missing + mapping.nodesFor(first, end - 1), false)) return -ENOSPC;
     }
     this.data.beginStep();
     let error = newSize >= 0 ? this.data.zeroTail(ib, iw, size, newSize) : 0;
@@ -180,8 +179,7 @@ export class Space {
         if (zero) {
           if (allocator.references(old) > 1) {
             const block = allocator.takeRun(1, 0, fileBlock, false);
-            this.data.countTaken(1);
-            error = mapping.set(ib, iw, fileBlock, block, MAP_PRESENT | MAP_UNWRITTEN);
+            error = block < 0 ? block : mapping.set(ib, iw, fileBlock, block, MAP_PRESENT | MAP_UNWRITTEN);
             mapping.drop(old);
           } else if ((mapping.flags & MAP_UNWRITTEN) === 0) {
             error = mapping.set(ib, iw, fileBlock, old, MAP_PRESENT | MAP_UNWRITTEN);
@@ -205,17 +203,17 @@ export class Space {
         fileBlock,
         fileBlock + run > CHUNK_BLOCKS || run === CHUNK_BLOCKS,
       );
+      if (start < 0) {
+        error = start;
+        break;
+      }
       const got = allocator.runLength;
-      this.data.countTaken(got);
       error = mapping.setRun(ib, iw, fileBlock, start, got, MAP_PRESENT | MAP_UNWRITTEN);
       journal.add64(ib, iw + I_BLOCKS, got);
       fileBlock += got;
     }
-    if (error < 0) {
-      journal.abort();
-      return error;
-    }
-    this.data.commitStep(ib, iw, newSize, take);
+    if (error < 0) return this.data.abandonStep(error);
+    this.data.commitStep(ib, iw, newSize);
     return 0;
   }
 
@@ -233,7 +231,7 @@ export class Space {
       return 0;
     }
     const block = allocator.takeRun(1, 0, fileBlock, false);
-    this.data.countTaken(1);
+    if (block < 0) return block;
     pmem.copyBetween(block, 0, old, 0, BLOCK_SIZE);
     pmem.zero(block, inBlock, to - from);
     mapping.drop(old);
@@ -244,6 +242,7 @@ export class Space {
     const { mapping, allocator, journal } = this.core;
     const first = Math.ceil(from / BLOCK_SIZE);
     const end = Math.floor(to / BLOCK_SIZE);
+    // What is kept of the blocks at its two edges, where other files have them too.
     if (!allocator.reserve(2, true)) return -ENOSPC;
     this.data.beginStep();
     let gone = 0;
@@ -259,19 +258,17 @@ export class Space {
         else if (gone > 0) journal.add64(ib, iw + I_BLOCKS, -gone);
       }
     }
-    if (error < 0) {
-      journal.abort();
-      return error;
-    }
-    this.data.commitStep(ib, iw, -1, 2);
+    if (error < 0) return this.data.abandonStep(error);
+    this.data.commitStep(ib, iw, -1);
     this.core.quota?.giveBlocks(ib, iw, gone);
     return 0;
   }
 
   private zeroRange(ib: number, iw: number, from: number, to: number, grow: boolean): number {
-    const { allocator, journal } = this.core;
+    const { allocator } = this.core;
     const first = Math.ceil(from / BLOCK_SIZE);
     const end = Math.floor(to / BLOCK_SIZE);
+    // As in `punch`.
     if (!allocator.reserve(2, false)) return -ENOSPC;
     this.data.beginStep();
     let error = 0;
@@ -281,11 +278,8 @@ export class Space {
       if (from % BLOCK_SIZE !== 0) error = this.zeroInside(ib, iw, from, first * BLOCK_SIZE);
       if (error === 0 && to % BLOCK_SIZE !== 0) error = this.zeroInside(ib, iw, end * BLOCK_SIZE, to);
     }
-    if (error < 0) {
-      journal.abort();
-      return error;
-    }
-    this.data.commitStep(ib, iw, -1, 2);
+    if (error < 0) return this.data.abandonStep(error);
+    this.data.commitStep(ib, iw, -1);
     if (first < end) {
       error = this.allocate(ib, iw, first * BLOCK_SIZE, end * BLOCK_SIZE, false, true);
       if (error < 0) return error;

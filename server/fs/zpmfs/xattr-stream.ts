@@ -107,6 +107,11 @@ export class XattrStream {
     let first = 0;
     for (let number = count - 1; number >= 0; number--) {
       const block = allocator.takeMetadata();
+      if (block < 0) {
+        allocator.abandon();
+        if (quota !== null && more > 0) quota.giveBlocks(ib, iw, more);
+        return block;
+      }
       const from = number * XATTR_BLOCK_BYTES;
       const bytes = Math.min(XATTR_BLOCK_BYTES, this.length - from);
       pmem.zero(block, 0, BLOCK_SIZE);

@@ -439,6 +439,24 @@ describe('reflink', () => {
     expect(errnoOf(() => fs.clone('/a', 1, '/h', 0, 4096))).toBe('EINVAL');
   });
 
+  it('clones terabytes of holes at once', () => {
+    start();
+    const GIB = 2 ** 30;
+    for (const path of ['/sparse', '/target']) fs.create(path);
+    fs.write('/sparse', 4096, block(1));
+    fs.write('/sparse', 700 * GIB, block(2));
+    fs.truncate('/sparse', 2048 * GIB);
+    fs.write('/target', 300 * GIB, block(3));
+    fs.write('/target', 1500 * GIB, block(4));
+    const started = performance.now();
+    fs.clone('/sparse', 0, '/target', 0, 2048 * GIB);
+    expect(performance.now() - started).toBeLessThan(5000);
+    expect(fs.stat('/target')).toMatchObject({ size: 2048 * GIB, blocks: 2 });
+    expect(fs.read('/target', 4096, 4096)).toEqual(block(1));
+    expect(fs.read('/target', 700 * GIB, 4096)).toEqual(block(2));
+    expect(fs.read('/target', 300 * GIB, 4096)).toEqual(block(0));
+  });
+
   it('copies bytes at odd places', () => {
     start();
     const bytes = Uint8Array.from({ length: 50_000 }, (_, n) => n % 251);

@@ -23,6 +23,8 @@ export interface ZtThreadData {
 
 export interface ZtThreadResult {
   readonly operations: number;
+  /** Before them, to warm up. */
+  readonly warmUpOperations: number;
   readonly errors: number;
   readonly failedCommand: number;
   readonly collections: readonly string[];
@@ -38,7 +40,10 @@ export interface ZtThreadResult {
 const STRETCH = 200_000;
 /** What a stretch may allocate when all is optimised: the look itself does. */
 const QUIET_BYTES = 16 << 10;
-const WARM_UP_NANOSECONDS = 60e9;
+/** Quiet stretches in a row: after one, code of the compilers before the last may still be replaced, and the last one's be thrown away. */
+const QUIET_STRETCHES = 5;
+/** Counted in operations, since the machine may stand still for a minute. */
+const WARM_UP_STRETCHES = 300;
 
 const data = workerData as ZtThreadData;
 const addon = loadAddon(data.addon);
@@ -76,7 +81,7 @@ const newSpace = () =>
   getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_used_size ?? 0;
 
 /**
- * Warms up until a stretch of the mix allocates next to nothing, and measures what comes then. Code that is not optimised yet
+ * Warms up until the mix allocates next to nothing any more, and measures what comes then. Code that is not optimised yet
  * allocates, and how many operations the optimising compiler takes depends on how soon it gets a CPU. Both happen in
  * one run of the loop, as in the server: a loop that is entered again begins with the code of its entry, and waits for the
  * compiler once more to be replaced on the stack.
@@ -88,6 +93,8 @@ class MeasuredMix extends CommandMix {
   newSpaceBefore = newSpace();
   readonly profiler = new GCProfiler();
   #left = STRETCH;
+  #stretches = 0;
+  #quietStretches = 0;
 
   override wait(): number {
     if (--this.#left === 0) this.#lookBack();
@@ -99,7 +106,11 @@ class MeasuredMix extends CommandMix {
     if (this.measuring) return;
     const allocated = newSpace() - this.newSpaceBefore;
     // Less than nothing: V8 collected.
-    const warm = Math.abs(allocated) <= QUIET_BYTES || addon.monotonic() > WARM_UP_ENDS;
+    this.#quietStretches = Math.abs(allocated) <= QUIET_BYTES ? this.#quietStretches + 1 : 0;
+    const warm = this.#quietStretches === QUIET_STRETCHES;
+    if (++this.#stretches === WARM_UP_STRETCHES && !warm) {
+      throw new Error(`${STRETCH} operations allocate ${allocated} bytes after ${this.done} of them`);
+    }
     // As the threads of the server do when they are warm.
     collectGarbage();
     timed.histogram.fill(0);
@@ -112,7 +123,6 @@ class MeasuredMix extends CommandMix {
   }
 }
 
-const WARM_UP_ENDS = addon.monotonic() + WARM_UP_NANOSECONDS;
 const timed = new TimedDispatcher();
 const mix = new MeasuredMix(kernel, fs, -1);
 const result = runZt(mix, data.wasteful ? new WastefulDispatcher() : timed);
@@ -122,6 +132,7 @@ if (result !== 0) throw new Error(`the loop ended with ${result}`);
 const collections = mix.profiler.stop()?.statistics.map(({ gcType }) => gcType) ?? [];
 parentPort?.postMessage({
   operations: mix.done - mix.measuredFrom,
+  warmUpOperations: mix.measuredFrom,
   errors: mix.errors,
   failedCommand: mix.failedCommand,
   collections,
