@@ -12,6 +12,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{lab,server,xfstests-runner,workloads,bench,kernel-config}/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
+          // Some start the command line several times, a second each, more on a machine that does other things.
+          testTimeout: 30_000,
         },
       },
       {

@@ -7,7 +7,6 @@ import { runOwnCli } from '../lab/testing/own-cli.ts';
 import { scratchDirectory } from '../lab/testing/scratch.ts';
 import { type BenchReport, makeReport } from './report/results.ts';
 import { noFacts } from './testing/facts.ts';
-import { allowedCpus } from './vcpus.ts';
 
 function reportOf(id: string, rounds: readonly number[]): BenchReport {
   const latencyUs = { mean: 10, p50: 9, p99: 20, p999: 30 };
@@ -63,13 +62,13 @@ test.each([
     ['bench', '--resume', '--matrix', 'smoke'],
     "option '--matrix <name>' cannot be used with option '--resume",
   ],
+  [['bench', '--resume', '--repeat', '2'], "option '--repeat <n>' cannot be used with option '--resume"],
+  [
+    ['bench', '--resume', '--engine', 'swarm'],
+    '--resume goes on with a run of this machine: it takes no --engine swarm.',
+  ],
 ])('%j is answered in a sentence, exit code 2', async (words, message) => {
   const { code, stderr } = await runOwnCli(words, { directory: await scratchDirectory() });
   expect(stderr).toContain(message);
   expect(code).toBe(2);
-});
-
-test('CPUs that a process may run on', () => {
-  expect(allowedCpus('Cpus_allowed:\t0f\nCpus_allowed_list:\t0-2,5\n')).toEqual([0, 1, 2, 5]);
-  expect(allowedCpus('')).toEqual([]);
 });

@@ -26,6 +26,16 @@ export type RunPlan = z.infer<typeof planSchema>;
 const planFile = 'plan.json';
 const journalFile = 'journal.jsonl';
 
+/** Every run of this checkout has a directory below this one. */
+export function benchRoot(packageRoot: string): string {
+  return join(packageRoot, 'build', 'bench');
+}
+
+/** Name of a matrix, without the place that it was read from. */
+export function nameOf({ name }: Declared): string {
+  return name.replace(/^.*\//, '').replace(/\.ya?ml$/, '');
+}
+
 /** A new directory below `root`, named by time and matrix. */
 export async function makeRunDirectory(
   root: string,

@@ -79,7 +79,7 @@ async function makeVisit(
     progress.show(context, where);
     await stage.set(fileSystem);
   } catch (error) {
-    const message = failureOf(error, signal);
+    const message = await failureOf(error, run.vm, signal);
     for (const cell of cells) fail(cell, round, message, progress, context);
     return;
   }
@@ -88,7 +88,7 @@ async function makeVisit(
     try {
       progress.take(await measurer.sample(cell, round));
     } catch (error) {
-      fail(cell, round, failureOf(error, signal), progress, context);
+      fail(cell, round, await failureOf(error, run.vm, signal), progress, context);
     }
   }
 }
@@ -100,8 +100,10 @@ function fail(cell: Cell, round: number, error: string, progress: Progress, cont
 }
 
 /** Rejects with what nothing can go on after. */
-function failureOf(error: unknown, signal: AbortSignal): string {
+async function failureOf(error: unknown, vm: Vm, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
   if (error instanceof VmFailure || !(error instanceof Error)) throw error;
+  // What became of a VM elsewhere is told by what it says of itself alone.
+  if ((await vm.health()).state !== 'running') throw error;
   return error.message;
 }

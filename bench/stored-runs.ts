@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LabError } from '../lab/errors.ts';
-import { benchRoot } from './in-lab.ts';
+import { benchRoot } from './journal.ts';
 import { type BenchReport, benchReportSchema } from './report/results.ts';
 
 /** Directory of a run of this checkout, by its name, its path, or `latest`. */

@@ -2,7 +2,7 @@
 
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { lock } from 'proper-lockfile';
+import { tryLock } from './lock.ts';
 
 /** An artefact as it lies in the cache: `<root>/<kind>/<key>/`. */
 export interface CacheEntry {
@@ -32,20 +32,11 @@ export async function listCache(root: string): Promise<CacheEntry[]> {
 
 /** Remove an artefact; false when another process is building it, or removing it too. */
 export async function removeEntry(entry: CacheEntry): Promise<boolean> {
-  let release: () => Promise<void>;
-  try {
-    // The lock that a build of it takes.
-    release = await lock(entry.path, { lockfilePath: `${entry.path}.lock`, realpath: false });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ELOCKED') return false;
-    throw error;
-  }
-  try {
-    await rm(entry.path, { recursive: true, force: true });
-    return true;
-  } finally {
-    await release();
-  }
+  // The lock that a build of it takes. One that is lost lets in a build, which makes it anew if it finds it gone.
+  await using held = await tryLock(`${entry.path}.lock`, () => undefined);
+  if (held === undefined) return false;
+  await rm(entry.path, { recursive: true, force: true });
+  return true;
 }
 
 async function directoriesIn(path: string): Promise<string[]> {

@@ -85,6 +85,21 @@ test('two builds of one artefact: the second waits and finds it', async () => {
   expect(waiting.notes).toEqual(['Waiting for another zufs-lab to finish this thing.']);
 });
 
+test('a build that another one overtook takes what is there, and its own goes', async () => {
+  const root = await scratchDirectory();
+  const cache = new ArtefactDirectory(root);
+  const artefact = await cache.obtain('thing', ['a'], quietContext(), async (directory) => {
+    // As after a sleep of the machine in which the lock was lost.
+    const place = join(root, 'thing', artefactKey('thing', ['a']));
+    await mkdir(place);
+    await write('theirs')(place);
+    await write('mine')(directory);
+  });
+  expect(artefact.hit).toBe(true);
+  expect(await readFile(join(artefact.directory, 'file'), 'utf8')).toBe('theirs');
+  expect(await readdir(join(root, 'tmp'))).toEqual([]);
+});
+
 test.each([
   ['an error of the system', Object.assign(new Error('write failed'), { code: 'ENOSPC' })],
   [

@@ -35,8 +35,7 @@ export class ArtefactDirectory implements ArtefactCache {
       async () => {
         // Whoever held the lock may have built it.
         if (await this.#present(directory)) return { key, directory, hit: true };
-        await this.#build(directory, context, build);
-        return { key, directory, hit: false };
+        return { key, directory, hit: !(await this.#build(directory, context, build)) };
       },
     );
   }
@@ -45,12 +44,12 @@ export class ArtefactDirectory implements ArtefactCache {
     return hashFiles(paths);
   }
 
-  /** With the lock held. */
+  /** With the lock held. False when another one's is there by the time that this one is built. */
   async #build(
     directory: string,
     context: TaskContext,
     build: (directory: string) => Promise<void>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     try {
       await using work = await makeWorkDirectory(
         this.root,
@@ -58,9 +57,21 @@ export class ArtefactDirectory implements ArtefactCache {
       );
       await build(work.path);
       context.signal.throwIfAborted();
-      await rename(work.path, directory);
+      return await this.#moveTo(directory, work.path);
     } catch (error) {
       throw asDiskFull(error, this.root);
+    }
+  }
+
+  /** A lock that was lost has let another one in. If that was first, what it made of the same inputs is as good. */
+  async #moveTo(directory: string, built: string): Promise<boolean> {
+    try {
+      await rename(built, directory);
+      return true;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if ((code === 'ENOTEMPTY' || code === 'EEXIST') && (await this.#present(directory))) return false;
+      throw error;
     }
   }
 

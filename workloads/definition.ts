@@ -12,7 +12,7 @@ const workloadSchema = z
     about: z.string().min(1),
     checks: z.string().min(1),
     program: z.string().regex(/^[\w-]+\.(sh|js)$/),
-    needs: z.array(z.enum(['kernel-repository', 'fsx'])).default([]),
+    needs: z.array(z.enum(['packages', 'kernel-repository', 'fsx'])).default([]),
     crash: z.boolean().default(false),
     seconds: z.int().min(1).optional(),
     short: z.int().min(1).optional(),

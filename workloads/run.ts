@@ -1,33 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { appendFile, mkdir } from 'node:fs/promises';
-import { join, posix } from 'node:path';
+import { join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
-import {
-  checkFileSystem,
-  type FileSystemPlan,
-  mountFileSystem,
-  plannedFileSystems,
-  unmountFileSystem,
-} from '../lab/deploy/filesystem.ts';
-import { deployedServer, deployServer } from '../lab/deploy/server.ts';
 import { InterruptedError, LabError } from '../lab/errors.ts';
-import { ensureMounted, ensureVm } from '../lab/lifecycle.ts';
+import { NodeCounts } from '../lab/test-run/node-counts.ts';
+import { type QueueWorker, TestQueue } from '../lab/test-run/queue.ts';
+import { testLine } from '../lab/test-run/report/summary.ts';
+import { writeReports } from '../lab/test-run/report/write.ts';
+import { makeRunDirectory } from '../lab/test-run/run-directory.ts';
+import { RecordedTimes, seriesOf } from '../lab/test-run/times.ts';
+import {
+  countOutcomes,
+  judge,
+  type Provenance,
+  type RunReport,
+  type TestOutcome,
+} from '../lab/test-run/verdict.ts';
+import { abortable } from '../lab/vm/abortable.ts';
 import type { BootArtefacts } from '../lab/vm/boot.ts';
-import type { GuestVm } from '../lab/vm/guest.ts';
-import { endLab, requireLab } from '../lab/vm/running.ts';
-import type { VmState } from '../lab/vm/state.ts';
-import { ConsoleAlarms } from '../xfstests-runner/console-alarms.ts';
-import { testLine } from '../xfstests-runner/report/summary.ts';
-import { writeReports } from '../xfstests-runner/report/write.ts';
-import { makeRunDirectory } from '../xfstests-runner/run.ts';
-import { NoTreeError, obtainTree } from '../xfstests-runner/source.ts';
-import { countOutcomes, judge, type RunReport, type TestOutcome } from '../xfstests-runner/verdict.ts';
-import { type Length, limitOf, secondsOf, type Workload, workloadsDirectory } from './definition.ts';
-import { kernelRepository } from './repository.ts';
-
-/** In the guest: programs and what they need, outside of the mount. */
-const shared = '/var/lib/zufs-workloads';
+import type { Length, Workload } from './definition.ts';
+import type { WorkloadLab, WorkloadVm } from './lab.ts';
+import { neededFiles } from './needs.ts';
+import { runWorkload, type WorkloadResult } from './workload-run.ts';
 
 export interface WorkloadsRequest {
   readonly workloads: readonly Workload[];
@@ -36,349 +30,197 @@ export interface WorkloadsRequest {
   readonly resultsRoot: string;
 }
 
+export interface WorkloadsResult {
+  readonly report: RunReport;
+  readonly directory: string;
+}
+
 /**
- * Run workloads one after the other on the file system of `mount.filesystem`, in the context's lab, which is booted for it. The
- * verdict is in the report; interrupted, the report of what ran is written, then it rejects with `InterruptedError`.
+ * Run workloads on the file system of `mount.filesystem`, in the labs that are given, which may be still to come: one alone runs them
+ * one after the other, several take the next as soon as they are through with the last, those that take long first. The verdict
+ * is in the report; interrupted, the report of what ran is written, then it rejects with `InterruptedError`.
  */
 export async function runWorkloads(
   context: LabContext,
   artefacts: BootArtefacts,
+  labs: readonly (WorkloadLab | Promise<WorkloadLab>)[],
   request: WorkloadsRequest,
-): Promise<{ readonly report: RunReport; readonly directory: string }> {
-  const fileSystem = context.config.mount.filesystem;
-  const started = new Date();
-  const { run, directory } = await makeRunDirectory(request.resultsRoot, fileSystem, started);
-  await using lab = new WorkloadLab(context, artefacts);
-  const outcomes: TestOutcome[] = [];
-  const problems: string[] = [];
-  for (const workload of request.workloads) {
-    if (context.signal.aborted) break;
-    try {
-      const outcome = await context.step(workload.name, (step) =>
-        new WorkloadRun(step, lab, workload, request.length, directory).outcome(),
-      );
-      outcomes.push(outcome);
-      context.progress.note(testLine(outcome));
-    } catch (error) {
-      if (context.signal.aborted) break;
-      if (!(error instanceof LabError)) throw error;
-      problems.push(`${workload.name}: ${error.message}`);
-      lab.distrust();
-    }
-  }
-  const names = request.workloads.map(({ name }) => name);
-  const missing = names.filter((name) => !outcomes.some((outcome) => outcome.name === name));
-  if (context.signal.aborted) problems.push('Interrupted.');
-  const report: RunReport = {
-    run,
-    suite: 'workloads',
-    verdict: judge(outcomes, missing, problems),
-    counts: countOutcomes(outcomes),
-    tests: outcomes,
-    missing,
-    problems,
-    events: lab.events,
-    fileSystem,
-    seconds: Math.round((Date.now() - started.getTime()) / 100) / 10,
-    started: started.toISOString(),
-    shards: 1,
-    provenance: lab.provenance(),
-  };
-  await writeReports(directory, report);
-  if (context.signal.aborted) throw new InterruptedError();
-  return { report, directory };
+): Promise<WorkloadsResult> {
+  const times = await RecordedTimes.load(join(context.cacheRoot, 'workloads-times.json'), {
+    others: 1,
+    tests: {},
+  });
+  return await new WorkloadsRun(context, artefacts, request, times).run(labs);
 }
 
-interface MountedLab {
-  readonly vm: GuestVm;
-  readonly state: VmState;
-  readonly plan: FileSystemPlan;
-}
-
-/** The VM of the workloads, booted when one needs it, and anew after one lost it. */
-class WorkloadLab implements AsyncDisposable {
-  readonly events: string[] = [];
+class WorkloadsRun {
   readonly #context: LabContext;
   readonly #artefacts: BootArtefacts;
-  #lab: MountedLab | undefined;
-  #trusted = true;
-  #state: VmState | undefined;
-  #server = '';
+  readonly #request: WorkloadsRequest;
+  readonly #times: RecordedTimes;
+  readonly #series: string;
+  readonly #started = new Date();
+  readonly #outcomes = new Map<string, TestOutcome>();
+  readonly #nodes = new NodeCounts();
+  readonly #problems: string[] = [];
+  readonly #events: string[] = [];
+  /** Why labs were given up: a problem, unless others ran the rest. */
+  readonly #lost: string[] = [];
+  #facts: Pick<Provenance, 'server' | 'accelerator' | 'cpus'> = { server: '', accelerator: '', cpus: 0 };
+  #directory = '';
 
-  constructor(context: LabContext, artefacts: BootArtefacts) {
+  constructor(
+    context: LabContext,
+    artefacts: BootArtefacts,
+    request: WorkloadsRequest,
+    times: RecordedTimes,
+  ) {
     this.#context = context;
     this.#artefacts = artefacts;
+    this.#request = request;
+    this.#times = times;
+    const { short, time } = request.length;
+    const series = seriesOf(context.config.mount.filesystem, artefacts.kernel.flavour);
+    this.#series = [series, ...(short ? ['short'] : []), ...(time === undefined ? [] : [`${time} s`])].join(
+      ' ',
+    );
   }
 
-  /** Up, and with the file system mounted. */
-  async get(context: LabContext): Promise<MountedLab> {
-    if (this.#lab !== undefined && this.#trusted) return this.#lab;
-    if (!this.#trusted) await this.#lose();
-    const lab = await ensureVm(context, this.#artefacts);
-    await ensureMounted(context, lab);
-    return await this.#use(lab.vm, lab.state);
+  async run(labs: readonly (WorkloadLab | Promise<WorkloadLab>)[]): Promise<WorkloadsResult> {
+    const { signal, config } = this.#context;
+    const { workloads, resultsRoot } = this.#request;
+    const names = workloads.map(({ name }) => name);
+    const made = await makeRunDirectory(resultsRoot, config.mount.filesystem, this.#started);
+    this.#directory = made.directory;
+    // One alone takes them in the order in which they are declared.
+    const seconds = labs.length === 1 ? () => 1 : this.#times.expected(this.#series, names);
+    const queue = new TestQueue(names, labs.length, seconds, { oneByOne: true });
+    await Promise.all(labs.map((lab) => this.#useLab(lab, queue)));
+    await this.#times.save();
+    const report = this.#report(made.run, labs.length);
+    await writeReports(made.directory, report);
+    if (signal.aborted) throw new InterruptedError();
+    return { report, directory: made.directory };
   }
 
-  /** Kill the VM, as a loss of power would, and boot another over the same memory: ready for what is there to be mounted. */
-  async crash(context: LabContext): Promise<MountedLab> {
-    const { background } = await requireLab(context);
-    await background.stop(0);
-    await this.#close();
-    const { vm, state } = await ensureVm(context, this.#artefacts, { keepPmem: true });
-    const lab = await this.#use(vm, state);
-    if (context.config.server.filesystems.includes(lab.plan.type)) await deployServer(context, vm);
-    return lab;
-  }
-
-  /** The next workload gets another VM; until then this one stays to be looked at. */
-  distrust(): void {
-    this.#trusted = false;
-  }
-
-  async #lose(): Promise<void> {
-    this.#trusted = true;
-    await this.#close();
-    const { name, stateDir } = this.#context;
-    await endLab(this.#context, name, stateDir, { keepLogs: true });
-  }
-
-  async #close(): Promise<void> {
-    await this.#lab?.vm[Symbol.asyncDispose]();
-    this.#lab = undefined;
-  }
-
-  provenance(): RunReport['provenance'] {
-    const state = this.#state;
-    return {
-      kernel: this.#artefacts.kernel.key,
-      flavour: this.#artefacts.kernel.flavour,
-      image: this.#artefacts.image.key,
-      server: this.#server,
-      xfstests: '',
-      accelerator: state?.accelerator ?? '',
-      cpus: state?.cpus ?? 0,
-    };
-  }
-
-  async #use(vm: GuestVm, state: VmState): Promise<MountedLab> {
-    const [plan] = plannedFileSystems(this.#context, state);
-    this.#lab = { vm, state, plan };
-    this.#state = state;
-    this.#server ||= await deployedServer(vm, this.#context.signal);
-    return this.#lab;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#close();
-  }
-}
-
-/** What a program ended with: nothing, or why it did not pass. */
-type Ended = { readonly status: 'failed' | 'hung' | 'crashed'; readonly reason: string } | undefined;
-
-class WorkloadRun {
-  readonly #context: LabContext;
-  readonly #lab: WorkloadLab;
-  readonly #workload: Workload;
-  readonly #length: Length;
-  readonly #output: string;
-  readonly #deadline: AbortSignal;
-  readonly #from = performance.now();
-  #files: ReadonlyMap<string, string> = new Map();
-  #alarms: ConsoleAlarms | undefined;
-  #complaint: Ended;
-  #directory = '';
-  #acknowledged = '0';
-
-  constructor(context: LabContext, lab: WorkloadLab, workload: Workload, length: Length, directory: string) {
-    this.#context = context;
-    this.#lab = lab;
-    this.#workload = workload;
-    this.#length = length;
-    this.#output = join(directory, `${workload.name}.out`);
-    this.#deadline = AbortSignal.timeout(limitOf(workload, length) * 1000);
-  }
-
-  async outcome(): Promise<TestOutcome> {
-    const needed = await this.#needed();
-    if (typeof needed === 'string') return this.#ended({ status: 'notrun', reason: needed });
-    this.#files = needed;
-    const lab = await this.#lab.get(this.#context);
-    await this.#provide(lab);
-    this.#directory = posix.join(lab.plan.target, this.#workload.name);
-    this.#alarms = await ConsoleAlarms.from(lab.vm.consoleLog);
-    await this.#exec(lab, ['rm', '-rf', this.#directory]);
-    const bad = this.#workload.crash ? await this.#crash(lab) : await this.#toTheEnd(lab);
-    await this.#listen();
-    const verdict = this.#complaint ?? bad ?? (await this.#clean(await this.#lab.get(this.#context)));
-    // What it leaves behind when it does not pass is nothing to go on with.
-    if (verdict !== undefined) this.#lab.distrust();
-    return this.#ended(verdict ?? { status: 'passed', reason: '' });
-  }
-
-  /** What the guest's kernel has said since the last time. */
-  async #listen(): Promise<void> {
-    for (const { kind, line } of (await this.#alarms?.look()) ?? []) {
-      if (kind === 'stall')
-        this.#lab.events.push(`During ${this.#workload.name} the guest's kernel said: ${line}`);
-      else this.#complaint ??= { status: kind, reason: line };
+  async #useLab(coming: WorkloadLab | Promise<WorkloadLab>, queue: TestQueue): Promise<void> {
+    const { signal } = this.#context;
+    const worker = queue.worker();
+    let lab: WorkloadLab | undefined;
+    try {
+      lab = (await abortable(Promise.race([coming, queue.done]), signal)) ?? undefined;
+      if (lab !== undefined) await this.#work(lab, worker);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof LabError)) throw error;
+      this.#lost.push(error.message);
+    } finally {
+      worker.leave();
+      await lab?.release();
     }
   }
 
-  #ended({ status, reason }: Pick<TestOutcome, 'status' | 'reason'>): TestOutcome {
-    const seconds = Math.round(performance.now() - this.#from) / 1000;
-    return { name: this.#workload.name, status, seconds, reason };
-  }
-
-  /** What the guest has to have, on the host and there. Gives in words what cannot be had. */
-  async #needed(): Promise<ReadonlyMap<string, string> | string> {
-    const { needs } = this.#workload;
-    const files = new Map([
-      [`${shared}/programs`, join(workloadsDirectory(this.#context.packageRoot), 'programs')],
-    ]);
-    if (needs.includes('kernel-repository'))
-      files.set(`${shared}/kernel.git`, await kernelRepository(this.#context));
-    if (needs.includes('fsx')) {
+  async #work(lab: WorkloadLab, worker: QueueWorker): Promise<void> {
+    const { signal } = this.#context;
+    const done = new AbortController();
+    void worker.done.then(() => done.abort());
+    while (await worker.isWanted(signal)) {
+      let at: WorkloadVm;
       try {
-        files.set(`${shared}/fsx`, join(await obtainTree(this.#context), 'ltp', 'fsx'));
+        at = await lab.ready(this.#context, AbortSignal.any([signal, done.signal]));
       } catch (error) {
-        if (error instanceof NoTreeError) return error.message;
+        // The others ran the rest while it waited for a VM.
+        if (done.signal.aborted) return;
         throw error;
       }
-    }
-    return files;
-  }
-
-  /** Every boot begins with the root disk of the image, so that a VM has nothing of the one before. */
-  async #provide({ vm }: MountedLab): Promise<void> {
-    for (const [to, from] of this.#files) {
-      // Programs are small, and may have changed under a lab that was kept.
-      const large = to !== `${shared}/programs`;
-      if (large && (await vm.exec(['test', '-e', to], { signal: this.#context.signal })).exitCode === 0)
-        continue;
-      this.#context.progress.update(`copying ${posix.basename(to)} to the guest`);
-      await vm.upload(from, to, this.#context);
+      this.#facts = lab.facts();
+      const [name] = await worker.take(signal);
+      const workload = this.#request.workloads.find((one) => one.name === name);
+      if (workload === undefined) return;
+      worker.giveBack((await this.#runOne(workload, lab, at, worker)) ? [] : [name]);
     }
   }
 
-  async #toTheEnd(lab: MountedLab): Promise<Ended> {
-    const { signal } = this.#context;
-    return (
-      (await this.#phase(lab, 'run')) ??
-      (await this.#asVerdict(async () => {
-        await unmountFileSystem(lab.vm, lab.plan.target, signal);
-        await mountFileSystem(lab.vm, lab.plan, signal);
-      })) ??
-      (await this.#phase(lab, 'verify'))
-    );
-  }
-
-  /** Let it run, kill the VM in the middle, and look at what is left. */
-  async #crash(lab: MountedLab): Promise<Ended> {
-    const seconds = secondsOf(this.#workload, this.#length);
-    const kill = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    const bad = await this.#phase(lab, 'start', kill.signal, () => {
-      timer ??= setTimeout(() => kill.abort(), seconds * 1000);
-    });
-    clearTimeout(timer);
-    if (!kill.signal.aborted) return bad ?? { status: 'failed', reason: 'it ended before the VM was killed' };
-    this.#context.progress.update(`killed after ${this.#acknowledged} were acknowledged, booting anew`);
-    await this.#listen();
-    const after = await this.#lab.crash(this.#context);
-    // A new boot has a new console.
-    this.#alarms = await ConsoleAlarms.whole(after.vm.consoleLog);
-    await this.#provide(after);
-    return (
-      (await this.#asVerdict(() => mountFileSystem(after.vm, after.plan, this.#context.signal))) ??
-      (await this.#phase(after, 'check'))
-    );
-  }
-
-  /** Call the program; `stop` ends waiting for it, and is no fault. */
-  async #phase(
-    { vm }: MountedLab,
-    phase: string,
-    stop: AbortSignal = new AbortController().signal,
-    onRunning: () => void = () => undefined,
-  ): Promise<Ended> {
-    const { signal, progress } = this.#context;
-    const { program } = this.#workload;
-    const file = `${shared}/programs/${program}`;
-    const lines: string[] = [];
-    let rest = '';
-    progress.update(phase);
-    const take = (chunk: string): void => {
-      const parts = (rest + chunk).split('\n');
-      rest = parts.pop() ?? '';
-      for (const line of parts) {
-        const acknowledged = /^acknowledged (\d+)$/.exec(line)?.[1];
-        if (acknowledged !== undefined) this.#acknowledged = acknowledged;
-        else lines.push(line);
-        if (line === 'running') onRunning();
-        progress.update(line);
-      }
-    };
+  /** Whether it is settled. */
+  async #runOne(workload: Workload, lab: WorkloadLab, at: WorkloadVm, worker: QueueWorker): Promise<boolean> {
+    const { name } = workload;
+    let result: WorkloadResult;
     try {
-      const { exitCode } = await vm.exec([program.endsWith('.js') ? 'node' : 'bash', file, phase], {
-        signal: AbortSignal.any([signal, stop, this.#deadline]),
-        env: {
-          DIRECTORY: this.#directory,
-          TIME: String(secondsOf(this.#workload, this.#length)),
-          SHORT: this.#length.short ? '1' : '0',
-          SHARED: shared,
-          ACKNOWLEDGED: this.#acknowledged,
-        },
-        onStdout: take,
-        onStderr: take,
-      });
-      if (exitCode === 0) return undefined;
-      const said = [...lines, rest].filter((line) => line.trim() !== '').slice(-5);
-      return { status: 'failed', reason: `${phase} ended with ${exitCode}: ${said.reverse().join(' | ')}` };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (stop.aborted) return undefined;
-      if (this.#deadline.aborted)
-        return {
-          status: 'hung',
-          reason: `${phase} did not end within ${limitOf(this.#workload, this.#length)} s`,
-        };
-      const health = await vm.health();
-      if (health.state === 'running') throw error;
-      return {
-        status: 'crashed',
-        reason: error instanceof Error ? error.message.split('\n')[0] : String(error),
-      };
-    } finally {
-      await mkdir(posix.dirname(this.#output), { recursive: true });
-      await appendFile(this.#output, `== ${phase}\n${lines.join('\n')}\n${rest}\n`);
-    }
-  }
-
-  /** Nothing of it stays, and fsck finds the file system clean. */
-  async #clean(lab: MountedLab): Promise<Ended> {
-    const { signal, progress } = this.#context;
-    progress.update('checking the file system');
-    return await this.#asVerdict(async () => {
-      await unmountFileSystem(lab.vm, lab.plan.target, signal);
-      await checkFileSystem(lab.vm, lab.plan, signal);
-      await mountFileSystem(lab.vm, lab.plan, signal);
-      await this.#exec(lab, ['rm', '-rf', this.#directory]);
-    });
-  }
-
-  /** A file system that does not mount, unmount or pass its check after a workload is that workload's verdict, not a broken lab. */
-  async #asVerdict(body: () => Promise<void>): Promise<Ended> {
-    try {
-      await body();
-      return undefined;
+      result = await this.#context.step(name, (step) => this.#result(step, workload, lab, at));
     } catch (error) {
       this.#context.signal.throwIfAborted();
-      return { status: 'failed', reason: error instanceof Error ? error.message : String(error) };
+      if (!(error instanceof LabError)) throw error;
+      this.#problems.push(`${name}: ${error.message}`);
+      await lab.distrust(this.#context, `${name}: ${error.message}`);
+      return true;
     }
+    this.#events.push(...result.events);
+    if (result.killed && worker.spares(name)) {
+      const event = `The VM was lost (${result.outcome.reason}): ${name} runs once more.`;
+      this.#events.push(event);
+      this.#context.progress.note(event);
+      return false;
+    }
+    this.#settle(result.outcome, lab);
+    return true;
   }
 
-  async #exec({ vm }: MountedLab, command: readonly string[]): Promise<void> {
-    await vm.exec(command, { signal: this.#context.signal });
+  async #result(
+    step: LabContext,
+    workload: Workload,
+    lab: WorkloadLab,
+    at: WorkloadVm,
+  ): Promise<WorkloadResult> {
+    const files = await neededFiles(step, workload);
+    if (typeof files === 'string') {
+      const outcome = { name: workload.name, status: 'notrun', seconds: 0, reason: files } as const;
+      return { outcome, killed: false, events: [] };
+    }
+    const { length } = this.#request;
+    return await runWorkload(step, lab, at, { workload, length, files, directory: this.#directory });
+  }
+
+  #settle(outcome: TestOutcome, lab: WorkloadLab): void {
+    const { name, status, seconds } = outcome;
+    const node = lab.node?.();
+    this.#outcomes.set(name, node === undefined ? outcome : { ...outcome, node });
+    if (node !== undefined) this.#nodes.add(node, outcome);
+    if (status === 'passed') this.#times.record(this.#series, name, status, seconds);
+    this.#context.progress.note(testLine(outcome));
+  }
+
+  #report(run: string, shards: number): RunReport {
+    const { config, signal } = this.#context;
+    const { kernel, image } = this.#artefacts;
+    const names = this.#request.workloads.map(({ name }) => name);
+    const outcomes = names.flatMap((name) => this.#outcomes.get(name) ?? []);
+    const missing = names.filter((name) => !this.#outcomes.has(name));
+    const problems = [
+      ...this.#problems,
+      ...(missing.length > 0 ? this.#lost : []),
+      ...(signal.aborted ? ['Interrupted.'] : []),
+    ];
+    return {
+      run,
+      suite: 'workloads',
+      verdict: judge(outcomes, missing, problems),
+      counts: countOutcomes(outcomes),
+      tests: outcomes,
+      missing,
+      problems,
+      events: [...this.#events, ...(missing.length > 0 ? [] : this.#lost)],
+      fileSystem: config.mount.filesystem,
+      seconds: Math.round((Date.now() - this.#started.getTime()) / 100) / 10,
+      started: this.#started.toISOString(),
+      shards,
+      ...this.#nodes.forReport(),
+      provenance: {
+        kernel: kernel.key,
+        flavour: kernel.flavour,
+        image: image.key,
+        xfstests: '',
+        ...this.#facts,
+      },
+    };
   }
 }

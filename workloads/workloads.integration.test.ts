@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { RunReport } from '../lab/test-run/verdict.ts';
 import { TestLabs } from '../lab/testing/test-lab.ts';
-import type { RunReport } from '../xfstests-runner/verdict.ts';
 
 // A part of the workloads in their short form, as a user calls them. All of them, and longer, is for the night.
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { type Alarm, ConsoleAlarms } from '../lab/test-run/console-alarms.ts';
+import { describeHealth, killedFromOutside } from '../lab/test-run/lost-vm.ts';
+import { isFailure, type TestOutcome } from '../lab/test-run/verdict.ts';
 import type { Vm, VmHealth } from '../lab/vm/vm.ts';
 import { CheckOutput, type PrintedVerdict } from './check-output.ts';
-import { type Alarm, ConsoleAlarms } from './console-alarms.ts';
-import { GUEST_CONFIG, guestResults, guestScript } from './guest.ts';
+import { GUEST_CONFIG, guestMore, guestResults, guestScript } from './guest.ts';
 
 /**
  * A test that the watchdog had to end, in which the guest or the server died, or after which no other can run. Such a verdict
@@ -36,6 +38,8 @@ export interface VmLost {
 
 export interface AttemptResult {
   readonly end: AttemptEnd;
+  /** All that `check` was given. */
+  readonly tests: readonly string[];
   readonly printed: ReadonlyMap<string, PrintedVerdict>;
   /** Seconds each started test took, or had taken when it was ended. */
   readonly seconds: ReadonlyMap<string, number>;
@@ -44,6 +48,9 @@ export interface AttemptResult {
   readonly remarks: readonly string[];
   /** All that `check` printed. */
   readonly output: string;
+  /** Seconds from the call to the first test, and from the last verdict to the end of `check`; left out where there was none. */
+  readonly starting?: number;
+  readonly ending?: number;
 }
 
 export interface AttemptOptions {
@@ -51,6 +58,8 @@ export interface AttemptOptions {
   /** Number of this call of `check` within the run, from 1. */
   readonly attempt: number;
   readonly tests: readonly string[];
+  /** Asked when the last of the tests starts: others, which are run in the same call; none ends it. */
+  readonly more?: (() => readonly string[]) | undefined;
   readonly signal: AbortSignal;
   /** Seconds `test` may take. */
   limit(test: string): number;
@@ -96,16 +105,25 @@ class Attempt {
   readonly #casualties: Casualty[] = [];
   readonly #remarks: string[] = [];
   readonly #parser: CheckOutput;
+  readonly #tests: string[];
+  readonly #toStart: Set<string>;
+  #over: boolean;
   #output = '';
   /** The test that ended last: what the console says before the next one is its doing. */
   #last: string | undefined;
   #current: { readonly test: string; readonly since: number; ended: boolean } | undefined;
   /** When something last moved: a test started or finished. */
   #moved = performance.now();
+  readonly #called = performance.now();
+  #firstStart: number | undefined;
+  #lastFinish: number | undefined;
 
   constructor(options: AttemptOptions) {
     this.#options = options;
     this.#timing = options.timing ?? defaultTiming;
+    this.#tests = [...options.tests];
+    this.#toStart = new Set(options.tests);
+    this.#over = options.more === undefined;
     this.#parser = new CheckOutput(options.tests, {
       started: (test) => this.#started(test),
       finished: (test, verdict) => this.#finished(test, verdict),
@@ -113,10 +131,14 @@ class Attempt {
   }
 
   async run(): Promise<AttemptResult> {
-    const { vm, attempt, tests, signal } = this.#options;
+    const { vm, attempt, tests, signal, more } = this.#options;
     const alarms = await ConsoleAlarms.from(vm.consoleLog);
     const abandon = new AbortController();
-    const command = ['bash', guestScript('start-check.sh'), GUEST_CONFIG, guestResults(attempt), ...tests];
+    const mailbox = more === undefined ? '' : guestMore(attempt);
+    const command = [
+      ...['bash', guestScript('start-check.sh'), GUEST_CONFIG, guestResults(attempt), mailbox],
+      ...tests,
+    ];
     const check = vm
       .exec(command, {
         signal: AbortSignal.any([signal, abandon.signal]),
@@ -128,7 +150,8 @@ class Attempt {
       .then(
         (result): AttemptEnd => ({ kind: 'complete', exitCode: result.exitCode }),
         async (error: unknown): Promise<AttemptEnd> => {
-          if (signal.aborted) return { kind: 'interrupted' };
+          // Abandoned it has ended by us, and nobody waits for what this gives.
+          if (signal.aborted || abandon.signal.aborted) return { kind: 'interrupted' };
           return await this.#lost(error);
         },
       );
@@ -140,6 +163,8 @@ class Attempt {
       if (end.kind === 'interrupted') await this.#endCheck();
       return {
         end,
+        tests: this.#tests,
+        ...this.#around(end),
         printed: this.#printed,
         seconds: this.#seconds,
         casualties: this.#casualties,
@@ -163,7 +188,35 @@ class Attempt {
     this.#noteTime();
     this.#current = { test, since: performance.now(), ended: false };
     this.#moved = performance.now();
+    this.#firstStart ??= this.#moved;
     this.#options.onStarted(test);
+    this.#toStart.delete(test);
+    if (this.#toStart.size === 0) this.#giveMore();
+  }
+
+  /** While the last of its tests runs, so that `check` does not wait for it. */
+  #giveMore(): void {
+    const { vm, attempt, more, signal } = this.#options;
+    if (this.#over || more === undefined) return;
+    const tests = more();
+    this.#over = tests.length === 0;
+    this.#tests.push(...tests);
+    for (const test of tests) this.#toStart.add(test);
+    this.#parser.expect(tests);
+    const lines = this.#over ? [noMore] : tests;
+    // Of a VM that is lost in between is told elsewhere; what it was given has no verdict then.
+    vm.exec(['tee', '-a', guestMore(attempt)], { signal, input: `${lines.join('\n')}\n` }).catch(
+      () => undefined,
+    );
+  }
+
+  /** What lies before the first test and after the last. */
+  #around({ kind }: AttemptEnd): Pick<AttemptResult, 'starting' | 'ending'> {
+    const [first, last] = [this.#firstStart, kind === 'complete' ? this.#lastFinish : undefined];
+    return {
+      ...(first === undefined ? {} : { starting: (first - this.#called) / 1000 }),
+      ...(last === undefined ? {} : { ending: (performance.now() - last) / 1000 }),
+    };
   }
 
   #finished(test: string, verdict: PrintedVerdict): void {
@@ -172,6 +225,7 @@ class Attempt {
     const ended = this.#casualties.some((casualty) => casualty.test === test);
     this.#current = undefined;
     this.#moved = performance.now();
+    this.#lastFinish = this.#moved;
     if (ended) return;
     this.#printed.set(test, verdict);
     this.#options.onFinished(test, verdict, this.#seconds.get(test) ?? 0);
@@ -286,52 +340,31 @@ class Attempt {
   }
 }
 
-/** Exit codes of a container whose program SIGKILL or SIGTERM ended. */
-const killedCodes: readonly number[] = [137, 143];
+/** Line that tells `check` to come to its end (shell/more.sh). */
+const noMore = '.';
 
 /** A VM that is in one of these will not come back. */
 const endedStates: ReadonlySet<VmHealth['state']> = new Set(['panicked', 'qemu-ended', 'node-lost']);
 
-/** A guest that ends QEMU itself does so with an exit code; one that nobody knows may have been either. */
-function killedFromOutside(health: VmHealth): boolean {
-  if (health.state === 'node-lost') return true;
-  return health.state === 'qemu-ended' && (health.code === null || killedCodes.includes(health.code));
-}
-
 /** Of a VM that was lost before `check` could be called. */
-export function lostBefore(reason: string): AttemptResult {
-  const nothing = { printed: new Map(), seconds: new Map(), casualties: [], remarks: [], output: '' };
+export function lostBefore(reason: string, tests: readonly string[]): AttemptResult {
+  const nothing = { tests, printed: new Map(), seconds: new Map(), casualties: [], remarks: [], output: '' };
   return { end: { kind: 'vm-lost', reason }, ...nothing };
 }
 
-/** What became of a VM that something failed on; undefined when it is none of the VM's doing. */
-export async function whyLost(vm: Vm): Promise<string | undefined> {
-  const health = await vm.health().catch(() => undefined);
-  return health === undefined || health.state === 'running' ? undefined : describeHealth(health);
-}
-
-/** One sentence on what happened to the guest, with the line of its console that says so. */
-export function describeHealth(health: VmHealth): string {
-  switch (health.state) {
-    case 'running':
-      return 'the guest runs';
-    case 'panicked':
-      return `the guest panicked: ${telling(health.consoleTail)}`;
-    case 'qemu-ended':
-      return `QEMU ended (exit code ${health.code ?? 'unknown'}): ${telling(health.consoleTail)}`;
-    case 'node-lost':
-      return `${health.node} is gone, or the task on it`;
-    case 'unreachable':
-      return `the guest does not answer: ${telling(health.consoleTail)}`;
-  }
-}
-
-function telling(consoleTail: string): string {
-  const lines = consoleTail.split('\n').filter((line) => line.trim() !== '');
-  const alarm = lines.find((line) =>
-    /Kernel panic|\bBUG:|Oops|general protection fault|kernel BUG at/.test(line),
-  );
-  return (alarm ?? lines.at(-1) ?? 'its console is empty').replace(/^\[\s*[\d.]+\]\s*/, '').trim();
+/** `check` exits with 1 when a test failed; any other failure of it is one of the lab, and this a sentence on it. */
+export function oddExit(
+  { end, output, tests }: AttemptResult,
+  statusOf: (test: string) => TestOutcome['status'] | undefined,
+): string | undefined {
+  if (end.kind !== 'complete') return undefined;
+  const unhappy = tests.some((test) => {
+    const status = statusOf(test);
+    return status !== undefined && isFailure(status);
+  });
+  if (end.exitCode === 0 || (end.exitCode === 1 && unhappy)) return undefined;
+  const words = output.trim().split('\n').slice(-3).join(' | ');
+  return `check ended with exit code ${end.exitCode} though no test failed: ${words}`;
 }
 
 /** Resolves after `ms`; never, once `stop` has aborted. */

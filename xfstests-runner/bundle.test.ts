@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { packageRoot } from '../lab/paths.ts';
+import { fakeContext } from '../lab/testing/fake-context.ts';
 import { makeBundle, ownTests } from './bundle.ts';
-import { fakeContext } from './testing/context.ts';
 
 let root: string;
 let tree: string;
@@ -63,13 +63,25 @@ test('carries what tests need and nothing of the build', async () => {
   expect(names.filter((name) => /\.(c|o)$|^doc|^tests\/xfs/.test(name))).toEqual([]);
 });
 
+test('a check whose loop is open to more tests is known by it', async () => {
+  const context = fakeContext(root);
+  const refills = async () => (await makeBundle(tree, packageRoot, context.cache, context)).refills;
+  expect(await refills()).toBe(false);
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is bash.
+  const loop = '\tfor ((ix = 0; ix < ${#_list[*]}; !${#loop_status[*]} && ix++)); do\n';
+  await writeFile(join(tree, 'check'), `#!/bin/bash\n${loop}`);
+  expect(await refills()).toBe(true);
+  await writeFile(join(tree, 'check'), '#!/bin/bash\nfor seq in $list; do\n');
+  expect(await refills()).toBe(false);
+});
+
 test('our functions come after those of upstream; the tree itself is untouched', async () => {
   const { directory } = await unpacked();
   for (const [name, last] of [
     ['common/rc', '. ./common/zufs-lab-timing'],
     ['common/attr', '. ./common/zufs-lab'],
     ['common/quota', '. ./common/zufs-lab'],
-    ['common/report', '. ./common/zufs-lab-report'],
+    ['common/report', '. ./common/zufs-lab-more'],
   ]) {
     expect((await readFile(join(directory, name), 'utf8')).trim().split('\n').at(-1)).toBe(last);
     execFileSync('test', ['-r', last.slice(2)], { cwd: directory });

@@ -22,6 +22,7 @@ const SOURCED: ReadonlyMap<string, string> = new Map([
   ['leaks.sh', 'common/zufs-lab-leaks'],
   ['timing.sh', 'common/zufs-lab-timing'],
   ['report.sh', 'common/zufs-lab-report'],
+  ['more.sh', 'common/zufs-lab-more'],
 ]);
 
 /** Upstream's scripts that source ours as their last act, so that our functions come after theirs. */
@@ -33,7 +34,7 @@ const HOOKED: ReadonlyMap<string, readonly string[]> = new Map([
   ['common/attr', ['common/zufs-lab']],
   ['common/quota', ['common/zufs-lab']],
   ['common/scsi_debug', ['common/zufs-lab']],
-  ['common/report', ['common/zufs-lab-report']],
+  ['common/report', ['common/zufs-lab-report', 'common/zufs-lab-more']],
 ]);
 
 /** Our own programs in the bundle, below this directory. */
@@ -63,7 +64,12 @@ export interface Bundle {
   readonly key: string;
   /** A gzipped tar on the host. */
   readonly file: string;
+  /** Its `check` can be given more tests while it runs. */
+  readonly refills?: boolean;
 }
+
+/** How `check` goes through its tests where shell/more.sh can add some; other versions of it have a loop that looks at its list once. */
+const openLoop = /for \(\(ix = 0; ix < \$\{#_list\[\*\]\};/;
 
 /**
  * Pack a built tree for the guest: its running parts, our functions for file systems that upstream has no case for, and
@@ -86,7 +92,12 @@ export async function makeBundle(
     context.progress.update('packing xfstests for the guest');
     await writeBundle(tree, packageRoot, join(directory, 'xfstests.tar.gz'));
   });
-  return { key: artefact.key, file: join(artefact.directory, 'xfstests.tar.gz') };
+  const check = await readFile(join(tree, 'check'), 'utf8').catch(() => '');
+  return {
+    key: artefact.key,
+    file: join(artefact.directory, 'xfstests.tar.gz'),
+    refills: openLoop.test(check),
+  };
 }
 
 /** Write the tar itself; entries in name order and without times, so that it depends on the contents only. */

@@ -4,9 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
+import { fakeContext, settings } from '../lab/testing/fake-context.ts';
 import { scratchDirectory } from '../lab/testing/scratch.ts';
 import { changedAreas, touchedBy } from './changed.ts';
-import { fakeContext, settings } from './testing/context.ts';
 
 const areas = [
   { files: ['fs/zuf/xattr.c', 'server/fs/zpmfs/xattr.ts'], groups: ['attr', 'acl'] },

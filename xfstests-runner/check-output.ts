@@ -17,7 +17,7 @@ export interface CheckOutputEvents {
  * the next name belongs to it. A pass and a notrun end with that line; a failure is known to be complete only when
  * the next test starts or `check` ends, since explanations follow it.
  *
- * Only names out of `tests` count, and each only once, so that a test that prints a name confuses nobody.
+ * Only names out of `tests`, and of those that are expected later, count, and each only once, so that a test that prints a name confuses nobody.
  */
 export class CheckOutput {
   readonly #waiting: Set<string>;
@@ -28,6 +28,11 @@ export class CheckOutput {
   constructor(tests: readonly string[], events: CheckOutputEvents) {
     this.#waiting = new Set(tests);
     this.#events = events;
+  }
+
+  /** Tests that `check` was given since. */
+  expect(tests: readonly string[]): void {
+    for (const test of tests) this.#waiting.add(test);
   }
 
   push(chunk: string): void {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { expect, test } from 'vitest';
+import type { RunReport } from '../lab/test-run/verdict.ts';
 import { TestLabs } from '../lab/testing/test-lab.ts';
 import { whyNoTree } from './testing/why-no-tree.ts';
-import type { RunReport } from './verdict.ts';
 
 /** What CI can afford, on two cores under emulation. */
 const budgetSeconds = 20 * 60;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { LabError } from '../lab/errors.ts';
-import type { TestOutcome } from './verdict.ts';
+import type { TestOutcome } from '../lab/test-run/verdict.ts';
 
 /** One test that is not run, and why. */
 const expungeSchema = z.strictObject({

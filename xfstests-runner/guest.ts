@@ -28,6 +28,11 @@ export function guestResults(attempt: number): string {
   return `${GUEST_ROOT}/results-${attempt}`;
 }
 
+/** File in the guest to which is added what else `check` of that attempt is to run. */
+export function guestMore(attempt: number): string {
+  return `${guestResults(attempt)}.more`;
+}
+
 /** Run a program in the guest that has to succeed. */
 export async function execChecked(
   vm: Vm,
@@ -50,43 +55,43 @@ export async function deployBundle(vm: Vm, bundle: Bundle, context: TaskContext)
   const there = await vm.exec(['cat', marker], { signal });
   if (there.exitCode === 0 && there.stdout.trim() === bundle.key) return;
   const packed = `${GUEST_ROOT}/xfstests.tar.gz`;
+  // As few programs as do it: each takes a tenth of a second to be asked for in an emulated guest.
   await execChecked(vm, ['rm', '-rf', GUEST_TREE], { signal });
-  await execChecked(vm, ['mkdir', '-p', GUEST_TREE], { signal });
   await vm.upload(bundle.file, packed, context);
-  await execChecked(vm, ['tar', '-xzf', packed, '-C', GUEST_TREE], { signal });
-  await execChecked(vm, ['rm', packed], { signal });
-  await requireLibraries(vm, signal);
-  // Last, so that an interrupted unpacking is not taken for a whole one.
-  await execChecked(vm, ['tee', marker], { signal, input: `${bundle.key}\n` });
-}
-
-/** A tree built on another release may want a newer C library than the guest has: every helper would fail in its own way. */
-async function requireLibraries(vm: Vm, signal: AbortSignal): Promise<void> {
-  const programs = ['ltp/fsstress', 'ltp/fsx', 'src/dbtest', 'src/vfs/vfstest'];
-  const result = await vm.exec(['ldd', ...programs.map((name) => `${GUEST_TREE}/${name}`)], { signal });
-  const lack = /^.*not found.*$/m.exec(result.stdout + result.stderr)?.[0].trim();
-  if (lack === undefined) return;
+  await execChecked(vm, ['tar', `--one-top-level=${GUEST_TREE}`, '-xzf', packed], { signal });
+  const unpacked = ['bash', guestScript('unpacked.sh'), bundle.key, packed];
+  // A tree built on another release may want a newer C library than the guest has: every helper would fail in its own way.
+  const lack = (await execChecked(vm, unpacked, { signal })).stdout.trim();
+  if (lack === '') return;
   throw new LabError(`The xfstests tree was built for another system than the guest: ${lack}.`, {
     hint: 'Set xfstests.dir to an unbuilt tree, which the lab builds itself, or build it on Debian 12.',
   });
 }
 
+/** What a call of `check` starts from. */
+export interface Preparation {
+  readonly attempt: number;
+  /** Text of its `local.config`. */
+  readonly config: string;
+  readonly profile: FileSystemProfile;
+  readonly devices: RunDevices;
+  readonly mounts: { readonly test: string; readonly scratch: string };
+}
+
 /**
- * See to it that the test file system is mounted at `testDirectory` from its first device, and scratch is not in the way.
- * What is mounted already as it should be stays as it is; anything else is unmounted and made anew.
+ * See to it that the test file system is mounted where it should be from its first device, and scratch is not in the way. What is
+ * mounted already as it should be stays as it is; anything else is unmounted and made anew.
  */
-export async function prepareFileSystems(
-  vm: Vm,
-  profile: FileSystemProfile,
-  devices: RunDevices,
-  mounts: { readonly test: string; readonly scratch: string },
-  signal: AbortSignal,
-): Promise<void> {
+export async function prepareGuest(vm: Vm, preparation: Preparation, signal: AbortSignal): Promise<void> {
+  const { attempt, config, profile, devices, mounts } = preparation;
   const device = sourceOf(profile, devices, 'test');
-  await execChecked(vm, ['mkdir', '-p', mounts.test, mounts.scratch], { signal });
-  await unmountAll(vm, mounts.scratch, signal);
-  if (await isMounted(vm, profile, device, mounts.test, signal)) return;
-  await unmountAll(vm, mounts.test, signal);
+  const script = ['bash', guestScript('prepare.sh'), GUEST_CONFIG, guestResults(attempt)];
+  const { stdout: mounted } = await execChecked(vm, [...script, mounts.test, mounts.scratch], {
+    signal,
+    input: config,
+  });
+  if (isOf(mounted, device, profile)) return;
+  if (mounted.trim() !== '') await unmountAll(vm, mounts.test, signal);
   if (profile.formatted) {
     for (const name of devices.test) await execChecked(vm, ['wipefs', '-aq', name], { signal });
     const options = profile.mkfsOptions(devices.test);
@@ -115,8 +120,13 @@ async function isMounted(
   directory: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const mounted = await vm.exec(['findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-M', directory], { signal });
-  return mounted.stdout.trim().split(/\s+/).join(' ') === `${device} ${profile.fstyp}`;
+  const { stdout } = await vm.exec(['findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-M', directory], { signal });
+  return isOf(stdout, device, profile);
+}
+
+/** Whether that is what findmnt(8) says of the file system on this device. */
+function isOf(mounted: string, device: string, { fstyp }: FileSystemProfile): boolean {
+  return mounted.trim().split(/\s+/).join(' ') === `${device} ${fstyp}`;
 }
 
 async function mountTest(

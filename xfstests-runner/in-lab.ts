@@ -3,12 +3,12 @@
 import { availableParallelism } from 'node:os';
 import type { LabContext } from '../lab/context.ts';
 import { ensureMounted, ensureVm, obtainArtefacts } from '../lab/lifecycle.ts';
+import { withRunLock } from '../lab/run-lock.ts';
 import type { BootArtefacts } from '../lab/vm/boot.ts';
 import type { GuestVm } from '../lab/vm/guest.ts';
 import { endLab, findLab } from '../lab/vm/running.ts';
-import { siblingStateDir, type VmState } from '../lab/vm/state.ts';
+import { distrustVm, siblingStateDir, type VmState } from '../lab/vm/state.ts';
 import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './filesystems.ts';
-import type { ReadyVm } from './shard.ts';
 import {
   type LabVm,
   runXfstests,
@@ -38,15 +38,32 @@ export interface ReadyLab {
 /**
  * Run xfstests in the context's lab: the one given (its file systems mounted, its VM the caller's to close), else the one that
  * runs, else a new one. A VM that is lost on the way is started anew for the rest of the tests. The lab stays up afterwards,
- * unless it was brought up for this and there is no verdict (interrupted, or broken); those of further shards, named after it
- * (`default-2`), are ended. Gives a result for each repeat.
+ * unless it was brought up for this and there is no verdict (interrupted, or broken); after the loss of its VM to the last of the
+ * tests as it is, to be looked at, and the next run starts it anew. Those of further shards, named after it (`default-2`), are ended. No other run may have any of them; of the one given the caller has the run lock. Gives a result for each
+ * repeat.
  */
 export async function runXfstestsInLab(
   context: LabContext,
   request: InLabRequest,
   given?: ReadyLab,
 ): Promise<[XfstestsResult, ...XfstestsResult[]]> {
-  const { shards = 1, repeat = 1, build = false, ...rest } = request;
+  const { shards = 1 } = request;
+  const contexts = Array.from({ length: shards }, (_, at) =>
+    at === 0 ? context : shardContext(context, at + 1),
+  );
+  return await withRunLock(given === undefined ? contexts : contexts.slice(1), () =>
+    runInLabs(contexts, request, given),
+  );
+}
+
+/** In labs that no other run has. */
+async function runInLabs(
+  contexts: readonly LabContext[],
+  request: InLabRequest,
+  given: ReadyLab | undefined,
+): Promise<[XfstestsResult, ...XfstestsResult[]]> {
+  const [context] = contexts;
+  const { shards: _, repeat = 1, build = false, ...rest } = request;
   const profile = fileSystemProfile(
     request.fileSystem ?? context.config.mount.filesystem,
     context.packageRoot,
@@ -54,9 +71,6 @@ export async function runXfstestsInLab(
   );
   const named =
     given === undefined ? await context.step('xfstests tree', (step) => withTestsNamed(step, rest)) : rest;
-  const contexts = Array.from({ length: shards }, (_, at) =>
-    at === 0 ? context : shardContext(context, at + 1),
-  );
   await using labs = new Labs(profile, contexts, build);
   const round = async (number: number): Promise<XfstestsResult> => {
     const vms = await labs.ready(number === 1 ? given : undefined);
@@ -95,31 +109,18 @@ function shardContext(context: LabContext, number: number): LabContext {
   return { ...context, name, stateDir: siblingStateDir(context, name) };
 }
 
-/** A VM of this machine's, which is started anew when it is lost. */
-export interface OwnLabVm extends LabVm {
-  revive(): Promise<ReadyVm>;
-}
-
 /** The labs of a run: their connections close with it, and all but the first, which were opened for shards, end. */
 export class Labs implements AsyncDisposable {
   readonly #profile: FileSystemProfile;
   readonly #contexts: readonly LabContext[];
   readonly #build: boolean;
-  readonly #artefacts: BootArtefacts | undefined;
   readonly #opened: GuestVm[] = [];
   /** The context's own lab was not found up, but booted here. */
   #bootedFirst = false;
   #endsFirst = false;
 
-  /** `artefacts`: what to boot, instead of what the settings say. */
-  constructor(
-    profile: FileSystemProfile,
-    contexts: readonly LabContext[],
-    build: boolean,
-    artefacts?: BootArtefacts,
-  ) {
+  constructor(profile: FileSystemProfile, contexts: readonly LabContext[], build: boolean) {
     this.#build = build;
-    this.#artefacts = artefacts;
     this.#profile = profile;
     this.#contexts = contexts;
   }
@@ -129,13 +130,8 @@ export class Labs implements AsyncDisposable {
     this.#endsFirst = this.#bootedFirst;
   }
 
-  /** All of them end, whatever was up before. */
-  endAll(): void {
-    this.#endsFirst = true;
-  }
-
   /** What runs, or is started now; `given` is the first. */
-  async ready(given: ReadyLab | undefined): Promise<[OwnLabVm, ...OwnLabVm[]]> {
+  async ready(given: ReadyLab | undefined): Promise<[LabVm, ...LabVm[]]> {
     // The first alone, since the others find the kernel and the image that it builds.
     const [context, ...more] = this.#contexts;
     const first = this.#labVm(context, given ?? (await this.#open(context)));
@@ -145,12 +141,13 @@ export class Labs implements AsyncDisposable {
     ];
   }
 
-  #labVm(context: LabContext, { vm, state, bootSeconds }: ReadyLab): OwnLabVm {
+  #labVm(context: LabContext, { vm, state, bootSeconds }: ReadyLab): LabVm {
     return {
       vm,
       state,
       ...(bootSeconds === undefined ? {} : { bootSeconds }),
       devices: devicesOf(state),
+      distrust: (reason) => distrustVm(context, reason),
       revive: async () => {
         await endLab(context, context.name, context.stateDir, { keepLogs: true });
         const { vm, state } = await this.#open(context);
@@ -161,7 +158,7 @@ export class Labs implements AsyncDisposable {
 
   async #open(context: LabContext): Promise<ReadyLab> {
     const running = this.#build ? undefined : await runningLab(context);
-    const artefacts = running ?? this.#artefacts ?? (await obtainArtefacts(context));
+    const artefacts = running ?? (await obtainArtefacts(context));
     const from = performance.now();
     const lab = 'vm' in artefacts ? artefacts : await this.#boot(context, artefacts);
     this.#opened.push(lab.vm);
@@ -188,12 +185,13 @@ function devicesOf({ testDevices: test, scratchDevices: scratch }: VmState): Run
   return { test, scratch };
 }
 
-/** Undefined when there is none, one that died, or one of another flavour than the settings ask for. */
+/** Undefined when there is none, one that died or was given up, or one of another flavour than the settings ask for. */
 async function runningLab(context: LabContext): Promise<ReadyLab | undefined> {
   const lab = await findLab(context);
   if (lab === undefined) return undefined;
-  const alive = (await lab.vm.health()).state === 'running';
-  if (alive && lab.state.flavour === context.config.kernel.flavour) return lab;
+  const { flavour, distrusted } = lab.state;
+  const fit = distrusted === undefined && flavour === context.config.kernel.flavour;
+  if (fit && (await lab.vm.health()).state === 'running') return lab;
   await lab.vm[Symbol.asyncDispose]();
   return undefined;
 }

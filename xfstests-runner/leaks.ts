@@ -2,9 +2,9 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { TestOutcome } from '../lab/test-run/verdict.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { execChecked, guestScript } from './guest.ts';
-import type { TestOutcome } from './verdict.ts';
 
 /**
  * Have a guest look for what leaked after its last scan (shell/leaks.sh). What kmemleak says goes to TEST.kmemleak in `directory`;

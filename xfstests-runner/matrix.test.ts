@@ -4,12 +4,13 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { InterruptedError, LabError } from '../lab/errors.ts';
+import { noProvenance } from '../lab/test-run/testing/provenance.ts';
+import { countOutcomes, judge, type RunReport, type TestStatus } from '../lab/test-run/verdict.ts';
+import { type FakeContext, fakeContext } from '../lab/testing/fake-context.ts';
 import { scratchDirectory } from '../lab/testing/scratch.ts';
 import { columnLabels, findMatrix, type MatrixCell, matrixCells, type RunCell, runMatrix } from './matrix.ts';
 import { matrixPage } from './report/matrix-page.ts';
 import { matrixText } from './report/matrix-summary.ts';
-import { type FakeContext, fakeContext, noProvenance } from './testing/context.ts';
-import { countOutcomes, judge, type RunReport, type TestStatus } from './verdict.ts';
 
 const tests = ['generic/001', 'generic/002'];
 const how = { engine: 'local', shards: 2 } as const;

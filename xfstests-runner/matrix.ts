@@ -6,12 +6,18 @@ import { z } from 'zod';
 import type { LabContext, SettingsContext } from '../lab/context.ts';
 import { asLabError } from '../lab/describe-error.ts';
 import { InterruptedError, LabError } from '../lab/errors.ts';
+import { makeRunDirectory } from '../lab/test-run/run-directory.ts';
+import {
+  countOutcomes,
+  type RunReport,
+  reportSchema,
+  type Verdict,
+  worstVerdict,
+} from '../lab/test-run/verdict.ts';
 import { hasPlan } from './journal.ts';
 import { readNotrunGroups } from './notrun-groups.ts';
 import { matrixPage } from './report/matrix-page.ts';
 import { matrixSummary } from './report/matrix-summary.ts';
-import { makeRunDirectory } from './run.ts';
-import { countOutcomes, type RunReport, reportSchema, type Verdict, worstVerdict } from './verdict.ts';
 import type { XfstestsResult } from './xfstests.ts';
 
 /** What a matrix has every combination of. */

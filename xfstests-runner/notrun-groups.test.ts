@@ -2,10 +2,10 @@
 
 import { expect, test } from 'vitest';
 import { packageRoot } from '../lab/paths.ts';
+import { noProvenance } from '../lab/test-run/testing/provenance.ts';
+import { countOutcomes, type RunReport, type TestOutcome } from '../lab/test-run/verdict.ts';
 import { groupNotrun, readNotrunGroups } from './notrun-groups.ts';
 import { besideMarkdown } from './report/beside.ts';
-import { noProvenance } from './testing/context.ts';
-import { countOutcomes, type RunReport, type TestOutcome } from './verdict.ts';
 
 const groups = readNotrunGroups(packageRoot);
 

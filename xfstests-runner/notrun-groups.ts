@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import type { TestOutcome } from './verdict.ts';
+import type { TestOutcome } from '../lab/test-run/verdict.ts';
 
 const regularExpression = z.string().transform((text, context) => {
   try {

@@ -7,10 +7,11 @@ import { z } from 'zod';
 
 const phaseSchema = z.object({
   /**
-   * `boot`: a VM came up for the run. `prepare`: the guest got its tests and file systems. `check`: xfstests ran. `fetch`: results
-   * came to the host. `exec`: what starting one small program takes in the guest.
+   * `boot`: a VM came up for the run. `prepare`: the guest got its tests and file systems. `check`: xfstests ran; of that, `start`
+   * before its first test, and `end` after its last verdict. `fetch`: results came to the host. `mount`: the test file system was
+   * mounted again. `exec`: what starting one small program takes in the guest.
    */
-  phase: z.enum(['boot', 'prepare', 'check', 'fetch', 'exec']),
+  phase: z.enum(['boot', 'prepare', 'check', 'start', 'end', 'fetch', 'mount', 'exec']),
   /** Which VM; '' for the only one. */
   shard: z.string(),
   seconds: z.number(),

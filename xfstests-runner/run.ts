@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { InterruptedError } from '../lab/errors.ts';
+import { NodeCounts } from '../lab/test-run/node-counts.ts';
+import { TestQueue } from '../lab/test-run/queue.ts';
+import { testLine } from '../lab/test-run/report/summary.ts';
+import { writeReports } from '../lab/test-run/report/write.ts';
+import { type RecordedTimes, seriesOf } from '../lab/test-run/times.ts';
+import {
+  countOutcomes,
+  judge,
+  type Provenance,
+  type RunReport,
+  type TestOutcome,
+} from '../lab/test-run/verdict.ts';
 import { abortable } from '../lab/vm/abortable.ts';
 import type { WatchdogTiming } from './attempt.ts';
 import type { Bundle } from './bundle.ts';
 import type { FileSystemProfile } from './filesystems.ts';
-import { Journal, writePlan } from './journal.ts';
-import { TestQueue } from './queue.ts';
-import { testLine } from './report/summary.ts';
-import { writeReports } from './report/write.ts';
+import { Journal, type Stage, writePlan } from './journal.ts';
 import { runShard, type ShardResult, type ShardVm } from './shard.ts';
-import { type RecordedTimes, seriesOf } from './times.ts';
-import { countOutcomes, judge, type Provenance, type RunReport, type TestOutcome } from './verdict.ts';
 
 export interface RunOptions {
   /** At least one; tests are handed out to them. One that is still to come joins in when it is there. */
@@ -25,8 +30,14 @@ export interface RunOptions {
   readonly tests: readonly string[];
   /** Tests that have a verdict already: from an earlier part of the run, or since they are expunged. */
   readonly settled?: readonly TestOutcome[];
+  /** What went wrong with the lab in an earlier part of the run, and no test that is still to be run will answer. */
+  readonly problems?: readonly string[];
+  /** What went wrong in an earlier part and was made good, in sentences. */
+  readonly events?: readonly string[];
   /** Tests that an expunge names: one that passes all the same is reported. */
   readonly expunged?: ReadonlySet<string>;
+  /** These are run all the same: for whoever goes on with the run. */
+  readonly runExpunged?: boolean;
   readonly fileSystem: FileSystemProfile;
   readonly mounts: { readonly test: string; readonly scratch: string };
   /** Seconds one test may take. */
@@ -40,26 +51,6 @@ export interface RunOptions {
   readonly provenance: Provenance;
   readonly times: RecordedTimes;
   readonly timing?: WatchdogTiming;
-}
-
-/** A new directory for a run below `root`, named by time and file system. */
-export async function makeRunDirectory(
-  root: string,
-  fileSystem: string,
-  now: Date,
-): Promise<{ readonly run: string; readonly directory: string }> {
-  await mkdir(root, { recursive: true });
-  const base = `${now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)}-${fileSystem}`;
-  for (let count = 1; ; count += 1) {
-    const run = count === 1 ? base : `${base}-${count}`;
-    const directory = join(root, run);
-    try {
-      await mkdir(directory);
-      return { run, directory };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-  }
 }
 
 /**
@@ -80,10 +71,12 @@ class Run {
   readonly #started = new Date();
   readonly #journal: Journal;
   readonly #outcomes = new Map<string, TestOutcome>();
+  readonly #problems: string[];
+  readonly #events: string[];
   /** Tests that have ended, settled or not. */
   readonly #finished = new Set<string>();
   readonly #running = new Set<string>();
-  readonly #nodes = new Map<string, { readonly tests: number; readonly seconds: number }>();
+  readonly #nodes = new NodeCounts();
   /** Tests without a verdict at the start, and the seconds that each is expected to take. */
   #toDo: readonly string[] = [];
   #expected: (test: string) => number = () => 1;
@@ -95,6 +88,8 @@ class Run {
     this.#series = seriesOf(options.fileSystem.name, options.provenance.flavour);
     this.#context = context;
     this.#journal = new Journal(options.directory);
+    this.#problems = [...(options.problems ?? [])];
+    this.#events = [...(options.events ?? [])];
     for (const outcome of options.settled ?? []) {
       this.#outcomes.set(outcome.name, outcome);
       this.#finished.add(outcome.name);
@@ -102,26 +97,25 @@ class Run {
   }
 
   async run(): Promise<RunReport> {
-    const { directory, run, fileSystem, tests, times } = this.#options;
+    const { directory, run, fileSystem, tests, times, runExpunged = false } = this.#options;
     const started = this.#started.toISOString();
-    await writePlan(directory, { run, fileSystem: fileSystem.name, tests: [...tests], started });
+    await writePlan(directory, { run, fileSystem: fileSystem.name, tests: [...tests], started, runExpunged });
     const left = tests.filter((test) => !this.#outcomes.has(test));
     this.#toDo = left;
     this.#expected = times.expected(this.#series, left);
     const { vms } = this.#options;
     this.#context.progress.expect((1000 * this.#secondsOf(left)) / vms.length);
-    const queue = new TestQueue(left, vms.length, this.#expected, { alike: this.#options.alike ?? false });
+    const queue = new TestQueue(left, vms.length, this.#expected, {
+      alike: this.#options.alike ?? false,
+      refills: this.#refills,
+    });
     const results = left.length === 0 ? [] : await Promise.all(vms.map((_, at) => this.#shard(at, queue)));
     const interrupted = this.#context.signal.aborted;
     const incomplete = left.some((test) => !this.#outcomes.has(test));
     const lost = results.flatMap((result) => result.lost ?? []);
     const report = await this.#report(
-      [
-        ...results.flatMap(({ problems }) => problems),
-        ...(incomplete ? lost : []),
-        ...(interrupted ? ['Interrupted.'] : []),
-      ],
-      [...results.flatMap(({ events }) => events), ...(incomplete ? [] : lost)],
+      [...this.#problems, ...(incomplete ? lost : []), ...(interrupted ? ['Interrupted.'] : [])],
+      incomplete ? [] : lost,
     );
     await times.save();
     if (interrupted) throw new InterruptedError();
@@ -135,13 +129,14 @@ class Run {
     let vm: ShardVm | undefined;
     try {
       vm = (await abortable(Promise.race([vms[at], queue.done]), this.#context.signal)) ?? undefined;
-      if (vm === undefined) return { problems: [], events: [] };
+      if (vm === undefined) return {};
       return await runShard(
         {
           ...vm,
           label,
           bundle,
           queue: worker,
+          refills: this.#refills,
           fileSystem,
           mounts,
           soak,
@@ -154,8 +149,17 @@ class Run {
           },
           onOutcome: (outcome, stage, node) => {
             const first = stage === 'settled' && !this.#outcomes.has(outcome.name);
-            if (first && node !== undefined) this.#tellNode(node, outcome);
+            if (first && node !== undefined) this.#nodes.add(node, outcome);
             this.#take(outcome, stage);
+          },
+          onProblem: (problem, affected) => {
+            this.#problems.push(problem);
+            this.#journal.doubt(problem, affected);
+          },
+          onDoubt: (problem, affected) => this.#journal.doubt(problem, affected),
+          onEvent: (event) => {
+            this.#events.push(event);
+            this.#journal.event(event);
           },
         },
         this.#context,
@@ -163,15 +167,17 @@ class Run {
     } catch (error) {
       // One shard alone is the run. Others go on, with what this one had.
       if (vms.length === 1) throw error;
-      return {
-        problems: [],
-        events: [],
-        lost: `${label}: ${error instanceof Error ? error.message : error}`,
-      };
+      return { lost: `${label}: ${error instanceof Error ? error.message : error}` };
     } finally {
       worker.leave();
       vm?.release?.();
     }
+  }
+
+  /** One VM alone has all tests from the start. */
+  get #refills(): boolean {
+    const { vms, bundle } = this.#options;
+    return vms.length > 1 && bundle.refills === true;
   }
 
   #limit(test: string): number {
@@ -181,10 +187,10 @@ class Run {
     return Math.min(testTimeout, Math.max(leastLimit, limitFactor * recorded)) + soak;
   }
 
-  #take(outcome: TestOutcome, stage: 'printed' | 'settled'): void {
+  #take(outcome: TestOutcome, stage: Stage): void {
     const { progress } = this.#context;
     const { name, status, seconds } = outcome;
-    this.#journal.write(outcome);
+    this.#journal.verdict(outcome, stage);
     if (stage === 'settled') this.#outcomes.set(name, outcome);
     if (this.#finished.has(name)) return;
     this.#finished.add(name);
@@ -198,11 +204,6 @@ class Run {
       this.#options.times.record(this.#series, name, status, seconds);
   }
 
-  #tellNode(node: string, { seconds }: TestOutcome): void {
-    const before = this.#nodes.get(node) ?? { tests: 0, seconds: 0 };
-    this.#nodes.set(node, { tests: before.tests + 1, seconds: before.seconds + seconds });
-  }
-
   #secondsOf(tests: readonly string[]): number {
     return tests.reduce((sum, test) => sum + this.#expected(test), 0);
   }
@@ -213,7 +214,8 @@ class Run {
     this.#context.progress.update(now === '' ? count : `${now} (${count})`);
   }
 
-  async #report(problems: readonly string[], events: readonly string[]): Promise<RunReport> {
+  /** `lost`: of shards whose tests others ran. */
+  async #report(problems: readonly string[], lost: readonly string[]): Promise<RunReport> {
     const { directory, fileSystem, run, tests, vms, provenance, expunged } = this.#options;
     const outcomes = tests.flatMap((test) => this.#outcomes.get(test) ?? []);
     const missing = tests.filter((test) => !this.#outcomes.has(test));
@@ -225,7 +227,8 @@ class Run {
       missing,
       problems: [...problems],
       events: [
-        ...events,
+        ...this.#events,
+        ...lost,
         ...outcomes
           .filter(({ name, status }) => status === 'passed' && expunged?.has(name))
           .map(({ name }) => `${name} is expunged, but passed: its expunge is not needed.`),
@@ -234,9 +237,7 @@ class Run {
       seconds: Math.round((Date.now() - this.#started.getTime()) / 100) / 10,
       started: this.#started.toISOString(),
       shards: vms.length,
-      ...(this.#nodes.size === 0
-        ? {}
-        : { nodes: [...this.#nodes].map(([node, count]) => ({ node, ...count })) }),
+      ...this.#nodes.forReport(),
       provenance,
     };
     await writeReports(directory, report);

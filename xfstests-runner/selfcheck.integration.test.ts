@@ -6,10 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { packageRoot } from '../lab/paths.ts';
+import type { RunReport } from '../lab/test-run/verdict.ts';
+import type { CliResult } from '../lab/testing/cli.ts';
 import { TestLabs } from '../lab/testing/test-lab.ts';
 import { readState, vmPaths } from '../lab/vm/state.ts';
 import { whyNoTree } from './testing/why-no-tree.ts';
-import type { RunReport } from './verdict.ts';
 
 // The runner's own tests in a VM of their own, on ext4 with DAX, which needs no server: what a test does that passes, fails,
 // does not apply, hangs, or takes the guest with it, and what the command makes of it.
@@ -33,8 +34,12 @@ async function run(
     ...['--json', 'xfstests', ...onDax, '--shards', `${shards}`, '--timeout', `${limit}`],
     ...['--tests', tests.join()],
   );
+  return { exitCode: code ?? -1, report: reportIn({ stdout, stderr }) };
+}
+
+function reportIn({ stdout, stderr }: Pick<CliResult, 'stdout' | 'stderr'>): RunReport {
   if (stdout.length === 0) throw new Error(`no report: ${stderr}`);
-  return { exitCode: code ?? -1, report: JSON.parse(stdout.toString()) as RunReport };
+  return JSON.parse(stdout.toString()) as RunReport;
 }
 
 function reasonOf(report: RunReport, test: string): string | undefined {
@@ -102,6 +107,14 @@ test('garbage in the report that check is writing: no verdict is made of it, exi
   expect(exitCode).toBe(2);
 });
 
+test('a VM that the last test has spoilt is there to be looked at, and the next run gets another', async () => {
+  await run({}, ['runner/009']);
+  expect(await labs.must('exec', '--', 'df', '--output=avail', '/var')).toMatch(/^ *0$/m);
+  expect((await labs.run('status')).stdout.toString()).toContain('given up   by a run of tests: ');
+  const { exitCode, report } = await run({}, ['runner/001']);
+  expect([exitCode, statuses(report)]).toEqual([0, { 'runner/001': 'passed' }]);
+});
+
 /** While a run goes on: wait until one of its two labs is in a test, and kill its QEMU as a user would. */
 async function killingVmThatRuns(test: string, running: Promise<Ran>): Promise<Ran> {
   const ended = running.then(
@@ -153,8 +166,8 @@ test('Ctrl-C in a test, of a lab that was brought up for it: the lab ends too', 
 
 test('the whole way, on zpmfs: exit 0 when its tests pass, 1 when they do not, and a server that a test kills is replaced', async () => {
   const way = async (tests: string) => {
-    const { code, stdout } = await labs.run('run', '--json', '--set', `xfstests.tests=${tests}`);
-    return { code, ...(JSON.parse(stdout.toString()) as RunReport & { readonly ran: string }) };
+    const result = await labs.run('run', '--json', '--set', `xfstests.tests=${tests}`);
+    return { code: result.code, ...reportIn(result) };
   };
   const good = await way('generic/002');
   expect(good).toMatchObject({ code: 0, ran: 'xfstests', fileSystem: 'zpmfs', verdict: 'passed' });

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
+import { whyLost } from '../lab/test-run/lost-vm.ts';
+import type { QueueWorker } from '../lab/test-run/queue.ts';
+import { isFailure, type TestOutcome, toMilliseconds } from '../lab/test-run/verdict.ts';
+import { abortable } from '../lab/vm/abortable.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import {
   type AttemptResult,
@@ -11,29 +15,27 @@ import {
   type Casualty,
   defaultTiming,
   lostBefore,
+  oddExit,
   type VmLost,
   type WatchdogTiming,
-  whyLost,
 } from './attempt.ts';
 import type { Bundle } from './bundle.ts';
+import { writeCasualty } from './casualty-files.ts';
 import type { PrintedVerdict } from './check-output.ts';
 import type { FileSystemProfile, RunDevices } from './filesystems.ts';
 import {
   deployBundle,
-  execChecked,
   fetchResults,
-  GUEST_CONFIG,
   guestResults,
   guestScript,
   mountTestAgain,
-  prepareFileSystems,
+  prepareGuest,
 } from './guest.ts';
+import type { Stage } from './journal.ts';
 import { lateLeak } from './leaks.ts';
 import { localConfig } from './local-config.ts';
 import { recordPhase, timed } from './phases.ts';
-import type { QueueWorker } from './queue.ts';
 import { hasBadOutput, readResultXml, reconcile } from './result-files.ts';
-import type { TestOutcome } from './verdict.ts';
 
 /** A VM that can run tests: mounted and ready. */
 export interface ReadyVm {
@@ -52,6 +54,8 @@ export interface ShardVm extends ReadyVm {
    * only be waiting for is not wanted any more once `signal` aborts.
    */
   revive?(signal: AbortSignal): Promise<ReadyVm>;
+  /** It is lost, for this reason, though it may still run: nothing more is to run on it, now or later. */
+  distrust?(reason: string): Promise<void>;
   /** The shard is through with it. */
   release?(): void;
 }
@@ -62,6 +66,8 @@ export interface ShardOptions extends ShardVm {
   readonly bundle: Bundle;
   /** Where its tests come from. */
   readonly queue: QueueWorker;
+  /** Whether `check` is given more of them while it runs. */
+  readonly refills: boolean;
   readonly fileSystem: FileSystemProfile;
   readonly mounts: { readonly test: string; readonly scratch: string };
   /** Seconds that tests made to run for a while are to take; undefined for their own default. */
@@ -72,16 +78,18 @@ export interface ShardOptions extends ShardVm {
   /** Seconds `test` may take. */
   limit(test: string): number;
   onStarted(test: string): void;
-  /** First what was printed; again, when the files of the attempt have been looked at and tell otherwise. */
-  onOutcome(outcome: TestOutcome, stage: 'printed' | 'settled', node: string | undefined): void;
+  /** First what was printed; again when the files of the attempt have been looked at, and when a doubt was for nothing. */
+  onOutcome(outcome: TestOutcome, stage: Stage, node: string | undefined): void;
+  /** What went wrong with the lab, in a sentence, and the tests whose verdicts lack evidence by it. */
+  onProblem(problem: string, tests: readonly string[]): void;
+  /** The same of what is still to be done for these tests: it holds unless they are reported as settled again. */
+  onDoubt(problem: string, tests: readonly string[]): void;
+  /** What went wrong and was made good, in a sentence. */
+  onEvent(event: string): void;
 }
 
-/** What became of a shard beside the outcomes that were reported. */
+/** What became of a shard beside what was reported. */
 export interface ShardResult {
-  /** What went wrong with the lab, in sentences. */
-  readonly problems: readonly string[];
-  /** What went wrong and was made good. */
-  readonly events: readonly string[];
   /** Why its last VM was lost, if it could not be replaced: one of the lab's problems, unless others ran the rest. */
   readonly lost?: string;
 }
@@ -91,6 +99,11 @@ export async function runShard(options: ShardOptions, context: LabContext): Prom
   return await new Shard(options, context).run();
 }
 
+/** An attempt whose files are on the host, or why they are not. */
+interface FetchedAttempt extends AttemptResult {
+  readonly unfetched?: string;
+}
+
 /** A VM that is lost before it came to any test may have had bad luck; when the next one is too, that is no luck. */
 const fruitlessLosses = 2;
 
@@ -98,13 +111,15 @@ class Shard {
   readonly #options: ShardOptions;
   readonly #context: LabContext;
   readonly #outcomes = new Map<string, TestOutcome>();
-  readonly #problems: string[] = [];
-  readonly #events: string[] = [];
   #vm: Vm;
   #devices: RunDevices;
   #lost: string | undefined;
   /** Whether its kernel looks for leaks: known once the guest has what it needs. */
   #kmemleak: boolean | undefined;
+  /** Tests that it was given. */
+  readonly #here = new Set<string>();
+  /** Tests whose verdicts lack evidence that will not come any more. */
+  readonly #doubted = new Set<string>();
   /** VMs lost one after the other in which no test got anywhere. */
   #fruitless = 0;
   /** Fetching of a failed test's files, one after the other beside the next tests. */
@@ -124,11 +139,7 @@ class Shard {
     } catch (error) {
       if (!this.#context.signal.aborted) throw error;
     }
-    return {
-      problems: this.#problems,
-      events: this.#events,
-      ...(this.#lost === undefined ? {} : { lost: this.#lost }),
-    };
+    return this.#lost === undefined ? {} : { lost: this.#lost };
   }
 
   async #attempts(): Promise<void> {
@@ -139,22 +150,22 @@ class Shard {
     for (let attempt = 1; ; attempt += 1) {
       const tests = await this.#options.queue.take(this.#context.signal);
       if (tests.length === 0) {
-        if (tested) await this.#lookForLeaks();
+        if (tested && this.#kmemleak === true) await this.#lookForLeaks();
         return;
       }
       const result = await this.#fetched(attempt, await this.#attempt(attempt, tests));
-      await this.#settle(attempt, tests, result);
+      await this.#settle(attempt, result);
       const { end } = result;
-      this.#events.push(...result.remarks);
+      for (const remark of result.remarks) this.#options.onEvent(remark);
       if (end.kind === 'interrupted') return;
       tested = end.kind === 'complete';
       if (end.kind === 'complete') {
-        this.#judgeExitCode(tests, result);
-        await this.#mountTestAgain();
+        await timed(directory, { phase: 'mount', shard }, () => this.#mountTestAgain());
         continue;
       }
+      await this.#options.distrust?.(end.reason);
       this.#fruitless = result.seconds.size > 0 || end.spared !== undefined ? 0 : this.#fruitless + 1;
-      this.#options.queue.giveBack(tests.filter((test) => !this.#outcomes.has(test)));
+      this.#options.queue.giveBack(result.tests.filter((test) => !this.#outcomes.has(test)));
       if (!(await this.#replaceVm(end))) return;
     }
   }
@@ -175,6 +186,7 @@ class Shard {
       this.#vm = another.vm;
       this.#devices = another.devices;
       this.#kmemleak = undefined;
+      this.#here.clear();
     } catch (error) {
       signal.throwIfAborted();
       const why = error instanceof Error ? error.message : String(error);
@@ -184,7 +196,7 @@ class Shard {
     this.#lost = undefined;
     const again = spared === undefined ? '' : `, and ${spared} once more`;
     const event = `The VM was lost (${reason}); another took the rest${again}.`;
-    this.#events.push(event);
+    this.#options.onEvent(event);
     progress.note(event);
     return true;
   }
@@ -199,11 +211,13 @@ class Shard {
   async #attempt(attempt: number, tests: readonly string[]): Promise<AttemptResult> {
     const { directory, label: shard } = this.#options;
     const { signal, progress } = this.#context;
+    // That of an earlier part of the run, whose attempts had the same numbers, is no record of this one.
+    await rm(this.#recordOf(attempt), { force: true });
     progress.update('preparing the guest');
     try {
       await timed(directory, { phase: 'prepare', shard }, () => this.#prepare(attempt));
     } catch (error) {
-      return await this.#endedBefore(error);
+      return await this.#endedBefore(error, tests);
     }
     progress.update(`starting check for ${tests.length} tests`);
     const result = await timed(directory, { phase: 'check', shard }, () =>
@@ -211,6 +225,7 @@ class Shard {
         vm: this.#vm,
         attempt,
         tests,
+        more: this.#options.refills ? () => this.#options.queue.takeMore() : undefined,
         signal,
         limit: (test) => this.#options.limit(test),
         spares: (test) => this.#options.queue.spares(test),
@@ -219,7 +234,10 @@ class Shard {
         ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
       }),
     );
-    await writeFile(join(directory, `check-${this.#label(attempt)}.out`), result.output);
+    const { starting, ending, output } = result;
+    if (starting !== undefined) recordPhase(directory, { phase: 'start', shard, seconds: starting });
+    if (ending !== undefined) recordPhase(directory, { phase: 'end', shard, seconds: ending });
+    await writeFile(join(directory, `check-${this.#label(attempt)}.out`), output);
     return result;
   }
 
@@ -227,8 +245,6 @@ class Shard {
     const { fileSystem, mounts } = this.#options;
     const { signal } = this.#context;
     this.#kmemleak ??= await this.#equip();
-    await prepareFileSystems(this.#vm, fileSystem, this.#devices, mounts, signal);
-    await execChecked(this.#vm, ['rm', '-rf', guestResults(attempt)], { signal });
     const config = localConfig({
       fileSystem,
       devices: this.#devices,
@@ -238,7 +254,8 @@ class Shard {
       kmemleak: this.#kmemleak,
       soak: this.#options.soak,
     });
-    await execChecked(this.#vm, ['tee', GUEST_CONFIG], { signal, input: config });
+    const preparation = { attempt, config, profile: fileSystem, devices: this.#devices, mounts };
+    await prepareGuest(this.#vm, preparation, signal);
   }
 
   /** What a guest needs once, however often tests are handed out to it. Whether its kernel looks for leaks. */
@@ -246,17 +263,18 @@ class Shard {
     const { directory, label: shard } = this.#options;
     const { signal } = this.#context;
     await deployBundle(this.#vm, this.#options.bundle, this.#context);
-    const { stdout: micros } = await this.#vm.exec(['bash', guestScript('measure-exec.sh')], { signal });
+    const { stdout } = await this.#vm.exec(['bash', guestScript('guest-facts.sh')], { signal });
+    const [micros, kmemleak] = stdout.split('\n');
     if (Number(micros) > 0) recordPhase(directory, { phase: 'exec', shard, seconds: Number(micros) / 1e6 });
-    return (await this.#vm.exec(['test', '-e', '/sys/kernel/debug/kmemleak'], { signal })).exitCode === 0;
+    return kmemleak === 'kmemleak';
   }
 
   /** What kept a guest from being prepared: the loss of its VM is an end like any other, all else is the lab's fault. */
-  async #endedBefore(error: unknown): Promise<AttemptResult> {
+  async #endedBefore(error: unknown, tests: readonly string[]): Promise<AttemptResult> {
     this.#context.signal.throwIfAborted();
     const reason = await whyLost(this.#vm);
     if (reason === undefined) throw error;
-    return lostBefore(reason);
+    return lostBefore(reason, tests);
   }
 
   /** The verdict of the last test changes if anything leaked since the guest's last scan. */
@@ -265,13 +283,18 @@ class Shard {
     progress.update('looking for leaks');
     try {
       const verdict = await lateLeak(this.#vm, this.#options.directory, signal);
-      const outcome = verdict && this.#outcomes.get(verdict.name);
-      if (outcome === undefined) return;
-      this.#events.push(`${verdict?.name}: ${verdict?.reason}.`);
-      this.#options.onOutcome({ ...outcome, ...verdict }, 'settled', this.#options.node?.());
+      if (verdict !== undefined) {
+        this.#options.onEvent(`${verdict.name}: ${verdict.reason}.`);
+        const outcome = this.#outcomes.get(verdict.name);
+        // Which of those before it leaked is not known.
+        if (outcome === undefined) return;
+        this.#outcomes.set(outcome.name, { ...outcome, ...verdict });
+      }
+      for (const test of this.#here) if (!this.#doubted.has(test)) this.#report(test);
     } catch (error) {
       signal.throwIfAborted();
-      this.#problems.push(`kmemleak was not asked: ${error instanceof Error ? error.message : error}`);
+      const why = error instanceof Error ? error.message : error;
+      this.#options.onProblem(`kmemleak was not asked: ${why}`, [...this.#here]);
     }
   }
 
@@ -290,7 +313,7 @@ class Shard {
   #testFinished(attempt: number, test: string, verdict: PrintedVerdict | Casualty, seconds: number): void {
     const status = verdict.status === 'expunged' ? 'notrun' : verdict.status;
     this.#options.onOutcome(
-      { name: test, status, seconds: rounded(seconds), reason: verdict.reason },
+      { name: test, status, seconds: toMilliseconds(seconds), reason: verdict.reason },
       'printed',
       this.#options.node?.(),
     );
@@ -321,22 +344,17 @@ class Shard {
       late.abort(new LabError(`The guest did not hand its results over within ${limit / 1000} s.`));
     }, limit);
     const signal = AbortSignal.any([this.#context.signal, this.#stopFetching.signal, late.signal]);
-    const stopped = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    });
     const context = { signal, progress: this.#context.progress };
+    const { directory } = this.#options;
     try {
-      await Promise.race([
-        fetchResults(vm, attempt, this.#options.directory, this.#label(attempt), context, test),
-        stopped,
-      ]);
+      await abortable(fetchResults(vm, attempt, directory, this.#label(attempt), context, test), signal);
     } finally {
       clearTimeout(timer);
     }
   }
 
   /** Have the attempt's files here. A VM that is lost before they are ends it after all, with what was printed. */
-  async #fetched(attempt: number, result: AttemptResult): Promise<AttemptResult> {
+  async #fetched(attempt: number, result: AttemptResult): Promise<FetchedAttempt> {
     const { directory, label: shard } = this.#options;
     if (result.end.kind !== 'complete') {
       // From a lost VM nothing more is to be had than what is on its way.
@@ -356,68 +374,58 @@ class Shard {
         return { ...result, end: { kind: 'vm-lost', reason }, remarks: [...result.remarks, remark] };
       }
       const why = error instanceof Error ? error.message : error;
-      this.#problems.push(`The results could not be fetched: ${why}`);
-      return result;
+      return { ...result, unfetched: `The results could not be fetched: ${why}` };
     }
   }
 
   /** Turn what an attempt printed and left behind into outcomes. */
-  async #settle(attempt: number, tests: readonly string[], result: AttemptResult): Promise<void> {
+  async #settle(attempt: number, result: FetchedAttempt): Promise<void> {
     const { directory } = this.#options;
     const complete = result.end.kind === 'complete';
-    const recorded = await readResultXml(join(directory, `result-${this.#label(attempt)}.xml`));
-    if (complete && recorded.unreadable !== undefined) this.#problems.push(`${recorded.unreadable}.`);
+    const recorded = await readResultXml(this.#recordOf(attempt));
+    for (const test of result.tests) this.#here.add(test);
+    const verdicts = new Map<string, Pick<TestOutcome, 'status' | 'reason'>>();
     for (const casualty of result.casualties) {
-      await this.#writeState(casualty);
-      this.#settled(casualty.test, casualty, result);
+      await writeCasualty(directory, casualty, this.#vm.consoleLog);
+      verdicts.set(casualty.test, casualty);
     }
-    for (const test of tests) {
-      if (this.#outcomes.has(test)) continue;
+    for (const test of result.tests) {
+      if (verdicts.has(test) || this.#outcomes.has(test)) continue;
       const printed = result.printed.get(test);
       // With the VM its files were lost, or the user does not wait for them; what was printed had reached the host.
       const verdict =
         complete || printed === undefined
           ? reconcile(printed, recorded.tests.get(test), await hasBadOutput(directory, test))
           : { ...printed, status: printed.status === 'expunged' ? ('notrun' as const) : printed.status };
-      if (verdict !== undefined) this.#settled(test, verdict, result);
+      if (verdict !== undefined) verdicts.set(test, verdict);
+    }
+    // Nothing is waited for from here on: who ends the run does not come between verdicts and what puts them in doubt.
+    for (const [name, { status, reason }] of verdicts) {
+      const seconds = toMilliseconds(result.seconds.get(name) ?? 0);
+      this.#outcomes.set(name, { name, status, seconds, reason });
+      this.#report(name);
+    }
+    if (!complete) return;
+    const unrecorded = result.tests.filter((test) => !this.#outcomes.has(test));
+    if (unrecorded.length > 0) this.#options.onDoubt('check recorded no verdict of some tests.', unrecorded);
+    const happy = [...verdicts].filter(([, { status }]) => !isFailure(status)).map(([name]) => name);
+    if (this.#kmemleak === true && happy.length > 0) this.#options.onDoubt('kmemleak was not asked', happy);
+    const unreadable = recorded.unreadable === undefined ? undefined : `${recorded.unreadable}.`;
+    const odd = oddExit(result, (test) => this.#outcomes.get(test)?.status);
+    for (const problem of [result.unfetched, unreadable, odd]) {
+      if (problem === undefined) continue;
+      this.#options.onProblem(problem, result.tests);
+      for (const test of result.tests) this.#doubted.add(test);
     }
   }
 
-  #settled(
-    test: string,
-    { status, reason }: Pick<TestOutcome, 'status' | 'reason'>,
-    result: AttemptResult,
-  ): void {
-    const outcome = { name: test, status, seconds: rounded(result.seconds.get(test) ?? 0), reason };
-    this.#outcomes.set(test, outcome);
-    this.#options.onOutcome(outcome, 'settled', this.#options.node?.());
+  #report(test: string): void {
+    const outcome = this.#outcomes.get(test);
+    if (outcome !== undefined) this.#options.onOutcome(outcome, 'settled', this.#options.node?.());
   }
 
-  async #writeState(casualty: Casualty): Promise<void> {
-    const file = join(this.#options.directory, casualty.test);
-    await mkdir(dirname(file), { recursive: true });
-    if (casualty.state !== '') await writeFile(`${file}.state`, casualty.state);
-    const console = await readFile(this.#vm.consoleLog, 'utf8').catch(() => '');
-    // From the line that check wrote to the kernel's log when it started the test.
-    const start = console.lastIndexOf(`run fstests ${casualty.test} `);
-    await writeFile(`${file}.console`, console.slice(Math.max(start, console.length - 1_000_000)));
+  /** What `check` recorded in an attempt, once that is here. */
+  #recordOf(attempt: number): string {
+    return join(this.#options.directory, `result-${this.#label(attempt)}.xml`);
   }
-
-  /** check exits with 1 when a test failed; any other failure of it is one of the lab. */
-  #judgeExitCode(tests: readonly string[], result: AttemptResult): void {
-    if (result.end.kind !== 'complete') return;
-    const { exitCode } = result.end;
-    const unhappy = tests.some((test) => {
-      const status = this.#outcomes.get(test)?.status;
-      return status !== undefined && status !== 'passed' && status !== 'notrun';
-    });
-    if (exitCode === 0 || (exitCode === 1 && unhappy)) return;
-    const words = result.output.trim().split('\n').slice(-3).join(' | ');
-    this.#problems.push(`check ended with exit code ${exitCode} though no test failed: ${words}`);
-  }
-}
-
-/** To milliseconds. */
-function rounded(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000;
 }

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ExitCode, LabError } from '../lab/errors.ts';
 import type { RunOptions, RunResult } from '../lab/runtime/runtime.ts';
+import { fakeContext, settings } from '../lab/testing/fake-context.ts';
 import { obtainTree } from './source.ts';
-import { fakeContext, settings } from './testing/context.ts';
 import { makeFakeTree } from './testing/fake-tree.ts';
 import { BUILT_FILES, SOURCE_FILES } from './tree.ts';
 

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { SettingsContext } from '../lab/context.ts';
 import { LabError } from '../lab/errors.ts';
-import { type RunReport, reportSchema } from './verdict.ts';
+import { type RunReport, reportSchema } from '../lab/test-run/verdict.ts';
 import { resultsRoot } from './xfstests.ts';
 
 /** Goes into a file name. */

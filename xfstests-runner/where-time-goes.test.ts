@@ -3,10 +3,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { noProvenance } from '../lab/test-run/testing/provenance.ts';
+import { countOutcomes, type RunReport } from '../lab/test-run/verdict.ts';
 import { scratchDirectory } from '../lab/testing/scratch.ts';
 import { recordPhase } from './phases.ts';
-import { noProvenance } from './testing/context.ts';
-import { countOutcomes, type RunReport } from './verdict.ts';
 import { timeUseText, whereTimeGoes } from './where-time-goes.ts';
 
 const tests: RunReport['tests'] = [
@@ -37,6 +37,9 @@ test('a run of two shards: phases added up, calls of both guests, and the rest',
     recordPhase(directory, { phase: 'prepare', shard, seconds: 3 });
     recordPhase(directory, { phase: 'exec', shard, seconds: 0.005 });
     recordPhase(directory, { phase: 'check', shard, seconds: 45 });
+    recordPhase(directory, { phase: 'start', shard, seconds: 1.5 });
+    recordPhase(directory, { phase: 'end', shard, seconds: 0.5 });
+    recordPhase(directory, { phase: 'mount', shard, seconds: 0.25 });
   }
   writeFileSync(
     join(directory, 'time-shard1.1.log'),
@@ -58,7 +61,11 @@ test('a run of two shards: phases added up, calls of both guests, and the rest',
     },
     bodies: { count: 2, seconds: 72 },
     notrun: { count: 1, seconds: 2 },
-    between: 8,
+    start: 3,
+    end: 1,
+    fetch: 0.5,
+    between: 4,
+    handOuts: { calls: 2, seconds: 10.5, secondsATest: 3.5, medianTest: 50 },
     // The pids of the first guest started anew in between.
     processes: 100 + 100,
     secondsAProcess: 0.005,
@@ -66,8 +73,20 @@ test('a run of two shards: phases added up, calls of both guests, and the rest',
   if (use === undefined) return;
   const text = timeUseText(use);
   expect(text).toMatch(/making file systems \(mkfs\) +6\.0 s +6 % {2}2 × 3\.00 s/);
+  expect(text).toContain(
+    'Handing out: 2 calls of check, 10.5 s around their tests: 3.50 s a test, 7 % of the median test (50.0 s).',
+  );
   expect(text).toContain('200 processes were started; at 5.0 ms for the start of a small one that is 1 s');
   expect(text.indexOf('generic/002')).toBeLessThan(text.indexOf('generic/001'));
+});
+
+test('a run of a lab that did not keep the start and end of check apart', async () => {
+  const directory = await scratchDirectory();
+  recordPhase(directory, { phase: 'check', shard: '', seconds: 90 });
+  const use = await whereTimeGoes(directory, report);
+  expect(use).toMatchObject({ between: 8, start: 0, end: 0 });
+  expect(use?.handOuts).toBeUndefined();
+  expect(use && timeUseText(use)).not.toContain('Handing out');
 });
 
 test('a run that kept no times says nothing rather than zeros', async () => {

@@ -2,8 +2,8 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { RunReport, TestOutcome } from '../lab/test-run/verdict.ts';
 import { type Phase, readPhases } from './phases.ts';
-import type { RunReport, TestOutcome } from './verdict.ts';
 
 /** What `shell/timing.sh` takes the time of. */
 const kinds = ['mkfs', 'fsck', 'mount', 'log'] as const;
@@ -12,6 +12,16 @@ type Kind = (typeof kinds)[number];
 interface Calls {
   readonly count: number;
   readonly seconds: number;
+}
+
+export interface HandOuts {
+  /** Calls of check: each has a start and an end, however often it was given more tests in between. */
+  readonly calls: number;
+  /** All that VMs did for it that was no test: guests prepared, check starting and ending, results fetched. */
+  readonly seconds: number;
+  readonly secondsATest: number;
+  /** Of the tests that ran. */
+  readonly medianTest: number;
 }
 
 /** Seconds of VMs: two that run beside each other for a minute are two minutes. */
@@ -30,8 +40,13 @@ export interface TimeUse {
   readonly bodies: Calls;
   /** Within check: tests that looked around and said that they do not apply. */
   readonly notrun: Calls;
+  /** Within check: before its first test, and after its last verdict. */
+  readonly start: number;
+  readonly end: number;
   /** Within check: what lies between a verdict and the next test. */
   readonly between: number;
+  /** Having tests run that were handed out; undefined for a run of an older lab, which did not keep it apart. */
+  readonly handOuts: HandOuts | undefined;
   /** Programs that were started in check, and what starting one takes: a part of all of the above. */
   readonly processes: number;
   readonly secondsAProcess: number;
@@ -54,6 +69,7 @@ export async function whereTimeGoes(directory: string, report: RunReport): Promi
   const seconds = (tests: readonly TestOutcome[]) => tests.reduce((total, test) => total + test.seconds, 0);
   const inCalls = kinds.reduce((total, kind) => total + calls[kind].seconds, 0);
   const execs = phases.filter(({ phase }) => phase === 'exec');
+  const inCheck = sum('start') + sum('end');
   return {
     run: report.run,
     wall: report.seconds,
@@ -61,15 +77,31 @@ export async function whereTimeGoes(directory: string, report: RunReport): Promi
     boot: sum('boot'),
     prepare: sum('prepare'),
     check: sum('check'),
-    fetch: sum('fetch'),
+    fetch: sum('fetch') + sum('mount'),
+    start: sum('start'),
+    end: sum('end'),
     calls,
     bodies: { count: ran.length, seconds: Math.max(0, seconds(ran) - inCalls) },
     notrun: { count: notrun.length, seconds: seconds(notrun) },
-    between: Math.max(0, sum('check') - seconds(report.tests)),
+    between: Math.max(0, sum('check') - inCheck - seconds(report.tests)),
+    handOuts: handOuts(phases, report.tests),
     processes,
     secondsAProcess: execs.length === 0 ? 0 : sum('exec') / execs.length,
     slowest: [...report.tests].sort((a, b) => b.seconds - a.seconds).slice(0, 10),
   };
+}
+
+function handOuts(phases: readonly Phase[], tests: readonly TestOutcome[]): HandOuts | undefined {
+  const calls = phases.filter(({ phase }) => phase === 'start').length;
+  if (calls === 0 || tests.length === 0) return undefined;
+  const around: readonly Phase['phase'][] = ['prepare', 'start', 'end', 'fetch', 'mount'];
+  const seconds = phases.reduce(
+    (total, entry) => total + (around.includes(entry.phase) ? entry.seconds : 0),
+    0,
+  );
+  const ran = tests.filter(({ status }) => status !== 'notrun').map((test) => test.seconds);
+  const medianTest = ran.sort((a, b) => a - b)[Math.floor(ran.length / 2)] ?? 0;
+  return { calls, seconds, secondsATest: seconds / tests.length, medianTest };
 }
 
 /** The lines of `time.log` of every attempt: kind, microseconds, last pid, test. */
@@ -117,11 +149,19 @@ export function timeUseText(use: TimeUse): string {
     calls("reading the kernel's log", use.calls.log),
     calls('tests that do not apply', use.notrun),
     row('  between tests', use.between),
-    row('results coming to the host', use.fetch),
+    row('  before its first test', use.start),
+    row('  after its last', use.end),
+    row('results coming to the host, the mount again', use.fetch),
+    ...(use.handOuts === undefined ? [] : [handOutText(use.handOuts)]),
     `In all of check ${use.processes} processes were started; at ${(use.secondsAProcess * 1000).toFixed(1)} ms for the start of a small one that is ${(use.processes * use.secondsAProcess).toFixed(0)} s.`,
     'Slowest tests:',
     ...use.slowest.map(({ name, seconds, status }) => row(`  ${name}`, seconds, status)),
   ].join('\n');
+}
+
+function handOutText({ calls, seconds, secondsATest, medianTest }: HandOuts): string {
+  const called = calls === 1 ? 'one call of check' : `${calls} calls of check`;
+  return `Handing out: ${called}, ${seconds.toFixed(1)} s around their tests: ${secondsATest.toFixed(2)} s a test, ${share(secondsATest, medianTest).trim()} of the median test (${medianTest.toFixed(1)} s).`;
 }
 
 function share(seconds: number, total: number): string {

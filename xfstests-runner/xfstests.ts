@@ -2,22 +2,23 @@
 
 import { basename, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
-import { deployedServer } from '../lab/deploy/server.ts';
+import { type GuestFacts, guestFacts } from '../lab/deploy/guest-facts.ts';
 import { LabError } from '../lab/errors.ts';
+import { described, takeRun } from '../lab/run-lock.ts';
+import { makeRunDirectory } from '../lab/test-run/run-directory.ts';
+import { RecordedTimes, seriesOf } from '../lab/test-run/times.ts';
+import type { RunReport, TestOutcome } from '../lab/test-run/verdict.ts';
 import { patience } from '../lab/vm/patience.ts';
 import type { VmState } from '../lab/vm/state.ts';
-import type { Vm } from '../lab/vm/vm.ts';
-import { makeBundle, ownTests } from './bundle.ts';
+import { type Bundle, makeBundle, ownTests } from './bundle.ts';
 import { applicable, expungedOutcome, ownExpunges, readExpunges } from './expunges.ts';
 import { type FileSystemProfile, fileSystemProfile, type RunDevices } from './filesystems.ts';
-import { execChecked } from './guest.ts';
 import { readJournal } from './journal.ts';
-import { makeRunDirectory, runTests } from './run.ts';
+import { runTests } from './run.ts';
 import { readTestList, type Selection, selectTests, shortestTests } from './selection.ts';
 import type { ShardVm } from './shard.ts';
 import { obtainTree } from './source.ts';
-import { RecordedTimes, readTypicalTimes, seriesOf } from './times.ts';
-import type { RunReport, TestOutcome } from './verdict.ts';
+import { readTypicalTimes } from './typical-times.ts';
 
 /** A VM of the lab, as far as a run has to know it. */
 export interface LabVm extends ShardVm {
@@ -26,24 +27,15 @@ export interface LabVm extends ShardVm {
   readonly guest?: GuestFacts;
 }
 
-/** What runs in a guest. */
-export interface GuestFacts {
-  /** As `uname -r` has it. */
-  readonly kernel: string;
-  /** Key of the server that is deployed; empty when there is none. */
-  readonly server: string;
+/** xfstests as the settings name it: a built tree, and what of it goes to guests. */
+export interface Suite {
+  readonly tree: string;
+  readonly bundle: Bundle;
 }
 
-export async function guestFacts(
-  vm: Vm,
-  profile: FileSystemProfile,
-  signal: AbortSignal,
-): Promise<GuestFacts> {
-  const { stdout } = await execChecked(vm, ['uname', '-r'], { signal });
-  return {
-    kernel: stdout.trim(),
-    server: profile.needsServer ? await deployedServer(vm, signal) : '',
-  };
+export async function obtainSuite(context: LabContext): Promise<Suite> {
+  const tree = await obtainTree(context);
+  return { tree, bundle: await makeBundle(tree, context.packageRoot, context.cache, context) };
 }
 
 /** What to run besides what the settings say, and on which VMs. */
@@ -64,8 +56,10 @@ export interface XfstestsRequest {
   readonly soak?: number;
   /** Directory of a run to go on with, instead of a selection: its tests that have no verdict yet. */
   readonly resume?: string;
-  /** Run expunged tests too, and report those that pass. */
+  /** Run expunged tests too, and report those that pass; a run that was begun so goes on so. */
   readonly runExpunged?: boolean;
+  /** Where it was obtained before there was a VM. */
+  readonly suite?: Suite;
   /** Is told where the run lies before its first test. */
   readonly onDirectory?: (directory: string) => Promise<void>;
 }
@@ -81,7 +75,7 @@ export interface XfstestsResult {
  * or no tree to be had; everything that goes wrong later is in the report's verdict.
  */
 export async function runXfstests(context: LabContext, request: XfstestsRequest): Promise<XfstestsResult> {
-  const { config, packageRoot, cache, signal } = context;
+  const { config, packageRoot, signal } = context;
   const [{ vm, state, guest }] = request.vms;
   const profile = fileSystemProfile(
     request.fileSystem ?? config.mount.filesystem,
@@ -91,9 +85,8 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
   for (const labVm of request.vms) {
     if (!(labVm instanceof Promise)) requireDevices(labVm.devices);
   }
-  const tree = await obtainTree(context);
-  const bundle = await makeBundle(tree, packageRoot, cache, context);
-  const { kernel, server } = guest ?? (await guestFacts(vm, profile, signal));
+  const { tree, bundle } = request.suite ?? (await obtainSuite(context));
+  const { kernel, server } = guest ?? (await guestFacts(vm, profile.needsServer, signal));
   const { accelerator, flavour } = state;
   const expungeFiles = [ownExpunges(packageRoot), ...config.xfstests.expunges];
   const expunges = applicable(await readExpunges(expungeFiles), {
@@ -103,12 +96,16 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
     kernel,
   });
 
-  const { run, directory, tests, settled } =
+  const { run, directory, tests, settled, problems, events, runExpunged } =
     request.resume === undefined
       ? await newRun(context, profile, tree, request)
-      : await resumedRun(request.resume, profile);
+      : await resumedRun(request.resume, profile, request);
   await request.onDirectory?.(directory);
-  const expunged = tests.flatMap((test) => expunges.get(test) ?? []).map(expungedOutcome);
+  // One that has run has a verdict of its own.
+  const decided = new Set(settled.map(({ name }) => name));
+  const expunged = tests
+    .flatMap((test) => (decided.has(test) ? [] : (expunges.get(test) ?? [])))
+    .map(expungedOutcome);
 
   const report = await runTests(
     {
@@ -116,7 +113,10 @@ export async function runXfstests(context: LabContext, request: XfstestsRequest)
       ...(request.alike === undefined ? {} : { alike: request.alike }),
       bundle,
       tests,
-      settled: request.runExpunged === true ? settled : [...settled, ...expunged],
+      settled: runExpunged ? settled : [...settled, ...expunged],
+      problems,
+      events,
+      runExpunged,
       fileSystem: profile,
       mounts: config.mount,
       testTimeout: request.testTimeout ?? config.xfstests.testTimeout * patience(flavour),
@@ -145,17 +145,22 @@ interface RunToDo {
   readonly directory: string;
   readonly tests: readonly string[];
   readonly settled: readonly TestOutcome[];
+  readonly problems: readonly string[];
+  /** What went wrong and was made good in an earlier part. */
+  readonly events: readonly string[];
+  readonly runExpunged: boolean;
 }
 
 async function newRun(
   context: LabContext,
   profile: FileSystemProfile,
   tree: string,
-  request: RequestedTests,
+  request: RequestedTests & Pick<XfstestsRequest, 'runExpunged'>,
 ): Promise<RunToDo> {
   const tests = await selectedTests(context, tree, request);
   const made = await makeRunDirectory(resultsRoot(context.packageRoot), profile.name, new Date());
-  return { ...made, tests, settled: [] };
+  await takeRun(made.directory);
+  return { ...made, tests, settled: [], problems: [], events: [], runExpunged: request.runExpunged === true };
 }
 
 type RequestedTests = Pick<XfstestsRequest, 'selection' | 'fileSystem'>;
@@ -194,15 +199,24 @@ export async function withTestsNamed<Request extends Pick<XfstestsRequest, 'resu
   return { ...request, selection: { tests: await selectedTests(context, tree, request) } };
 }
 
-/** The same run, with the verdicts that it came to: a failure stays one. */
-async function resumedRun(directory: string, profile: FileSystemProfile): Promise<RunToDo> {
-  const { plan, outcomes } = await readJournal(directory);
+/** The same run, with the verdicts that it came to: a failure stays one. It goes on as it was begun, with no test less. */
+async function resumedRun(
+  directory: string,
+  profile: FileSystemProfile,
+  request: Pick<XfstestsRequest, 'runExpunged'>,
+): Promise<RunToDo> {
+  const holder = await takeRun(directory);
+  if (holder !== undefined) {
+    throw new LabError(`${basename(directory)} is still under way in ${described(holder)}.`);
+  }
+  const { plan, outcomes, problems, events } = await readJournal(directory);
   if (plan.fileSystem !== profile.name) {
     throw new LabError(`${basename(directory)} is a run on ${plan.fileSystem}, not on ${profile.name}.`, {
       hint: `Resume it with --fs ${plan.fileSystem}.`,
     });
   }
-  return { run: plan.run, directory, tests: plan.tests, settled: outcomes };
+  const runExpunged = plan.runExpunged === true || request.runExpunged === true;
+  return { run: plan.run, directory, tests: plan.tests, settled: outcomes, problems, events, runExpunged };
 }
 
 /** Every run of this checkout has a directory below this one. */

@@ -19,14 +19,9 @@ export function htmlReport(
       .filter(({ name }) => names.includes(name))
       .map(({ svg, title }) => `<figure aria-label="${escapeHtml(title)}">${svg}</figure>`)
       .join('\n');
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-<h1>${escapeHtml(title)}</h1>
-${definitions(factLines(report))}
+  return htmlDocument(
+    title,
+    `${definitions(factLines(report))}
 ${failureLines(report)
   .map((line) => `<p class="problem">${escapeHtml(line)}</p>`)
   .join('\n')}
@@ -45,12 +40,25 @@ ${htmlTable(resultTable(report.results.filter(({ workload }) => workload === nam
   )
   .join('\n')}
 <h2>How the file systems were had</h2>
-${definitions(Object.entries(report.run.options))}
+${definitions(Object.entries(report.run.options))}`,
+  );
+}
+
+/** A page that needs nothing else. */
+export function htmlDocument(title: string, body: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${style}</style>
+<h1>${escapeHtml(title)}</h1>
+${body}
 </html>
 `;
 }
 
-function htmlTable([head, ...rows]: Table): string {
+export function htmlTable([head, ...rows]: Table): string {
   const row = (cells: readonly string[], tag: string) =>
     `<tr class="${cells.at(-1)?.startsWith('missed') ? 'missed' : ''}">${cells.map((cell) => `<${tag}>${escapeHtml(cell)}`).join('')}`;
   return `<table><thead>${row(head, 'th')}<tbody>${rows.map((cells) => row(cells, 'td')).join('\n')}</table>`;

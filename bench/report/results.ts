@@ -31,6 +31,8 @@ export const runSchema = z.object({
   flavour: z.string(),
   image: z.string(),
   server: z.string(),
+  /** The machine, where it was not this one. */
+  node: z.string().optional(),
   /** The host's. */
   cpu: z.string(),
   hostCpus: z.number(),

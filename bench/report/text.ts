@@ -121,7 +121,7 @@ export function factLines({ run }: BenchReport): (readonly [string, string])[] {
     ['kernel', `${run.guestKernel} (${run.flavour}, ${run.kernel})`],
     ['image', run.image],
     ['server', run.server],
-    ['host', `${run.hostCpus} × ${run.cpu}`],
+    ['host', `${run.node === undefined ? '' : `${run.node}: `}${run.hostCpus} × ${run.cpu}`],
     [
       'VM',
       `${machines.join('; ')}; QEMU ${run.qemu}, ${run.accelerator === 'kvm' ? 'KVM' : 'TCG'}, clock ${run.clock}`,

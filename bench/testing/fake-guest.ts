@@ -24,8 +24,12 @@ export class FakeGuest implements Vm {
     this.commands.push(line);
     const other = this.onCommand(line);
     options.signal?.throwIfAborted();
-    if (other !== undefined) return { exitCode: 0, stdout: '', stderr: '', ...other };
-    return { exitCode: this.#exitCode(command), stdout: this.#answer(line), stderr: '' };
+    const result =
+      other === undefined
+        ? { exitCode: this.#exitCode(command), stdout: this.#answer(line), stderr: '' }
+        : { exitCode: 0, stdout: '', stderr: '', ...other };
+    if (result.stdout !== '') options.onStdout?.(result.stdout);
+    return result;
   }
 
   /** Programs that measured, in order. */

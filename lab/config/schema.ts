@@ -78,7 +78,7 @@ export const labConfigSchema = z.strictObject({
     cpus: z.int().min(1).max(64).meta({ description: 'CPUs that a task needs of its node' }),
     memory: size,
     labels: z
-      .array(z.string().regex(/^[\w.-]+=[\w.-]+$/, 'a label such as kvm=true'))
+      .array(z.string().regex(/^[\w.-]+=[\w.-]+$/, 'a label such as disk=nvme'))
       .meta({ description: 'Labels that a node has to have for a task to be placed there' }),
     concurrency: z.int().min(0).max(1000).meta({ description: 'Tasks at a time; 0 for all of them' }),
     engines: list('Engines of the other nodes, which get the image: unix://… or ssh://user@host'),

@@ -15,8 +15,11 @@ export interface FileSystemPlan {
   readonly target: string;
 }
 
+/** Of a lab's state. */
+type PlannedOver = Pick<VmState, 'name' | 'testDevices' | 'scratchDevices'>;
+
 /** The test and scratch file systems of the settings; scratch only where a node has a second NVDIMM. */
-export function plannedFileSystems(context: LabContext, state: VmState): FileSystemPlan[] {
+export function plannedFileSystems(context: LabContext, state: PlannedOver): FileSystemPlan[] {
   const { filesystem: type, test, scratch } = context.config.mount;
   if (state.testDevices.length === 0) throw new LabError(`The lab '${state.name}' has no pmem to mount.`);
   const plans: FileSystemPlan[] = [{ type, devices: state.testDevices, target: test }];

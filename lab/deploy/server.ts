@@ -22,15 +22,19 @@ export interface DeployedServer {
 
 /**
  * Bundle `server/`, bring it to the guest and start it, unless it runs there already. A server that runs from another bundle
- * is stopped first, and what is mounted from it unmounted.
+ * is stopped first, and what is mounted from it unmounted. `bundled`: where that was begun before there was a VM.
  */
-export async function deployServer(context: LabContext, vm: Vm): Promise<DeployedServer> {
+export async function deployServer(
+  context: LabContext,
+  vm: Vm,
+  bundled: Promise<string> = bundleForGuest(context),
+): Promise<DeployedServer> {
   const { signal, progress } = context;
   progress.update('bundling the server');
-  const directory = join(context.stateDir, 'zus');
+  const directory = bundleDirectory(context);
   // The guest, which takes a good part of a second for each, is asked while the host bundles.
   const [bundleKey, deployed, { exitCode: status }] = await Promise.all([
-    bundle(context, directory),
+    bundled,
     deployedServer(vm, signal),
     vm.exec(['zus-service', 'status'], { signal }),
   ]);
@@ -52,8 +56,14 @@ export async function deployServer(context: LabContext, vm: Vm): Promise<Deploye
   return { key, started: true };
 }
 
-/** Bundle the server in an empty directory; gives the hash of what is in it then. */
-async function bundle({ cache }: LabContext, directory: string): Promise<string> {
+function bundleDirectory({ stateDir }: LabContext): string {
+  return join(stateDir, 'zus');
+}
+
+/** Bundle the server for `deployServer`, in an empty directory of the lab; gives the hash of what is in it then. */
+export async function bundleForGuest(context: LabContext): Promise<string> {
+  const { cache } = context;
+  const directory = bundleDirectory(context);
   await mkdir(directory, { recursive: true });
   // Loaded when needed: the bundler is large, and most commands bundle nothing.
   const { bundleServer } = await import('../../server/bundle.ts');

@@ -8,7 +8,7 @@ import prettyBytes from 'pretty-bytes';
 import type { SettingsContext } from '../context.ts';
 import { freeBytes } from '../disk-space.ts';
 import { LabError } from '../errors.ts';
-import { installCommand, missingPackages, rootPrefix } from '../runtime/apt.ts';
+import { installCommand, missingPackages, rootAccess } from '../runtime/apt.ts';
 import { findEngine, noEngineError } from '../runtime/engine.ts';
 import { packagesOf, toolSets } from '../runtime/tools.ts';
 import { parseSize } from '../vm/topology.ts';
@@ -159,7 +159,7 @@ async function checkApt(): Promise<Check> {
 
 /** One line a tool set. In containers only the engine matters, and what makes the image for it. */
 async function checkTools(usesDocker: boolean): Promise<Check[]> {
-  const mayInstall = (await rootPrefix()) !== undefined;
+  const mayInstall = (await rootAccess()) !== undefined;
   const checks: Check[] = [];
   for (const tools of usesDocker ? (['image-build'] as const) : toolSets) {
     const name = usesDocker ? 'tools for the builder image' : `tools for ${tools}`;

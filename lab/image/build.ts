@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import type { LabContext } from '../context.ts';
 import { requireSpace } from '../disk-space.ts';
 import { CommandFailedError, LabError, MissingPrerequisiteError } from '../errors.ts';
-import { rootPrefix } from '../runtime/apt.ts';
+import { rootAccess } from '../runtime/apt.ts';
 import { makeKeyPair } from '../vm/ssh-key.ts';
 import { parseSize } from '../vm/topology.ts';
 import { imagePackages } from './packages.ts';
@@ -69,7 +69,7 @@ export async function obtainImage(context: LabContext): Promise<GuestImage> {
 
 /** A root directory has files of many owners, so making one takes root; a container has it, a user of this machine may not. */
 async function requireRoot({ runtime, packageRoot, cacheRoot }: LabContext): Promise<void> {
-  if (runtime.kind !== 'host' || (await rootPrefix()) !== undefined) return;
+  if (runtime.kind !== 'host' || (await rootAccess()) !== undefined) return;
   throw new MissingPrerequisiteError("The guest's image is built as root, and this user may not use sudo.", {
     hint: `Run in ${packageRoot}: sudo npx zufs-lab image build --set cacheDir=${cacheRoot}`,
   });

@@ -4,12 +4,13 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { z } from 'zod';
 import { LabError } from '../errors.ts';
+import { bootedSchema } from './messages.ts';
 
 /** The two sides are made from one checkout; a task of an older image that is still about is none of this run. */
-export const protocolVersion = 2;
+export const protocolVersion = 5;
 
 /** What a task says of itself and its VM when it joins a run, in one line of JSON. */
-export const helloSchema = z.object({
+export const helloSchema = bootedSchema.extend({
   protocol: z.literal(protocolVersion),
   /** Of the run: whoever has it may run its tests. */
   token: z.string(),
@@ -19,22 +20,22 @@ export const helloSchema = z.object({
   node: z.string().max(255),
   /** Node's name of the machine's architecture. */
   architecture: z.string(),
-  /** What its VM was made of, as in a lab's state. */
-  machine: z.object({
-    kernel: z.string(),
-    flavour: z.enum(['release', 'debug']),
-    image: z.string(),
-    accelerator: z.enum(['kvm', 'tcg']),
-    cpus: z.int(),
-  }),
   /** What runs in it, so that the run need not ask a VM that may be gone by then: `uname -r`, and the server, if one is deployed. */
   guest: z.object({ kernel: z.string(), server: z.string() }),
   /** Seconds that the VM took to come up. */
   bootSeconds: z.number(),
-  devices: z.object({ test: z.array(z.string()), scratch: z.array(z.string()) }),
 });
 
 export type Hello = Readonly<z.infer<typeof helloSchema>>;
+
+/** What a task says before it boots: whoever would not be let in need not. */
+export const knockSchema = z.object({
+  protocol: z.literal(protocolVersion),
+  token: z.string(),
+  knock: z.literal(true),
+});
+
+export type Knock = Readonly<z.infer<typeof knockSchema>>;
 
 /** What the other side answers to it. */
 export const answerSchema = z.object({ refused: z.string().optional() });

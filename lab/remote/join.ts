@@ -3,9 +3,19 @@
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LabError } from '../errors.ts';
 import { abortable } from '../vm/abortable.ts';
-import { answerSchema, type Hello, helloSchema, readLine, sameToken } from './hello.ts';
+import {
+  answerSchema,
+  type Hello,
+  helloSchema,
+  type Knock,
+  knockSchema,
+  protocolVersion,
+  readLine,
+  sameToken,
+} from './hello.ts';
 import { keepAlive } from './keep-alive.ts';
 
 /** What a greeting may take on a busy machine. */
@@ -64,6 +74,7 @@ export class TaskListener implements AsyncDisposable {
     try {
       const hello = this.#admit(await readLine(socket, greetingMs));
       socket.write(`${JSON.stringify({})}\n`);
+      if ('knock' in hello) return void socket.end();
       const session = connectHttp2('http://task', { createConnection: () => socket });
       // Whoever uses it hears by the end of what it asked for; while nobody does, its end is all that there is to know.
       session.on('error', () => undefined);
@@ -78,14 +89,14 @@ export class TaskListener implements AsyncDisposable {
     }
   }
 
-  #admit(line: string): Omit<Hello, 'token'> {
+  #admit(line: string): Omit<Hello, 'token'> | Omit<Knock, 'token'> {
     let said: unknown;
     try {
       said = JSON.parse(line);
     } catch {
       throw new LabError('What it said is no greeting.');
     }
-    const parsed = helloSchema.safeParse(said);
+    const parsed = helloSchema.or(knockSchema).safeParse(said);
     if (!parsed.success) throw new LabError('What it said is no greeting of this version.');
     const { token, ...hello } = parsed.data;
     if (!sameToken(token, this.#options.token)) throw new LabError('Its token is not that of the run.');
@@ -93,25 +104,69 @@ export class TaskListener implements AsyncDisposable {
   }
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Join a run: the socket by which its coordinator then uses the VM (`serveVm`). Throws `LabError` when it does not let us in. */
-export async function joinRun(
-  address: { readonly host: string; readonly port: number },
-  hello: Hello,
-  signal?: AbortSignal,
-): Promise<Socket> {
+export async function joinRun(address: Address, hello: Hello, signal?: AbortSignal): Promise<Socket> {
+  return await greet(address, hello, signal).catch((error: unknown) => {
+    throw asNoAnswer(address, error, signal);
+  });
+}
+
+/** So long a gateway that is started along with its tasks may not be there yet, or not known by its name. */
+const patienceMs = 30_000;
+const pauseMs = 100;
+/** There is nobody at the address, or no way to it. */
+const nobody: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT'],
+]);
+
+/**
+ * Ask a run whether a task with this token will be let in. Throws `LabError` when not, and when nobody has answered at its address
+ * for a while.
+ */
+export async function knockAtRun(
+  address: Address,
+  token: string,
+  signal: AbortSignal,
+  within: number = patienceMs,
+): Promise<void> {
+  const deadline = performance.now() + within;
+  for (;;) {
+    try {
+      const socket = await greet(address, { protocol: protocolVersion, token, knock: true }, signal);
+      socket.destroy();
+      return;
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (!nobody.has(code) || performance.now() > deadline) throw asNoAnswer(address, error, signal);
+      await sleep(pauseMs, undefined, { signal });
+    }
+  }
+}
+
+/** The run does not want this task: one that knows its token and its version tells it so. */
+class RefusedError extends LabError {}
+
+async function greet(address: Address, said: Hello | Knock, signal?: AbortSignal): Promise<Socket> {
   const socket = connect({ ...address });
   try {
     await abortable(once(socket, 'connect'), signal);
-    socket.write(`${JSON.stringify(hello)}\n`);
+    socket.write(`${JSON.stringify(said)}\n`);
     const { refused } = answerSchema.parse(JSON.parse(await abortable(readLine(socket, greetingMs), signal)));
-    if (refused !== undefined) throw new LabError(`The run did not let this task in: ${refused}`);
+    if (refused !== undefined) throw new RefusedError(`The run did not let this task in: ${refused}`);
     return socket;
   } catch (error) {
     socket.destroy();
-    signal?.throwIfAborted();
-    if (error instanceof LabError) throw error;
-    throw new LabError(`The run's coordinator at ${address.host}:${address.port} does not answer.`, {
-      cause: error,
-    });
+    throw error;
   }
+}
+
+function asNoAnswer({ host, port }: Address, cause: unknown, signal?: AbortSignal): LabError {
+  signal?.throwIfAborted();
+  if (cause instanceof RefusedError) return cause;
+  return new LabError(`The run's coordinator at ${host}:${port} does not answer.`, { cause });
 }

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { once } from 'node:events';
-import { appendFile, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { quietContext } from '../runtime/testing/context.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
-import type { GuestExecOptions, GuestResult, Vm, VmHealth } from '../vm/vm.ts';
+import { PlayedVm } from '../vm/testing/played-vm.ts';
+import type { Vm } from '../vm/vm.ts';
 import { openGateway } from './gateway.ts';
 import { type Hello, protocolVersion } from './hello.ts';
 import { type JoinedTask, joinRun, TaskListener } from './join.ts';
+import type { ReviveRequest } from './messages.ts';
 import { NodeLostError, RemoteVm } from './remote-vm.ts';
-import { serveVm } from './serve-vm.ts';
+import { endOf, type RevivedVm, type ServedVm, serveVm } from './serve-vm.ts';
 
 const host = '127.0.0.1';
 const hello: Hello = {
@@ -24,41 +26,11 @@ const hello: Hello = {
   architecture: 'x64',
   machine: { kernel: 'k', flavour: 'release', image: 'i', accelerator: 'tcg', cpus: 1 },
   guest: { kernel: '6.12', server: '' },
+  host: { cpu: 'a CPU', cpus: 2, qemu: '7.2.0' },
   bootSeconds: 3,
   devices: { test: ['/dev/pmem0'], scratch: ['/dev/pmem1'] },
 };
 const context = quietContext();
-
-/** A VM of the task: `run` plays its programs; its files are those of `directory`. */
-class PlayedVm implements Vm {
-  readonly name = 'played';
-  readonly consoleLog: string;
-  readonly #directory: string;
-  state: VmHealth = { state: 'running' };
-  run: (command: readonly string[], options: GuestExecOptions) => Promise<GuestResult> = async () => ({
-    exitCode: 0,
-    stdout: '',
-    stderr: '',
-  });
-
-  constructor(directory: string) {
-    this.#directory = directory;
-    this.consoleLog = join(directory, 'console.log');
-  }
-  async exec(command: readonly string[], options: GuestExecOptions = {}): Promise<GuestResult> {
-    return await this.run(command, options);
-  }
-  async upload(hostPath: string, guestPath: string): Promise<void> {
-    const { mode } = await stat(hostPath);
-    await writeFile(join(this.#directory, guestPath), await readFile(hostPath), { mode });
-  }
-  async download(guestPath: string, hostPath: string): Promise<void> {
-    await writeFile(hostPath, await readFile(join(this.#directory, guestPath)));
-  }
-  async health(): Promise<VmHealth> {
-    return this.state;
-  }
-}
 
 async function listen(): Promise<{
   readonly port: number;
@@ -77,18 +49,21 @@ async function listen(): Promise<{
   return { port: listener.port, joined, refused };
 }
 
+function revived(vm: Vm): RevivedVm {
+  return { vm, machine: hello.machine, host: hello.host, devices: { test: ['/dev/pmem2'], scratch: [] } };
+}
+
+function served(vm: Vm, scratch: string, revive: ServedVm['revive'] = async () => revived(vm)): ServedVm {
+  return { vm, revive, bindVcpus: async () => 'each to its own', scratch, progress: context.progress };
+}
+
 /** A task and a coordinator, connected over loopback. */
-async function connected(revive?: () => Promise<Vm>) {
+async function connected(revive?: ServedVm['revive']) {
   const directory = await scratchDirectory();
   const played = new PlayedVm(directory);
   const { port, joined } = await listen();
   const socket = await joinRun({ host, port }, hello);
-  const task = serveVm(socket, {
-    vm: played,
-    revive: revive ?? (async () => played),
-    scratch: directory,
-    progress: context.progress,
-  });
+  const task = serveVm(socket, served(played, directory, revive));
   const { session } = await joined;
   const consoleLog = join(await scratchDirectory(), 'console.log');
   const vm = new RemoteVm({ name: 'remote', node: 'node-a', session, consoleLog });
@@ -197,15 +172,48 @@ test('when a VM is told to have died, its last words are here', async () => {
   expect(await readFile(vm.consoleLog, 'utf8')).toContain(line);
 });
 
-test('another VM in place of a lost one: programs and console are its', async () => {
+test('a directory goes there with all that is in it', async () => {
+  const { vm, directory } = await connected();
+  const own = await scratchDirectory();
+  await mkdir(join(own, 'tree', 'below'), { recursive: true });
+  await writeFile(join(own, 'tree', 'below', 'program'), 'x'.repeat(100_000), { mode: 0o755 });
+  await writeFile(join(own, 'tree', 'ü'), '');
+  await vm.upload(join(own, 'tree'), 'there', context);
+  const program = join(directory, 'there', 'below', 'program');
+  expect(await readFile(program, 'utf8')).toBe('x'.repeat(100_000));
+  expect((await stat(program)).mode & 0o777).toBe(0o755);
+  expect((await stat(join(directory, 'there', 'ü'))).size).toBe(0);
+});
+
+test('a VM that is well: all that its console said is here, too, when it says so', async () => {
+  const { played, vm } = await connected();
+  await appendFile(played.consoleLog, Buffer.from('KASAN: \xff\n', 'latin1'));
+  expect(await vm.health()).toEqual({ state: 'running' });
+  expect(await readFile(vm.consoleLog, 'latin1')).toBe('KASAN: \xff\n');
+});
+
+test('another VM in place of a lost one: programs, devices and console are its; the console of the first stays', async () => {
   const second = new PlayedVm(await scratchDirectory());
   await writeFile(second.consoleLog, 'second boot\n');
   second.run = async () => ({ exitCode: 22, stdout: '', stderr: '' });
-  const { vm } = await connected(async () => second);
-  expect((await vm.exec(['true'])).exitCode).toBe(0);
-  expect(await vm.revive()).toBe(vm);
+  const asked: ReviveRequest[] = [];
+  const { vm, played } = await connected(async (how) => {
+    asked.push(how);
+    return revived(second);
+  });
+  await appendFile(played.consoleLog, 'first boot\n');
+  expect(await vm.health()).toEqual({ state: 'running' });
+  const first = vm.consoleLog;
+  const machine = { cpus: 2, nodes: 2, memory: '2G', pmemSize: '1G' };
+  const { devices } = await vm.revive({ keepPmem: true });
+  expect(devices).toEqual({ test: ['/dev/pmem2'], scratch: [] });
   expect((await vm.exec(['true'])).exitCode).toBe(22);
-  await vi.waitFor(async () => expect(await readFile(vm.consoleLog, 'utf8')).toBe('second boot\n'));
+  expect(await vm.health()).toEqual({ state: 'running' });
+  expect(await readFile(vm.consoleLog, 'utf8')).toBe('second boot\n');
+  expect(await readFile(first, 'utf8')).toBe('first boot\n');
+  await vm.revive({ keepPmem: false, machine });
+  expect(asked).toEqual([{ keepPmem: true }, { keepPmem: false, machine }]);
+  expect(await vm.bindVcpus()).toBe('each to its own');
 });
 
 test('a task that dies: what was under way rejects, the VM is told to be lost with its node', async () => {
@@ -252,17 +260,28 @@ test('a task whose connection is reset before anybody uses its VM', async () => 
   await closed;
 });
 
-test('a run that ends is noticed by its tasks', async () => {
+test('a run that ends lets its tasks go', async () => {
   const { vm, task } = await connected();
-  const closed = once(task, 'close');
+  const end = endOf(task);
   await vm[Symbol.asyncDispose]();
-  await closed;
+  expect(await end).toBe('released');
+});
+
+test('a run that is gone without a word has let nobody go', async () => {
+  const { port, joined } = await listen();
+  const socket = await joinRun({ host, port }, hello);
+  const vm = new PlayedVm(await scratchDirectory());
+  const task = serveVm(socket, served(vm, '/nowhere'));
+  await joined;
+  const end = endOf(task);
+  socket.destroy();
+  expect(await end).toBe('cut');
 });
 
 test.each([
   ['another token', { ...hello, token: 'of another run' }, 'Its token is not that of the run.'],
   ['no token', { ...hello, token: '' }, 'Its token is not that of the run.'],
-  ['another version', { ...hello, protocol: 3 as 2 }, 'What it said is no greeting of this version.'],
+  ['another version', { ...hello, protocol: 4 as 5 }, 'What it said is no greeting of this version.'],
 ])('a task with %s is not let in', async (_, said, reason) => {
   const { port, refused } = await listen();
   await expect(joinRun({ host, port }, said)).rejects.toThrow(`The run did not let this task in: ${reason}`);
@@ -295,8 +314,7 @@ test('a run that listens on a socket file is joined through a gateway, and its e
   await expect(wrong).rejects.toThrow('Its token is not that of the run.');
   const socket = await joinRun({ host, port: gateway.port }, hello);
   const vm = new PlayedVm(directory);
-  const { progress } = context;
-  const task = serveVm(socket, { vm, revive: async () => vm, scratch: directory, progress });
+  const task = serveVm(socket, served(vm, directory));
   const closed = once(task, 'close');
   const { session } = await joined;
   const consoleLog = join(directory, 'copied.log');

@@ -9,8 +9,19 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { LabError } from '../errors.ts';
 import type { TaskContext } from '../runtime/runtime.ts';
 import { lastLines, readConsole } from '../vm/console.ts';
+import { packTree } from '../vm/transfer.ts';
 import type { GuestExecOptions, GuestResult, Vm, VmHealth } from '../vm/vm.ts';
-import { execFrameSchema, healthSchema, modeHeader, pathHeader } from './messages.ts';
+import {
+  type Booted,
+  bootedSchema,
+  execFrameSchema,
+  healthAnswerSchema,
+  modeHeader,
+  pathHeader,
+  type ReviveRequest,
+  treeHeader,
+  vcpusAnswerSchema,
+} from './messages.ts';
 
 /** The task that has the VM, or its machine, is gone. */
 export class NodeLostError extends LabError {
@@ -23,27 +34,41 @@ export class NodeLostError extends LabError {
 const copyMs = 3000;
 const copyPollMs = 50;
 
-/** A VM that a task elsewhere has: everything goes over the connection to it. Only single files are copied. */
+/** The console of one boot, as far as it is here. */
+interface CopiedConsole {
+  readonly file: string;
+  readonly stream: ClientHttp2Stream;
+  bytes: number;
+}
+
+/** A VM that a task elsewhere has: everything goes over the connection to it. Only single files are downloaded. */
 export class RemoteVm implements Vm, AsyncDisposable {
   readonly name: string;
-  readonly consoleLog: string;
   readonly #node: string;
   readonly #session: ClientHttp2Session;
-  #console: ClientHttp2Stream | undefined;
+  readonly #firstConsole: string;
+  #boots = 1;
+  #console: CopiedConsole | undefined;
   #appending: Promise<void> = Promise.resolve();
 
   constructor(parts: {
     readonly name: string;
     readonly node: string;
     readonly session: ClientHttp2Session;
-    /** File on this machine that the console is copied to. */
+    /** File on this machine that the console is copied to; those of later boots get their number. */
     readonly consoleLog: string;
   }) {
     this.name = parts.name;
-    this.consoleLog = parts.consoleLog;
+    this.#firstConsole = parts.consoleLog;
     this.#node = parts.node;
     this.#session = parts.session;
     this.#followConsole();
+  }
+
+  get consoleLog(): string {
+    return this.#boots === 1
+      ? this.#firstConsole
+      : this.#firstConsole.replace(/(\.log)?$/, `.${this.#boots}$1`);
   }
 
   async exec(command: readonly string[], options: GuestExecOptions = {}): Promise<GuestResult> {
@@ -68,10 +93,15 @@ export class RemoteVm implements Vm, AsyncDisposable {
   }
 
   async upload(hostPath: string, guestPath: string, { signal }: TaskContext): Promise<void> {
-    const mode = (await stat(hostPath)).mode & 0o7777;
-    await this.#transfer('/upload', guestPath, { [modeHeader]: mode.toString(8) }, signal, async (stream) => {
+    const status = await stat(hostPath);
+    const directory = status.isDirectory();
+    const headers = directory ? { [treeHeader]: '1' } : { [modeHeader]: (status.mode & 0o7777).toString(8) };
+    await this.#transfer('/upload', guestPath, headers, signal, async (stream) => {
       const answer = answerOf(stream);
-      await Promise.all([pipeline(createReadStream(hostPath), stream), requireSuccess(stream, answer)]);
+      const sent = directory
+        ? packTree(hostPath, signal, (packed) => pipeline(packed, stream))
+        : pipeline(createReadStream(hostPath), stream);
+      await Promise.all([sent, requireSuccess(stream, answer)]);
       await text(stream);
     });
   }
@@ -84,10 +114,11 @@ export class RemoteVm implements Vm, AsyncDisposable {
     });
   }
 
+  /** What the console said until then is here by the time that it answers. */
   async health(): Promise<VmHealth> {
     try {
-      const health = healthSchema.parse(await this.#ask('/health'));
-      if (health.state !== 'running') await this.#untilCopied(health.consoleTail);
+      const { health, consoleBytes } = healthAnswerSchema.parse(await this.#ask('/health'));
+      await this.#untilCopied(consoleBytes);
       return health;
     } catch (error) {
       const consoleTail = lastLines(await readConsole(this.consoleLog));
@@ -96,23 +127,24 @@ export class RemoteVm implements Vm, AsyncDisposable {
     }
   }
 
-  /** Whoever hears that the VM died looks into the console for why, and its copy comes a little later. */
-  async #untilCopied(consoleTail: string): Promise<void> {
-    const last = consoleTail.split('\n').at(-1)?.trim() ?? '';
+  async #untilCopied(bytes: number): Promise<void> {
     const deadline = performance.now() + copyMs;
-    while (performance.now() < deadline) {
-      await this.#appending;
-      if ((await readConsole(this.consoleLog)).includes(last)) return;
-      await sleep(copyPollMs);
-    }
+    while ((this.#console?.bytes ?? bytes) < bytes && performance.now() < deadline) await sleep(copyPollMs);
   }
 
   /** Have the task boot another VM in place of this one, which is then that one. */
-  async revive(): Promise<Vm> {
-    this.#console?.close();
-    await this.#ask('/revive');
+  async revive(how: ReviveRequest = { keepPmem: false }): Promise<Booted> {
+    this.#console?.stream.close();
+    this.#console = undefined;
+    const booted = bootedSchema.parse(await this.#ask('/revive', how));
+    this.#boots += 1;
     this.#followConsole();
-    return this;
+    return booted;
+  }
+
+  /** Give each vCPU a CPU of its machine to itself; what was done, or why not, in words. */
+  async bindVcpus(): Promise<string> {
+    return vcpusAnswerSchema.parse(await this.#ask('/bind-vcpus')).vcpus;
   }
 
   /** Let the task go, which ends by that. */
@@ -128,18 +160,21 @@ export class RemoteVm implements Vm, AsyncDisposable {
   #followConsole(): void {
     if (isOver(this.#session)) return;
     const stream = this.#session.request({ ':path': '/console' });
-    stream.setEncoding('utf8');
+    const console: CopiedConsole = { file: this.consoleLog, stream, bytes: 0 };
     stream.on('error', () => undefined);
-    stream.on('data', (chunk: string) => {
-      this.#appending = this.#appending.then(() => appendFile(this.consoleLog, chunk));
+    stream.on('data', (chunk: Buffer) => {
+      this.#appending = this.#appending.then(async () => {
+        await appendFile(console.file, chunk);
+        console.bytes += chunk.length;
+      });
     });
     stream.end();
-    this.#console = stream;
+    this.#console = console;
   }
 
-  async #ask(path: string): Promise<unknown> {
+  async #ask(path: string, question?: unknown): Promise<unknown> {
     return await this.#request(path, {}, undefined, async (stream) => {
-      stream.end();
+      stream.end(question === undefined ? undefined : JSON.stringify(question));
       await requireSuccess(stream, answerOf(stream));
       return JSON.parse(await text(stream));
     });

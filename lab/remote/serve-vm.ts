@@ -8,19 +8,35 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from 'zod';
 import type { TaskContext } from '../runtime/runtime.ts';
-import { ConsoleLog } from '../vm/console.ts';
+import { unpackFrom } from '../vm/transfer.ts';
 import type { Vm } from '../vm/vm.ts';
 import { keepAlive } from './keep-alive.ts';
-import { type ExecFrame, execRequestSchema, modeHeader, pathHeader } from './messages.ts';
+import {
+  type Booted,
+  type ExecFrame,
+  execRequestSchema,
+  type healthAnswerSchema,
+  modeHeader,
+  pathHeader,
+  type ReviveRequest,
+  reviveRequestSchema,
+  treeHeader,
+} from './messages.ts';
 
 export interface ServedVm {
   readonly vm: Vm;
-  /** Another VM in place of one that was lost. */
-  revive(): Promise<Vm>;
+  revive(how: ReviveRequest): Promise<RevivedVm>;
+  /** Give each vCPU a CPU of the machine to itself; what was done, or why not, in words. */
+  bindVcpus(): Promise<string>;
   /** Where files rest on their way. */
   readonly scratch: string;
   readonly progress: TaskContext['progress'];
+}
+
+export interface RevivedVm extends Booted {
+  readonly vm: Vm;
 }
 
 const consolePollMs = 200;
@@ -42,6 +58,14 @@ export function serveVm(socket: Socket, served: ServedVm): ServerHttp2Session {
     server.answer(path, stream, headers).catch((error: unknown) => fail(stream, error));
   });
   return session;
+}
+
+/** How the use of a VM ended: the other side let it go, or nothing more was heard of it. */
+export async function endOf(session: ServerHttp2Session): Promise<'released' | 'cut'> {
+  const { promise, resolve } = Promise.withResolvers<'released' | 'cut'>();
+  session.once('goaway', () => resolve('released'));
+  session.once('close', () => resolve('cut'));
+  return await promise;
 }
 
 function fail(stream: ServerHttp2Stream, error: unknown): void {
@@ -73,15 +97,29 @@ class VmServer {
       case '/download':
         return await this.#download(stream, headers, gone.signal);
       case '/health':
-        return respond(stream, await this.#vm.health());
+        return respond(stream, await this.#health());
       case '/revive':
-        this.#vm = await this.#served.revive();
-        return respond(stream, {});
+        return respond(stream, await this.#revive(reviveRequestSchema.parse(JSON.parse(await text(stream)))));
+      case '/bind-vcpus':
+        return respond(stream, { vcpus: await this.#served.bindVcpus() });
       case '/console':
         return await this.#console(stream, gone.signal);
       default:
         throw new Error(`${path} is nothing that can be asked for`);
     }
+  }
+
+  async #health(): Promise<z.input<typeof healthAnswerSchema>> {
+    const health = await this.#vm.health();
+    // Of a VM that is elsewhere itself.
+    if (health.state === 'node-lost') throw new Error(`${health.node} is gone`);
+    return { health, consoleBytes: await bytesOf(this.#vm.consoleLog) };
+  }
+
+  async #revive(how: ReviveRequest): Promise<Booted> {
+    const { vm, ...booted } = await this.#served.revive(how);
+    this.#vm = vm;
+    return booted;
   }
 
   async #exec(stream: ServerHttp2Stream, signal: AbortSignal): Promise<void> {
@@ -102,8 +140,10 @@ class VmServer {
 
   async #upload(stream: ServerHttp2Stream, headers: Headers, signal: AbortSignal): Promise<void> {
     await this.#withScratch(async (file) => {
-      const mode = Number.parseInt(String(headers[modeHeader]), 8);
-      await pipeline(stream, createWriteStream(file, { mode }), { end: true });
+      if (headers[treeHeader] === undefined) {
+        const mode = Number.parseInt(String(headers[modeHeader]), 8);
+        await pipeline(stream, createWriteStream(file, { mode }), { end: true });
+      } else await unpackFrom(stream, file, signal);
       await this.#vm.upload(file, pathOf(headers), this.#context(signal));
     });
     respond(stream, {});
@@ -117,13 +157,17 @@ class VmServer {
     });
   }
 
-  /** From its beginning, and on as it grows. */
+  /** From its beginning, and on as it grows; of another VM in the place of this one it is another. */
   async #console(stream: ServerHttp2Stream, signal: AbortSignal): Promise<void> {
     stream.respond({ ':status': 200 });
-    const log = new ConsoleLog(this.#vm.consoleLog);
+    const { consoleLog } = this.#vm;
+    let sent = 0;
     while (!signal.aborted) {
-      const chunk = await log.read();
-      if (chunk !== '') stream.write(chunk);
+      const bytes = await bytesOf(consoleLog);
+      if (bytes > sent) {
+        await pipeline(createReadStream(consoleLog, { start: sent, end: bytes - 1 }), stream, { end: false });
+        sent = bytes;
+      }
       await sleep(consolePollMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -140,6 +184,14 @@ class VmServer {
       await rm(directory, { recursive: true, force: true });
     }
   }
+}
+
+/** 0 while there is none. */
+async function bytesOf(file: string): Promise<number> {
+  return await stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
 }
 
 function respond(stream: ServerHttp2Stream, value: unknown): void {

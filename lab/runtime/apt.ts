@@ -48,12 +48,13 @@ export async function installPackages(
 ): Promise<void> {
   const missing = await missingPackages(packages);
   if (missing.length === 0) return;
-  const prefix = await rootPrefix();
-  if (prefix === undefined) {
+  const root = await rootAccess();
+  if (root === undefined) {
     throw new MissingPrerequisiteError(`Missing for ${what}: ${missing.join(', ')}.`, {
       hint: `Run: ${installCommand(missing)}`,
     });
   }
+  const { prefix } = root;
   const through = prefix.length === 0 ? '' : ' with sudo';
   context.progress.note(`Installing Debian packages${through} for ${what}: ${missing.join(' ')}`);
   const install = [
@@ -95,15 +96,23 @@ async function run(
   return { exitCode: exitCode ?? null, tail };
 }
 
-/** What to put before a command to have it run as root: nothing, sudo, or undefined without the right. */
-export async function rootPrefix(): Promise<readonly string[] | undefined> {
-  if (process.getuid?.() === 0) return [];
+export interface RootAccess {
+  /** What to put before a command to have it run as root: nothing, or sudo. */
+  readonly prefix: readonly string[];
+  /** Whether such a command may stop to ask for a password. */
+  readonly mayAsk: boolean;
+}
+
+/** How this user gets a command run as root; undefined without the right. */
+export async function rootAccess(): Promise<RootAccess | undefined> {
+  if (process.getuid?.() === 0) return { prefix: [], mayAsk: false };
   const withoutPassword = await execa('sudo', ['-n', 'true'], { reject: false, stdin: 'ignore' });
-  if (withoutPassword.exitCode === 0) return ['sudo', '-n'];
+  if (withoutPassword.exitCode === 0) return { prefix: ['sudo', '-n'], mayAsk: false };
   // sudo may ask, if someone is there to answer.
   if (withoutPassword.code === 'ENOENT' || !process.stdin.isTTY) return undefined;
   const mayAtAll = await execa('sudo', ['-nv'], { reject: false, stdin: 'ignore' });
-  return /not allowed|may not run|not in the sudoers/.test(String(mayAtAll.stderr)) ? undefined : ['sudo'];
+  const never = /not allowed|may not run|not in the sudoers/.test(String(mayAtAll.stderr));
+  return never ? undefined : { prefix: ['sudo'], mayAsk: true };
 }
 
 /** Files that say where apt gets its packages from on this machine. */

@@ -13,10 +13,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LabError } from '../errors.ts';
+import { rootAccess } from './apt.ts';
 import { hasLabels, isOrphan, labelOfLab } from './labels.ts';
 import { endGroup } from './process-group.ts';
 import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
 import type { Background, Labels, StartOptions } from './runtime.ts';
+import { endThroughSudo } from './through-sudo.ts';
 
 /** A program on record: a file in its lab's state directory, which outlives the zufs-lab that started it. */
 export interface Launched {
@@ -25,10 +28,14 @@ export interface Launched {
   readonly identity: ProcessIdentity | undefined;
   readonly labels: Labels;
   readonly command: readonly string[];
+  /** The process is a sudo that runs the command, and leads no process group of its own. */
+  readonly throughSudo?: boolean;
 }
 
 const pollMs = 100;
 const defaultGraceMs = 10_000;
+/** What root runs may have file systems to unmount. */
+const rootGraceMs = 30_000;
 
 /** Records of the programs that run on the host: `<state>/<lab>/processes/<pid>-<start time>.json`. */
 export class ProcessRecords {
@@ -45,16 +52,16 @@ export class ProcessRecords {
 
   add(
     lab: string,
-    program: { readonly pid: number; readonly labels: Labels; readonly command: readonly string[] },
+    program: Pick<Launched, 'labels' | 'command' | 'throughSudo'> & { readonly pid: number },
   ): Launched {
     const directory = join(this.#stateRoot, lab, 'processes');
     mkdirSync(directory, { recursive: true });
     const identity = identify(program.pid);
+    const { pid, ...about } = program;
     const launched: Launched = {
-      file: join(directory, `${program.pid}-${identity?.startTime ?? 'ended'}.json`),
+      file: join(directory, `${pid}-${identity?.startTime ?? 'ended'}.json`),
       identity,
-      labels: program.labels,
-      command: program.command,
+      ...about,
     };
     const { file, ...content } = launched;
     // Whole or not at all: a reader may come at any moment.
@@ -103,10 +110,16 @@ export class ProcessRecords {
     return labs.flatMap((name) => this.#read(name)).filter((launched) => hasLabels(launched.labels, labels));
   }
 
+  /** One that could only be ended with a password is left on record. Gives how many were ended. */
   async reapOrphans(): Promise<number> {
     const orphans = this.find({}).filter((launched) => isOrphan(launched.labels));
-    for (const orphan of orphans) await this.background(orphan).stop();
-    return orphans.length;
+    let ended = 0;
+    for (const orphan of orphans) {
+      if (!(await end(orphan, undefined, { mayAsk: false }))) continue;
+      this.remove(orphan);
+      ended += 1;
+    }
+    return ended;
   }
 
   background(launched: Launched): Background {
@@ -120,8 +133,8 @@ export class ProcessRecords {
         while (running()) await sleep(pollMs, undefined, { signal });
         return { code: await this.#codeOf(launched) };
       },
-      stop: async (graceMs = defaultGraceMs) => {
-        if (identity !== undefined && groupIsOurs(identity)) await endGroup(identity.pid, graceMs);
+      stop: async (graceMs) => {
+        if (!(await end(launched, graceMs, { mayAsk: true }))) throw notEnded(launched);
         this.remove(launched);
       },
     };
@@ -154,6 +167,31 @@ export class ProcessRecords {
         }
       });
   }
+}
+
+/** End a program with all that it started; false when that takes a right that the user does not have, or does not want to use. */
+async function end(
+  { identity, throughSudo, command }: Launched,
+  graceMs: number | undefined,
+  { mayAsk }: { readonly mayAsk: boolean },
+): Promise<boolean> {
+  if (identity === undefined) return true;
+  if (!throughSudo) {
+    if (groupIsOurs(identity)) await endGroup(identity.pid, graceMs ?? defaultGraceMs);
+    return true;
+  }
+  if (!isAlive(identity)) return true;
+  const root = await rootAccess();
+  if (root === undefined || (root.mayAsk && !mayAsk)) return false;
+  const prompt = `To end ${command[0]} (process ${identity.pid}) as root, password for %p: `;
+  const prefix = root.mayAsk ? [...root.prefix, '-p', prompt] : root.prefix;
+  return await endThroughSudo(identity, prefix, graceMs ?? rootGraceMs);
+}
+
+function notEnded({ identity, command: [program] }: Launched): LabError {
+  return new LabError(`${program}, which runs as root (process ${identity?.pid}), could not be ended.`, {
+    hint: `Run: sudo kill ${identity?.pid}`,
+  });
 }
 
 /**

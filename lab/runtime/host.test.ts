@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { CommandFailedError, InterruptedError, MissingPrerequisiteError } from '../errors.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
 import { HostRuntime } from './host.ts';
@@ -227,35 +227,4 @@ test('a process is known by its start time, not by its pid alone', () => {
   expect(isAlive({ ...self, bootId: 'another' })).toBe(false);
   expect(identify(2 ** 22 + 1)).toBeUndefined();
   expect(statFields(process.pid)?.state).toMatch(/[RS]/);
-});
-
-test('root’s work goes through sudo, is announced, and ends with an abort', async () => {
-  const { runtime, state } = await hostRuntime();
-  const calls = join(state, 'calls');
-  await writeFile(
-    join(state, 'sudo'),
-    `#!/bin/sh\necho "$*" >> ${calls}\n[ "$1" = -n ] && shift || shift\nexec "$@"\n`,
-    {
-      mode: 0o755,
-    },
-  );
-  vi.stubEnv('PATH', `${state}:${process.env.PATH}`);
-  const getuid = vi.spyOn(process, 'getuid').mockReturnValue(1000);
-  onTestFinished(() => {
-    vi.unstubAllEnvs();
-    getuid.mockRestore();
-  });
-  const controller = new AbortController();
-  const context = quietContext(controller.signal);
-  const run = runtime.run(['sh', '-c', 'echo up; exec sleep 600'], {
-    ...context,
-    cwd: state,
-    tools,
-    root: true,
-  });
-  while (context.lines.length === 0) await sleep(10);
-  expect(context.notes).toEqual(['As root, through sudo: sh -c echo up; exec sleep 600']);
-  controller.abort(new InterruptedError());
-  await expect(run).rejects.toThrow(InterruptedError);
-  expect(await readFile(calls, 'utf8')).toMatch(/^-- sh -c .*\n-n kill -TERM \d+\n$/);
 });

@@ -18,12 +18,13 @@ import type {
   TaskContext,
   ToolSet,
 } from './runtime.ts';
+import { terminateThroughSudo } from './through-sudo.ts';
 import { packagesOf } from './tools.ts';
 
 /** How long a program gets to end after SIGTERM. */
 const graceMs = 5000;
 
-/** Tools run on this machine, each program the leader of a process group of its own. */
+/** Tools run on this machine, each program but a sudo the leader of a process group of its own. */
 export class HostRuntime implements Runtime {
   readonly kind = 'host';
   /** Holds a directory a lab. */
@@ -68,14 +69,14 @@ export class HostRuntime implements Runtime {
     const record = this.#records.add(this.#lab, {
       pid: group,
       labels: buildLabels(this.#lab),
-      command: argv,
+      command,
+      ...(asRoot ? { throughSudo: true } : {}),
     });
     if (!asRoot) this.#endsWithUs(group);
 
     let ending: Promise<void> | undefined;
     const abort = (): void => {
-      // sudo passes SIGTERM on to what it runs.
-      ending = asRoot ? runToEnd(['sudo', '-n', 'kill', '-TERM', String(group)]) : endGroup(group, graceMs);
+      ending = asRoot ? terminateRecorded(record) : endGroup(group, graceMs);
     };
     options.signal.addEventListener('abort', abort, { once: true });
     const output = new OutputCollector(options);
@@ -158,6 +159,7 @@ async function started(child: ChildProcess, command: readonly string[], cwd: str
   }
 }
 
-async function runToEnd(command: readonly string[]): Promise<void> {
-  await once(spawn(command[0], command.slice(1), { stdio: 'ignore' }), 'close');
+/** Ctrl-C has reached it on the terminal already; other signals come to us alone. */
+async function terminateRecorded({ identity }: Launched): Promise<void> {
+  if (identity !== undefined) await terminateThroughSudo(identity);
 }

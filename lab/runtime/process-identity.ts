@@ -36,6 +36,7 @@ export function parseIdentity(text: string): ProcessIdentity | undefined {
 
 export interface StatFields {
   readonly state: string;
+  readonly parent: number;
   readonly processGroup: number;
   readonly startTime: string;
 }
@@ -49,7 +50,12 @@ export function statFields(pid: number): StatFields | undefined {
     return undefined;
   }
   const rest = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: rest[0], processGroup: Number(rest[2]), startTime: rest[19] };
+  return {
+    state: rest[0],
+    parent: Number(rest[1]),
+    processGroup: Number(rest[2]),
+    startTime: rest[19],
+  };
 }
 
 let boot: string | undefined;

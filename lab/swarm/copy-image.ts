@@ -9,8 +9,10 @@ import type Docker from 'dockerode';
 import { extract, type Pack, pack } from 'tar-stream';
 import { z } from 'zod';
 import type { SettingsContext } from '../context.ts';
+import { LabError } from '../errors.ts';
 import { followToEnd, imageExists } from '../runtime/builder-image.ts';
 import { makeWorkDirectory } from '../work-directory.ts';
+import type { EngineInfo } from './requirements.ts';
 
 /**
  * Copy an image to other engines, which then have it under the same ID. Of the layers that one has below other images already, from
@@ -38,9 +40,12 @@ export async function copyImage(
         await load(engine, Readable.from(withoutFiles(saved, new Set(files.slice(0, known)))));
       } catch (error) {
         signal.throwIfAborted();
-        if (known === 0) throw error;
+        if (known === 0) throw await notLoaded(engine, error);
         // One that takes images only with all their layers.
-        await load(engine, createReadStream(saved));
+        await load(engine, createReadStream(saved)).catch(async (cause: unknown) => {
+          signal.throwIfAborted();
+          throw await notLoaded(engine, cause);
+        });
       }
     }),
   );
@@ -48,6 +53,14 @@ export async function copyImage(
 
 async function load(engine: Docker, archive: NodeJS.ReadableStream): Promise<void> {
   await followToEnd(engine, await engine.loadImage(archive));
+}
+
+/** What an engine says when its disk is full is all that tells it from one that is broken. */
+async function notLoaded(engine: Docker, cause: unknown): Promise<LabError> {
+  const info = (await engine.info().catch(() => undefined)) as EngineInfo | undefined;
+  const where = info?.Name ?? 'A node that is gone';
+  const words = cause instanceof Error ? cause.message : String(cause);
+  return new LabError(`${where} did not take the image of the tasks: ${words}.`, { cause });
 }
 
 /** How many of these layers, from the lowest up, lie in that order below an image of the engine. */

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import type Docker from 'dockerode';
 import { extract, pack } from 'tar-stream';
 import { expect, test } from 'vitest';
-import { fakeContext } from '../../xfstests-runner/testing/context.ts';
+import { fakeContext } from '../testing/fake-context.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
 import type { BootArtefacts } from '../vm/boot.ts';
 import { copyImage } from './copy-image.ts';
@@ -89,10 +89,12 @@ async function small() {
   }
   await writeFile(join(root, 'lab.yaml'), '');
   await writeFile(join(root, 'package.json'), '{"devDependencies": {"tests": "1"}}');
-  for (const file of ['bzImage', 'root.ext4']) await writeFile(join(root, file), `${file} `.repeat(100));
+  for (const file of ['bzImage', 'root.ext4', 'pmem0'])
+    await writeFile(join(root, file), `${file} `.repeat(100));
   const artefacts: BootArtefacts = {
     kernel: { key: 'k1', bzImage: join(root, 'bzImage'), flavour: 'release' },
     image: { key: 'i1', disk: join(root, 'root.ext4'), hostKey: '', hit: true },
+    pmem: { key: 'p1', files: [join(root, 'pmem0')] },
   };
   return { root, artefacts, context: { ...fakeContext(root), packageRoot: root } };
 }
@@ -107,26 +109,41 @@ test('the image of the tasks is made of layers, and of those only what has chang
   engine.images.set('builder:1', ['base']);
   const id = await obtainTaskImage([engine.docker], 'builder:1', artefacts, context);
   const contents = engine.built.map((files) => Object.keys(files).filter((name) => name !== 'Dockerfile'));
-  expect(contents).toEqual([['root.ext4.zst'], ['node_modules/ours/file'], ['artefacts.json', 'bzImage']]);
+  expect(contents).toEqual([
+    ['root.ext4.zst'],
+    ['node_modules/ours/file'],
+    ['pmem.tar.gz'],
+    ['artefacts.json', 'bzImage'],
+  ]);
+  expect(JSON.parse(engine.built[3]['artefacts.json'])).toMatchObject({
+    kernel: { key: 'k1', bzImage: '/zufs-lab/bzImage' },
+    image: { key: 'i1', disk: '/zufs-lab/root.ext4.zst' },
+    pmem: { key: 'p1', archive: '/zufs-lab/pmem.tar.gz', files: ['pmem0'] },
+  });
   const [top] = engine.loaded;
   const files = await untar(Readable.from([Buffer.from(top?.['top/layer.tar'] ?? '')]));
   expect(Object.keys(files)).toEqual(expect.arrayContaining(['zufs-lab/lab/file', 'zufs-lab/package.json']));
   // Each on top of the one before.
   const names = [...engine.images.keys()];
   expect(engine.built.map(({ Dockerfile }) => Dockerfile.split('\n')[0])).toEqual(
-    names.slice(0, 3).map((name) => `FROM ${name}`),
+    names.slice(0, 4).map((name) => `FROM ${name}`),
   );
   expect(await obtainTaskImage([engine.docker], 'builder:1', artefacts, context)).toBe(id);
-  expect([engine.built.length, engine.loaded.length]).toEqual([3, 1]);
+  expect([engine.built.length, engine.loaded.length]).toEqual([4, 1]);
 
   await appendFile(join(root, 'lab', 'file'), 'an edit');
   expect(await obtainTaskImage([engine.docker], 'builder:1', artefacts, context)).not.toBe(id);
-  expect([engine.built.length, engine.loaded.length]).toEqual([3, 2]);
+  expect([engine.built.length, engine.loaded.length]).toEqual([4, 2]);
   expect(engine.loaded.at(-1)?.['top/layer.tar']).toContain('an edit');
 
   const kernel = { ...artefacts.kernel, key: 'k2' };
   await obtainTaskImage([engine.docker], 'builder:1', { ...artefacts, kernel }, context);
-  expect([engine.built.length, engine.loaded.length]).toEqual([4, 3]);
+  expect([engine.built.length, engine.loaded.length]).toEqual([5, 3]);
+
+  // NVDIMMs of other sizes: theirs, and the layers above.
+  const pmem = { key: 'p2', files: artefacts.pmem?.files ?? [] };
+  await obtainTaskImage([engine.docker], 'builder:1', { ...artefacts, pmem }, context);
+  expect([engine.built.length, engine.loaded.length]).toEqual([7, 4]);
 });
 
 test('the last layer goes to each engine as it is, with what an archive of the whole would say', async () => {

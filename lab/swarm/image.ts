@@ -2,30 +2,38 @@
 
 import { createReadStream, createWriteStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createZstdCompress } from 'node:zlib';
 import type Docker from 'dockerode';
 import { execa } from 'execa';
 import { artefactKey } from '../cache-directory.ts';
 import type { LabContext } from '../context.ts';
-import { writeArtefacts } from '../remote/artefacts-file.ts';
+import { packPmem, writeArtefacts } from '../remote/artefacts-file.ts';
 import { followToEnd, imageExists } from '../runtime/builder-image.ts';
 import type { BootArtefacts } from '../vm/boot.ts';
+import type { PreparedPmem } from '../vm/pmem.ts';
 import { makeWorkDirectory } from '../work-directory.ts';
 import { copyImage } from './copy-image.ts';
 import { loadLayer } from './load-layer.ts';
 
 /** To be raised when the steps below change what the image holds. */
-const recipe = '2';
+const recipe = '3';
 const repository = 'zufs-lab-task';
 /** Where the package lies in a task, and what it boots. */
 export const inImage = { package: '/zufs-lab', artefacts: '/zufs-lab/artefacts.json' } as const;
 /** Below the package. */
-const files = { artefacts: 'artefacts.json', kernel: 'bzImage', disk: 'root.ext4.zst' } as const;
+const files = {
+  artefacts: 'artefacts.json',
+  kernel: 'bzImage',
+  disk: 'root.ext4.zst',
+  pmem: 'pmem.tar.gz',
+} as const;
 
 const readBytes = 2 ** 20;
 const imageLabel = 'zufs-lab.image';
+/** Of each of the images, as engines filter by. */
+export const taskImageLabel = `${imageLabel}=task`;
 const entrypoint = `${inImage.package}/node_modules/.bin/node`;
 const reproducible = [
   ...['--sort=name', '--mtime=@0', '--owner=0', '--group=0'],
@@ -66,7 +74,12 @@ export async function obtainTaskImage(
   artefacts: BootArtefacts,
   context: LabContext,
 ): Promise<string> {
-  const layers = [diskLayer(artefacts, context), await dependenciesLayer(context), kernelLayer(artefacts)];
+  const layers = [
+    diskLayer(artefacts, context),
+    await dependenciesLayer(context),
+    ...(artefacts.pmem === undefined ? [] : [pmemLayer(artefacts.pmem, context)]),
+    kernelLayer(artefacts),
+  ];
   let below = base;
   for (const layer of layers) below = await obtainLayer(first, below, layer, context);
   const top = await packageLayer(context);
@@ -147,14 +160,32 @@ async function dependenciesLayer({ packageRoot }: LabContext): Promise<Layer> {
   };
 }
 
-function kernelLayer({ kernel, image }: BootArtefacts): Layer {
+/** Tasks would have to boot a VM first to prepare them. */
+function pmemLayer(pmem: PreparedPmem, { signal }: LabContext): Layer {
+  return {
+    name: 'pmem',
+    inputs: [pmem.key],
+    content: async (directory) => {
+      await packPmem(pmem, join(directory, files.pmem), signal);
+      return ['-C', directory, files.pmem];
+    },
+  };
+}
+
+function kernelLayer({ kernel, image, pmem }: BootArtefacts): Layer {
+  const place = (file: string) => `${inImage.package}/${file}`;
   return {
     name: 'kernel',
-    inputs: [kernel.key, image.key],
+    inputs: [kernel.key, image.key, pmem?.key ?? ''],
     content: async (directory) => {
       await writeArtefacts(join(directory, files.artefacts), {
-        kernel: { ...kernel, bzImage: `${inImage.package}/${files.kernel}` },
-        image: { ...image, disk: `${inImage.package}/${files.disk}` },
+        kernel: { ...kernel, bzImage: place(files.kernel) },
+        image: { ...image, disk: place(files.disk) },
+        pmem: pmem && {
+          key: pmem.key,
+          archive: place(files.pmem),
+          files: pmem.files.map((file) => basename(file)),
+        },
       });
       return ['-C', directory, files.artefacts, '-C', dirname(kernel.bzImage), files.kernel];
     },
@@ -204,7 +235,7 @@ function dockerfile(below: string): string {
   return [
     `FROM ${below}`,
     `COPY . ${inImage.package}`,
-    `LABEL ${imageLabel}=task`,
+    `LABEL ${taskImageLabel}`,
     `ENTRYPOINT ["${entrypoint}"]`,
     '',
   ].join('\n');

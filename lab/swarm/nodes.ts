@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type Docker from 'dockerode';
-import { type EngineInfo, requireReached, usableNodes } from './requirements.ts';
+import { type EngineInfo, requireReached, requireRoomForGateway, usableNodes } from './requirements.ts';
 import type { SwarmNode, SwarmSettings } from './types.ts';
 
 /**
@@ -13,9 +13,13 @@ export async function nodesForTasks(
   others: readonly Docker[],
   settings: SwarmSettings,
 ): Promise<readonly SwarmNode[]> {
-  const usable = usableNodes(await listNodes(manager), settings);
-  const infos = await Promise.all([manager, ...others].map((engine) => engine.info()));
-  requireReached(usable, infos as readonly EngineInfo[]);
+  const nodes = await listNodes(manager);
+  const usable = usableNodes(nodes, settings);
+  const infos = (await Promise.all(
+    [manager, ...others].map((engine) => engine.info()),
+  )) as readonly EngineInfo[];
+  requireRoomForGateway(nodes, infos[0]);
+  requireReached(usable, infos);
   return usable;
 }
 
@@ -31,6 +35,20 @@ export async function listNodes(manager: Docker): Promise<readonly SwarmNode[]> 
     memory: Description.Resources.MemoryBytes,
     labels: Spec.Labels ?? {},
   }));
+}
+
+/** The nodes that the swarm counts as down, which it does when one has said nothing for 15 s. */
+export class DownNodes {
+  #known: ReadonlySet<string> = new Set();
+
+  /** Names of those that were not down when this was asked before. One whose name another has, too, is not told. */
+  newAmong(nodes: readonly SwarmNode[]): readonly string[] {
+    const down = nodes.filter(({ state }) => state === 'down');
+    const fresh = down.filter(({ id }) => !this.#known.has(id)).map(({ name }) => name);
+    // What cannot be asked for at the moment has not come back.
+    if (nodes.length > 0) this.#known = new Set(down.map(({ id }) => id));
+    return fresh.filter((name) => nodes.filter((node) => node.name === name).length === 1);
+  }
 }
 
 /** As the engine's API has it. */

@@ -6,10 +6,11 @@ import { LabError } from '../errors.ts';
 import { removeContainer } from '../runtime/docker-background.ts';
 
 /**
- * What a run has in the swarm, in the order in which it goes: the service's tasks hold the secret, and with the gateway the network.
- * Their containers go by themselves when the service does while they run, but not those that have ended, which keep the network, too.
+ * What a run has in the swarm, in the order in which it goes: the service's tasks hold the secret, and with the gateway, a service of
+ * its own, the network. Their containers go by themselves when the service does while they run, but not those that have ended, which
+ * keep the network, too.
  */
-const kinds = ['service', 'task container', 'gateway', 'secret', 'network'] as const;
+const kinds = ['service', 'gateway', 'task container', 'secret', 'network'] as const;
 
 export type ThingKind = (typeof kinds)[number];
 
@@ -29,7 +30,7 @@ export function thingOf(engine: Docker, kind: ThingKind, id: string): Thing {
   const removers: Readonly<Record<ThingKind, Thing['remove']>> = {
     service: () => engine.getService(id).remove(),
     'task container': () => removeContainer(engine.getContainer(id)),
-    gateway: () => removeContainer(engine.getContainer(id)),
+    gateway: () => engine.getService(id).remove(),
     secret: () => engine.getSecret(id).remove(),
     network: () => engine.getNetwork(id).remove(),
   };
@@ -64,14 +65,18 @@ export async function removeThings(
   return { removed, left };
 }
 
-/** Throws a `LabError` that names what of `run` is still there. */
-export function requireAllRemoved(run: string, { left }: Removal): void {
-  if (left.length === 0) return;
+/** A sentence that names what of `run` is still there; undefined when nothing is. */
+export function whatIsLeft(run: string, { left }: Removal): string | undefined {
+  if (left.length === 0) return undefined;
   const names = left.map(({ thing: { kind, id } }) => `${kind} ${id}`).join(', ');
-  throw new LabError(`Of the run ${run}, the swarm still has: ${names}.`, {
-    hint: 'zufs-lab swarm stop tries again; a gateway is removed on the machine that it runs on.',
-    cause: left[0].cause,
-  });
+  return `Of the run ${run}, the swarm still has: ${names}.`;
+}
+
+/** Throws a `LabError` that names what of `run` is still there. */
+export function requireAllRemoved(run: string, removal: Removal): void {
+  const left = whatIsLeft(run, removal);
+  if (left === undefined) return;
+  throw new LabError(left, { hint: 'zufs-lab swarm stop tries again.', cause: removal.left[0].cause });
 }
 
 /** Also of a network that the swarm has no more and the engine still lists, which it tells with a status of its own. */

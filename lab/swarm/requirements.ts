@@ -6,6 +6,8 @@ import type { SwarmNode, SwarmSettings } from './types.ts';
 
 /** What an engine says of itself, as far as it matters here (`docker info`). */
 export interface EngineInfo {
+  /** Name of its machine. */
+  readonly Name?: string;
   readonly Swarm?: {
     readonly LocalNodeState?: string;
     readonly ControlAvailable?: boolean;
@@ -76,6 +78,18 @@ export function usableNodes(
     (node) => node.cpus >= cpus && node.memory >= memory,
     (node) =>
       `${node.name} has ${node.cpus} CPUs and ${bytes(node.memory)}, and a task asks for ${cpus} and ${bytes(memory)}`,
+  );
+}
+
+/** The gateway of a run is a task on its own node. Throws a `LabError` when that one takes none. */
+export function requireRoomForGateway(nodes: readonly SwarmNode[], { Swarm: swarm }: EngineInfo): void {
+  const own = nodes.find(({ id }) => id === swarm?.NodeID);
+  if (own === undefined || own.availability === 'active') return;
+  throw new LabError(
+    `The manager ${own.name} is set to ${own.availability}, and the gateway of a run is a task on it.`,
+    {
+      hint: `Make it active (docker node update --availability active ${own.name}), and keep the others off it with swarm.labels.`,
+    },
   );
 }
 

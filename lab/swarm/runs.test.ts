@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { expect, test, vi } from 'vitest';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { formatIdentity, identify } from '../runtime/process-identity.ts';
 import type { Labels } from '../runtime/runtime.ts';
 import { runOwnCli } from '../testing/own-cli.ts';
 import { scratchDirectory } from '../testing/scratch.ts';
@@ -46,7 +51,7 @@ async function cli(swarm: PlayedSwarm, ...args: readonly string[]) {
 }
 
 const all = (run: string) =>
-  ['services', 'exited', 'containers', 'secrets', 'networks'].map((kind) => `${kind} ${run}`);
+  ['services', 'gateways', 'exited', 'secrets', 'networks'].map((kind) => `${kind} ${run}`);
 
 test('what a killed run of this machine left goes; that of a live one, of another machine and of others stays', async () => {
   const swarm = await fourOwners();
@@ -55,6 +60,34 @@ test('what a killed run of this machine left goes; that of a live one, of anothe
   expect(swarm.removed).toEqual(all('orphan').slice(0, 4));
   expect(await reapRuns(swarm.manager)).toBe(1);
   expect(swarm.removed).toEqual(all('orphan'));
+});
+
+test('of a machine with the same name a run stays, too', async () => {
+  const labels = { ...orphaned(runLabels('default', 'elsewhere')), 'zufs-lab.machine': 'another' };
+  const swarm = await PlayedSwarm.open({ elsewhere: { labels } });
+  expect(await reapRuns(swarm.manager)).toBe(0);
+  expect(swarm.removed).toEqual([]);
+});
+
+test('what a zufs-lab leaves that is killed goes without another run, and not before', async () => {
+  const owner = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  onTestFinished(() => void owner.kill());
+  const identity = identify(owner.pid ?? 0);
+  if (identity === undefined) throw new Error('It did not start.');
+  const labels = { ...runLabels('default', 'run'), 'zufs-lab.owner': formatIdentity(identity) };
+  const swarm = await PlayedSwarm.open({ run: { labels } });
+  const script = join(import.meta.dirname, 'reap-later.ts');
+  const env = { ...process.env, DOCKER_HOST: `unix://${swarm.socket}` };
+  const reaper = spawn(process.execPath, [script, `${owner.pid}`], {
+    env,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const ended = once(reaper, 'exit');
+  await sleep(1500);
+  expect([reaper.exitCode, swarm.removed]).toEqual([null, []]);
+  owner.kill('SIGKILL');
+  expect(await ended).toEqual([0, null]);
+  expect(swarm.removed).toEqual(all('run'));
 });
 
 test('swarm status: each run with its owner and its tasks on their nodes', async () => {
@@ -81,8 +114,9 @@ test('swarm status: each run with its owner and its tasks on their nodes', async
     tasks: [],
     things: [
       { kind: 'service', id: 'elsewhere' },
-      { kind: 'task container', id: 'elsewhereexited' },
-      ...['gateway', 'secret', 'network'].map((kind) => ({ kind, id: 'elsewhere' })),
+      { kind: 'gateway', id: 'elsewhere-gateway' },
+      { kind: 'task container', id: 'elsewhere-exited' },
+      ...['secret', 'network'].map((kind) => ({ kind, id: 'elsewhere' })),
     ],
   });
 });
@@ -119,7 +153,7 @@ test.each([
   expect({ code, stdout }).toEqual({
     code: 0,
     stdout: runs
-      .map((run) => `${run}: removed service, task container, gateway, secret, network.\n`)
+      .map((run) => `${run}: removed service, gateway, task container, secret, network.\n`)
       .join(''),
   });
   expect(swarm.removed).toEqual(runs.flatMap(all));
@@ -148,6 +182,28 @@ test.each([
   const swarm = await fourOwners();
   expect(await cli(swarm, ...args)).toEqual({ code: 2, stdout: '', stderr: `zufs-lab: ${sentence}\n` });
   expect(swarm.removed).toEqual([]);
+});
+
+test('swarm clean: the images of tasks go, the upper ones first, but for what is in use', async () => {
+  const swarm = await PlayedSwarm.open({});
+  swarm.images = ['zufs-lab-task-pmem:1', 'zufs-lab-task-kernel:2', 'zufs-lab-task:3', 'sha256:4'];
+  swarm.usedImages = ['zufs-lab-task-pmem:1'];
+  expect(await cli(swarm, 'clean')).toMatchObject({
+    code: 0,
+    stdout: 'node-a: removed 3 images; in use: zufs-lab-task-pmem:1.\n',
+  });
+  expect(swarm.images).toEqual(['zufs-lab-task-pmem:1']);
+  expect((await cli(swarm, 'clean')).stdout).toBe(
+    'node-a: removed 0 images; in use: zufs-lab-task-pmem:1.\n',
+  );
+});
+
+test('swarm clean while a run is in the swarm: refused, and nothing goes', async () => {
+  const swarm = await fourOwners();
+  swarm.images = ['zufs-lab-task:1'];
+  const { code, stderr } = await cli(swarm, 'clean');
+  expect([code, stderr]).toEqual([2, expect.stringMatching(/^zufs-lab: The run \w+ is in the swarm: /)]);
+  expect(swarm.images).toEqual(['zufs-lab-task:1']);
 });
 
 test('without any run', async () => {

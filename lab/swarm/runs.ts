@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type Docker from 'dockerode';
 import { LabError } from '../errors.ts';
-import { buildLabels, isOrphan, labelOfLab } from '../runtime/labels.ts';
+import { buildLabels, isOrphan, labelOfLab, labelOfRole } from '../runtime/labels.ts';
 import type { Labels } from '../runtime/runtime.ts';
 import { listNodes } from './nodes.ts';
 import { inOrder, type Thing, type ThingKind, thingOf } from './removal.ts';
@@ -11,12 +13,25 @@ import { inOrder, type Thing, type ThingKind, thingOf } from './removal.ts';
 const labelOfRun = 'zufs-lab.run';
 /** Machine of the zufs-lab that a run belongs to: whether that one lives can be told on that machine alone. */
 const labelOfHost = 'zufs-lab.host';
-/** What the engine gives to the containers of tasks. */
-const labelOfTask = 'com.docker.swarm.task.id';
+/** What tells it from others of the same name. */
+const labelOfMachine = 'zufs-lab.machine';
+/** Of the service that is no task of the run, but its gateway. */
+export const gatewayRole = 'gateway';
 
 /** Of all that a run has in the swarm. */
 export function runLabels(lab: string, run: string): Labels {
-  return { ...buildLabels(lab), [labelOfRun]: run, [labelOfHost]: hostname() };
+  return { ...buildLabels(lab), [labelOfRun]: run, [labelOfHost]: hostname(), [labelOfMachine]: machine() };
+}
+
+/** A hash, since machine-id(5) asks that the number itself be kept on the machine. Of one that has none, the name has to do. */
+function machine(): string {
+  let id = '';
+  try {
+    id = readFileSync('/etc/machine-id', 'utf8').trim();
+  } catch {
+    // Not every system has one.
+  }
+  return createHash('sha256').update(`zufs-lab ${id}`).digest('hex').slice(0, 16);
 }
 
 /** A task of a run, as the swarm tells of it. One that failed stays in the list beside the one that took its place. */
@@ -96,7 +111,7 @@ export async function findRun(
 }
 
 function ownerOf(labels: Labels): SwarmRun['owner'] {
-  if (labels[labelOfHost] !== hostname()) return 'elsewhere';
+  if (labels[labelOfHost] !== hostname() || labels[labelOfMachine] !== machine()) return 'elsewhere';
   return isOrphan(labels) ? 'orphan' : 'alive';
 }
 
@@ -113,7 +128,9 @@ async function findObjects(manager: Docker): Promise<readonly Found[]> {
     labels,
   });
   return [
-    ...services.map(({ ID, CreatedAt, Spec }) => of('service', ID, CreatedAt, Spec.Labels)),
+    ...services.map(({ ID, CreatedAt, Spec: { Labels: labels } }) =>
+      of(labels?.[labelOfRole] === gatewayRole ? 'gateway' : 'service', ID, CreatedAt, labels),
+    ),
     ...secrets.map(({ ID, CreatedAt, Spec }) => of('secret', ID, CreatedAt, Spec.Labels)),
     ...networks.map(({ Id, Created, Labels: labels }) => of('network', Id, Created, labels)),
   ];
@@ -122,7 +139,7 @@ async function findObjects(manager: Docker): Promise<readonly Found[]> {
 async function findContainers(engine: Docker): Promise<readonly Found[]> {
   const containers = await engine.listContainers({ all: true, filters: { label: [labelOfRun] } });
   return containers.map(({ Id, Created, Labels: labels }) => ({
-    ...thingOf(engine, labelOfTask in labels ? 'task container' : 'gateway', Id),
+    ...thingOf(engine, 'task container', Id),
     created: new Date(Created * 1000),
     labels,
   }));
@@ -130,9 +147,7 @@ async function findContainers(engine: Docker): Promise<readonly Found[]> {
 
 /** The containers of a run's tasks in an engine. */
 export async function taskContainers(engine: Docker, run: string): Promise<readonly Thing[]> {
-  return (await findContainers(engine)).filter(
-    ({ kind, labels }) => kind === 'task container' && labels[labelOfRun] === run,
-  );
+  return (await findContainers(engine)).filter(({ labels }) => labels[labelOfRun] === run);
 }
 
 async function nodeNames(manager: Docker): Promise<ReadonlyMap<string, string>> {

@@ -2,8 +2,15 @@
 
 import { expect, test } from 'vitest';
 import { isOrphan } from '../runtime/labels.ts';
-import { requireManager, requireReached, tasksPerNode, usableNodes } from './requirements.ts';
-import { type ServiceOrder, taskService } from './service.ts';
+import { DownNodes } from './nodes.ts';
+import {
+  requireManager,
+  requireReached,
+  requireRoomForGateway,
+  tasksPerNode,
+  usableNodes,
+} from './requirements.ts';
+import { gatewayService, type ServiceOrder, taskService } from './service.ts';
 import type { SwarmNode, SwarmSettings } from './types.ts';
 
 const gibibyte = 2 ** 30;
@@ -79,6 +86,33 @@ test('nodes whose engines do not get the image are named', () => {
   );
 });
 
+test('a node that goes down is told once each time; of two with one name it cannot be told which', () => {
+  const down = { ...node, state: 'down' };
+  const other = { ...node, id: 'id-b', name: 'b' };
+  const nodes = new DownNodes();
+  expect(nodes.newAmong([node, other])).toEqual([]);
+  expect(nodes.newAmong([down, other])).toEqual(['a']);
+  expect(nodes.newAmong([down, other])).toEqual([]);
+  // The manager did not answer.
+  expect(nodes.newAmong([])).toEqual([]);
+  expect(nodes.newAmong([down, other])).toEqual([]);
+  expect(nodes.newAmong([node, other])).toEqual([]);
+  expect(nodes.newAmong([down, { ...other, name: 'a' }])).toEqual([]);
+  expect(nodes.newAmong([node, other])).toEqual([]);
+  expect(nodes.newAmong([down, other])).toEqual(['a']);
+});
+
+test('a manager that takes no tasks cannot have the gateway of a run', () => {
+  const drained = { ...node, availability: 'drain' };
+  const info = (NodeID: string) => ({ Swarm: { NodeID } });
+  expect(() => requireRoomForGateway([drained], info('id-a'))).toThrow(
+    'The manager a is set to drain, and the gateway of a run is a task on it.',
+  );
+  requireRoomForGateway([node], info('id-a'));
+  // Another node's is no matter.
+  requireRoomForGateway([drained, { ...node, id: 'id-b' }], info('id-b'));
+});
+
 const order: ServiceOrder = {
   lab: 'default',
   run: '20260102-030405-zpmfs',
@@ -86,9 +120,8 @@ const order: ServiceOrder = {
   perNode: 2,
   image: 'zufs-lab-task:abc',
   network: 'n',
-  gateway: { host: 'gateway', port: 4000 },
   secret: { id: 's', name: 'token' },
-  fileSystem: 'zpmfs',
+  deploy: 'mounts',
   settings: ['vm.cpus=1'],
 };
 
@@ -111,4 +144,28 @@ test('the token is in no argument, only in a secret that root alone reads; the s
   expect(isOrphan({ 'zufs-lab.owner': owner })).toBe(false);
   // The same pid, started at another time.
   expect(isOrphan({ 'zufs-lab.owner': owner.replace(/:\d+:/, ':1:') })).toBe(true);
+});
+
+test('the gateway of a run is a task on its own node, has its socket, and is found where tasks look for it', () => {
+  const { TaskTemplate, EndpointSpec, Labels } = gatewayService({
+    ...order,
+    node: 'id-a',
+    socketFile: '/state/run.sock',
+  });
+  const { ContainerSpec, Placement, Networks } = TaskTemplate as {
+    readonly ContainerSpec: { readonly Args: readonly string[]; readonly Mounts: readonly unknown[] };
+    readonly Placement: unknown;
+    readonly Networks: readonly { readonly Target: string; readonly Aliases: readonly string[] }[];
+  };
+  expect(Placement).toEqual({ Constraints: ['node.id==id-a'] });
+  expect(EndpointSpec).toEqual({ Mode: 'dnsrr' });
+  const [, host, port, socket] = ContainerSpec.Args;
+  expect(ContainerSpec.Mounts).toEqual([{ Type: 'bind', Source: '/state/run.sock', Target: socket }]);
+  expect(host).toBe('0.0.0.0');
+  expect(Networks).toEqual([{ Target: order.network, Aliases: ['gateway'] }]);
+  const { ContainerSpec: task } = taskService(order, settings).TaskTemplate as {
+    readonly ContainerSpec: { readonly Args: readonly string[] };
+  };
+  expect(task.Args).toContain(`gateway:${port}`);
+  expect(Labels).toMatchObject({ 'zufs-lab.run': order.run, 'zufs-lab.role': 'gateway' });
 });

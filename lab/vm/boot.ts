@@ -13,7 +13,7 @@ import { BootWatch } from './boot-watch.ts';
 import { PortTakenError } from './failure.ts';
 import { GuestVm } from './guest.ts';
 import { patience } from './patience.ts';
-import { copyPmemFiles, guestPmemDevices, obtainPmemFiles } from './pmem.ts';
+import { copyPmemFiles, guestPmemDevices, obtainPmemFiles, type PreparedPmem, pmemKey } from './pmem.ts';
 import { type Accelerator, qemuCommand } from './qemu.ts';
 import type { SshAddress, SshConnection } from './ssh.ts';
 import { keyBlob, makeKeyPair, type SshKeyPair } from './ssh-key.ts';
@@ -24,6 +24,8 @@ import { devicesAcrossNodes, type PmemDevice, planTopology, type Topology } from
 export interface BootArtefacts {
   readonly kernel: Pick<Kernel, 'key' | 'bzImage' | 'flavour'>;
   readonly image: GuestImage;
+  /** For the NVDIMMs of one kind of machine; those of another are prepared when it boots. */
+  readonly pmem?: PreparedPmem;
 }
 
 export interface BootOptions {
@@ -33,6 +35,22 @@ export interface BootOptions {
   readonly keepPmem?: boolean;
   /** Goes on record with the VM's state, for whoever asks later whether it is the one that is wanted. */
   readonly machineKey?: string;
+}
+
+/** What the NVDIMMs of the settings' machine start from: what the artefacts have for it, else what the cache has, or gets. */
+export async function obtainPmem(
+  context: LabContext,
+  artefacts: BootArtefacts,
+  accelerator: () => Promise<Accelerator> = async () => {
+    await context.runtime.prepare('vm', context);
+    return await chooseAccelerator(context, artefacts.kernel.bzImage);
+  },
+): Promise<PreparedPmem> {
+  const topology = planTopology(context.config.vm);
+  if (artefacts.pmem?.key === pmemKey(topology)) return artefacts.pmem;
+  const { kernel, image } = artefacts;
+  const machine = { topology, accelerator, kernel: kernel.bzImage, image };
+  return await obtainPmemFiles(withPatience(context, kernel.flavour), machine);
 }
 
 const loopback = '127.0.0.1';
@@ -54,14 +72,7 @@ export async function bootVm(
   const topology = planTopology(context.config.vm);
   const accelerator = await chooseAccelerator(context, artefacts.kernel.bzImage);
   const withPmem = options.pmem ?? true;
-  const prepared = withPmem
-    ? await obtainPmemFiles(context, {
-        topology,
-        accelerator,
-        kernel: artefacts.kernel.bzImage,
-        image: artefacts.image,
-      })
-    : [];
+  const prepared = withPmem ? (await obtainPmem(labContext, artefacts, async () => accelerator)).files : [];
   const paths = vmPaths(context.stateDir);
   try {
     await mkdir(paths.directory, { recursive: true });

@@ -25,6 +25,7 @@ export class GuestVm implements Vm, AsyncDisposable {
   readonly #background: Background;
   readonly #address: SshAddress;
   #connection: Promise<SshConnection> | undefined;
+  #closed = false;
 
   constructor(parts: {
     readonly name: string;
@@ -80,17 +81,25 @@ export class GuestVm implements Vm, AsyncDisposable {
     return await this.#use(signal, body);
   }
 
+  /** What is still under way in it fails, and does not connect again: nobody would close that connection, which keeps a process alive. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     const connection = await this.#connection?.catch(() => undefined);
     this.#connection = undefined;
     await connection?.[Symbol.asyncDispose]();
   }
 
   async #connect(): Promise<SshConnection> {
-    const current = await this.#connection?.catch(() => undefined);
-    if (current !== undefined && !current.closed) return current;
-    this.#connection = SshConnection.connect(this.#address);
+    // One after the other, so that two who find it broken do not make two.
+    this.#connection = this.#sound(this.#connection);
     return await this.#connection;
+  }
+
+  async #sound(last: Promise<SshConnection> | undefined): Promise<SshConnection> {
+    const connection = await last?.catch(() => undefined);
+    if (connection !== undefined && !connection.closed) return connection;
+    if (this.#closed) throw new SshClosedError(new Error('closed by this side'));
+    return await SshConnection.connect(this.#address);
   }
 
   async #use<T>(signal: AbortSignal | undefined, body: (ssh: SshConnection) => Promise<T>): Promise<T> {
@@ -99,12 +108,12 @@ export class GuestVm implements Vm, AsyncDisposable {
       ssh = await abortable(this.#connect(), signal);
     } catch (error) {
       signal?.throwIfAborted();
-      throw await this.#failure(error);
+      throw this.#closed ? error : await this.#failure(error);
     }
     try {
       return await body(ssh);
     } catch (error) {
-      throw error instanceof SshClosedError ? await this.#failure(error) : error;
+      throw error instanceof SshClosedError && !this.#closed ? await this.#failure(error) : error;
     }
   }
 

@@ -3,6 +3,7 @@
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { artefactKey } from '../cache-directory.ts';
 import type { LabContext } from '../context.ts';
 import { LabError } from '../errors.ts';
 import type { GuestImage } from '../image/build.ts';
@@ -18,9 +19,28 @@ const recipe = 'fsdax, map=mem, 1';
 const preparedLine = lineOfInit('pmem prepared: (\\d+)');
 const mebibyte = 2 ** 20;
 
+/** Backing files whose NVDIMMs carry an fsdax namespace. */
+export interface PreparedPmem {
+  /** Hash of what decides on them: the sizes. */
+  readonly key: string;
+  /** In the order of the topology's NVDIMMs. */
+  readonly files: readonly string[];
+}
+
+const kind = 'pmem';
+
+function inputsOf({ nvdimms }: Topology): readonly string[] {
+  return [recipe, ...nvdimms.map(({ node, size }) => `${node}:${size}`)];
+}
+
+/** Of the files for these NVDIMMs. */
+export function pmemKey(topology: Topology): string {
+  return artefactKey(kind, inputsOf(topology));
+}
+
 /**
- * Backing files whose NVDIMMs carry an fsdax namespace. A fresh NVDIMM is raw, without DAX; `ndctl` in a guest makes the
- * namespace, which then stays in the file. Made once for a set of sizes, and copied for every lab.
+ * Backing files for a machine. A fresh NVDIMM is raw, without DAX; `ndctl` in a guest makes the namespace, which then stays in the
+ * file. Made once for a set of sizes, and copied for every lab.
  */
 export async function obtainPmemFiles(
   context: LabContext,
@@ -28,16 +48,16 @@ export async function obtainPmemFiles(
     readonly topology: Topology;
     readonly kernel: string;
     readonly image: GuestImage;
-    readonly accelerator: Accelerator;
+    /** Asked for when they have to be made. */
+    accelerator(): Promise<Accelerator>;
   },
-): Promise<readonly string[]> {
+): Promise<PreparedPmem> {
   const { topology } = machine;
-  const sizes = topology.nvdimms.map((nvdimm) => `${nvdimm.node}:${nvdimm.size}`);
-  const artefact = await context.cache.obtain('pmem', [recipe, ...sizes], context, async (directory) => {
+  const { key, directory } = await context.cache.obtain(kind, inputsOf(topology), context, async (made) => {
     context.progress.update('fsdax namespaces');
-    await prepare(context, machine, directory);
+    await prepare(context, machine, made);
   });
-  return topology.nvdimms.map((nvdimm) => join(artefact.directory, fileName(nvdimm)));
+  return { key, files: topology.nvdimms.map((nvdimm) => join(directory, fileName(nvdimm))) };
 }
 
 /** Copies of their own for a lab: shared blocks where the file system can, else without the holes. */
@@ -74,6 +94,7 @@ async function prepare(
   machine: Parameters<typeof obtainPmemFiles>[1],
   directory: string,
 ): Promise<void> {
+  const accelerator = await machine.accelerator();
   const files: string[] = [];
   for (const nvdimm of machine.topology.nvdimms) {
     const path = join(directory, fileName(nvdimm));
@@ -87,7 +108,7 @@ async function prepare(
   await using _ = { [Symbol.asyncDispose]: () => rm(scratch, { recursive: true, force: true }) };
   const limit = AbortSignal.timeout(context.config.vm.bootTimeout * 1000);
   const command = qemuCommand({
-    accelerator: machine.accelerator,
+    accelerator,
     topology: enoughMemory(context, machine.topology),
     kernel: machine.kernel,
     rootDisk: machine.image.disk,
@@ -108,7 +129,7 @@ async function prepare(
     ],
     tools: 'vm',
     logFile: join(scratch, 'qemu.log'),
-    kvm: machine.accelerator === 'kvm',
+    kvm: accelerator === 'kvm',
   });
   try {
     // The guest ends QEMU itself.

@@ -196,12 +196,19 @@ export class SshConnection implements AsyncDisposable {
     return await new Promise((resolve, reject) => {
       const onClose = (): void => reject(new SshClosedError(this.#closed));
       this.#client.once('close', onClose);
-      request((error, channel) => {
+      try {
+        request((error, channel) => {
+          this.#client.off('close', onClose);
+          // In this very turn: a short program's exit code may lie in the same packet as the channel's opening.
+          if (error === undefined) resolve(new Program(channel, kill, this.#client));
+          else reject(this.#closed === undefined ? error : new SshClosedError(this.#closed));
+        });
+      } catch (error) {
+        // Not connected any more, and `close` is still to come.
         this.#client.off('close', onClose);
-        // In this very turn: a short program's exit code may lie in the same packet as the channel's opening.
-        if (error === undefined) resolve(new Program(channel, kill, this.#client));
-        else reject(this.#closed === undefined ? error : new SshClosedError(this.#closed));
-      });
+        this.#closed ??= error;
+        reject(new SshClosedError(error));
+      }
     });
   }
 }

@@ -60,6 +60,8 @@ const stateSchema = z.object({
   /** In the guest: devices of the test and scratch file systems; empty for a machine without pmem, and until SSH answers. */
   testDevices: z.array(z.string()),
   scratchDevices: z.array(z.string()),
+  /** Why nothing more is to run on it, though it runs: what a run of tests found or left there. */
+  distrusted: z.string().optional(),
 });
 
 /** What a lab's VM is, for the commands that come after `up`. */
@@ -91,6 +93,15 @@ export async function writeState(stateDir: string, state: VmState): Promise<void
   await mkdir(dirname(path), { recursive: true });
   await writeFile(`${path}.new`, `${JSON.stringify(state, undefined, 2)}\n`);
   await rename(`${path}.new`, path);
+}
+
+/**
+ * From now on, who needs the lab's VM gets another, which takes the place of this one. Until then it stays as it is, for who wants to
+ * look at it.
+ */
+export async function distrustVm({ stateDir }: SettingsContext, reason: string): Promise<void> {
+  const state = await readState(stateDir);
+  if (state !== undefined) await writeState(stateDir, { ...state, distrusted: reason });
 }
 
 /** What stays of a VM that has ended. */

@@ -28,22 +28,9 @@ export async function upload(
   });
   if (status.isDirectory()) {
     await run(ssh, ['mkdir', '-p', guestPath], signal);
-    const packer = execa('tar', ['-C', hostPath, ...pack, '.'], {
-      cancelSignal: signal,
-      buffer: { stdout: false },
-      reject: false,
-    });
-    // Taken up in this very turn: execa throws away what nobody reads at once.
-    const packed = packer.stdout.pipe(new PassThrough());
-    try {
-      await run(ssh, ['tar', '-C', guestPath, ...unpack], signal, packed);
-    } catch (error) {
-      // It would wait for a reader.
-      packer.kill();
-      throw error;
-    }
-    const result = await packer;
-    if (result.exitCode !== 0) throw tarFailed(result.command, result.exitCode ?? null, result.stderr);
+    await packTree(hostPath, signal, (packed) =>
+      run(ssh, ['tar', '-C', guestPath, ...unpack], signal, packed),
+    );
   } else {
     await run(ssh, ['mkdir', '-p', posix.dirname(guestPath)], signal);
     await run(ssh, ['dd', `of=${guestPath}`, 'bs=1M', 'status=none'], signal, createReadStream(hostPath));
@@ -60,20 +47,62 @@ export async function download(
 ): Promise<void> {
   const directory = (await ssh.exec(['test', '-d', guestPath], { signal })).exitCode === 0;
   const target = directory ? hostPath : dirname(hostPath);
-  await mkdir(target, { recursive: true });
   const source = directory ? ['-C', guestPath, ...pack, '.'] : packOne(guestPath, basename(hostPath));
-  const unpacker = execa('tar', ['-C', target, ...unpack], {
+  await unpackTree(target, signal, (tar) => run(ssh, ['tar', ...source], signal, undefined, tar));
+}
+
+/** Have `send` take the content of a directory of this machine, packed. */
+export async function packTree(
+  directory: string,
+  signal: AbortSignal,
+  send: (packed: Readable) => Promise<void>,
+): Promise<void> {
+  const packer = execa('tar', ['-C', directory, ...pack, '.'], {
     cancelSignal: signal,
+    buffer: { stdout: false },
     reject: false,
   });
   try {
-    await run(ssh, ['tar', ...source], signal, undefined, unpacker.stdin);
+    // Taken up in this very turn: execa throws away what nobody reads at once.
+    await send(packer.stdout.pipe(new PassThrough()));
+  } catch (error) {
+    // It would wait for a reader.
+    packer.kill();
+    throw error;
+  }
+  const result = await packer;
+  if (result.exitCode !== 0) throw tarFailed(result.command, result.exitCode ?? null, result.stderr);
+}
+
+/** Unpack in a directory of this machine, which is made if needed, what `receive` writes. */
+async function unpackTree(
+  directory: string,
+  signal: AbortSignal,
+  receive: (tar: Writable) => Promise<void>,
+): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const unpacker = execa('tar', ['-C', directory, ...unpack], { cancelSignal: signal, reject: false });
+  try {
+    await receive(unpacker.stdin);
   } finally {
     unpacker.stdin.end();
     await unpacker;
   }
   const result = await unpacker;
   if (result.exitCode !== 0) throw tarFailed(result.command, result.exitCode ?? null, result.stderr);
+}
+
+/** As `unpackTree`, of what comes on a stream, which stays open: whoever sends there may be answered on it. */
+export async function unpackFrom(packed: Readable, directory: string, signal: AbortSignal): Promise<void> {
+  await unpackTree(directory, signal, async (tar) => {
+    await new Promise<void>((resolve) => {
+      packed.once('end', resolve);
+      // It need not take the padding at the end. What it did not get besides is told by its exit code.
+      tar.once('close', resolve).on('error', () => resolve());
+      packed.pipe(tar);
+    });
+  });
+  packed.resume();
 }
 
 /** Arguments that pack one file under another name. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { type RunReport, type TestOutcome, testNames } from '../../lab/test-run/verdict.ts';
 import { groupNotrun, type NotrunGroup, type NotrunGroups, unexplained } from '../notrun-groups.ts';
-import { type RunReport, type TestOutcome, testNames } from '../verdict.ts';
 
 /**
  * Runs beside each other as Markdown: what passed, what did not, what did not run by group and why, and every test. What did not run

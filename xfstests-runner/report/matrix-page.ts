@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { escapeHtml } from '../../lab/escape-html.ts';
+import { page } from '../../lab/test-run/report/page.ts';
+import { countsText } from '../../lab/test-run/report/summary.ts';
+import { type TestOutcome, testNames } from '../../lab/test-run/verdict.ts';
 import type { MatrixColumn, MatrixReport } from '../matrix.ts';
-import { type TestOutcome, testNames } from '../verdict.ts';
-import { page } from './page.ts';
-import { countsText } from './summary.ts';
 
 /** The matrix as one page that needs nothing else: a row for each test, a column for each cell, which leads to the report of its run. */
 export function matrixPage({ matrix, verdict, columns }: MatrixReport): string {

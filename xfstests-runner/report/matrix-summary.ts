@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { countsText, verdictText } from '../../lab/test-run/report/summary.ts';
 import type { MatrixReport } from '../matrix.ts';
 import type { NotrunGroups } from '../notrun-groups.ts';
 import { besideMarkdown } from './beside.ts';
-import { countsText, verdictText } from './summary.ts';
 
 /** The matrix for people, as Markdown: a column for each cell. */
 export function matrixSummary({ matrix, verdict, columns }: MatrixReport, groups: NotrunGroups): string {

@@ -39,8 +39,12 @@ test('of calls within calls only the outermost counts, once', async () => {
   expect(log.map((line) => line.split(' ')[0])).toEqual(['mount', 'mkfs', 'mount']);
 });
 
-test('check writes its report at the end only', () => {
-  const script = `_xunit_make_section_report() { echo "report of $1 after $5 s"; }
+test('check writes its report at the end only, and none of the properties', () => {
+  const script = `_xunit_add_property() { echo "$1 is $2"; }
+    __generate_report_vars() { echo "what machine it is"; }
+    _xunit_make_section_report() {
+      __generate_report_vars; _xunit_add_property FSTYP zpmfs; echo "report of $1 after $5 s"
+    }
     . ${shell}/report.sh; . ${shell}/report.sh
     _xunit_make_section_report global 1 0 0 "" && echo "a test"; _xunit_make_section_report global 1 0 0 60`;
   expect(execFileSync('bash', ['-c', script], { encoding: 'utf8' })).toBe(

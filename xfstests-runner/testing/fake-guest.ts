@@ -31,6 +31,8 @@ export class FakeGuest implements Vm {
   state: VmHealth = { state: 'running' };
   /** What end-test.sh answers. */
   endTest = 'ended\n';
+  /** Its kernel looks for leaks. */
+  kmemleak = false;
   /** What leaks-left.sh prints. */
   leaksLeft = '';
   /** Resolves once end-test.sh was called. */
@@ -39,6 +41,10 @@ export class FakeGuest implements Vm {
   readonly #check: PlayedCheck;
   readonly #directory: string;
   readonly #recorded: Played[] = [];
+  /** What check was given while it ran, each time. */
+  readonly more: string[] = [];
+  readonly #toPlay: string[] = [];
+  #moreCame = Promise.withResolvers<void>();
   #print: (text: string) => void = () => undefined;
 
   private constructor(directory: string, check: PlayedCheck) {
@@ -125,12 +131,17 @@ export class FakeGuest implements Vm {
     const script = program === 'bash' ? (rest[0]?.split('/').at(-1) ?? '') : '';
     switch (script || program) {
       case 'start-check.sh':
-        return this.#playCheck(rest.slice(3), options);
+        return this.#playCheck(rest[3] !== '', rest.slice(4), options);
+      case 'tee':
+        if (rest.at(-1)?.endsWith('.more')) this.#added(options.input ?? '');
+        return success('');
       case 'collect-state.sh':
         return success('every process and its stack\n');
       case 'end-test.sh':
         this.#markEnded();
         return success(this.endTest);
+      case 'guest-facts.sh':
+        return success(this.kmemleak ? '0\nkmemleak\n' : '');
       case 'leaks-left.sh':
         return success(this.leaksLeft);
       case 'pack-results.sh':
@@ -145,7 +156,30 @@ export class FakeGuest implements Vm {
     }
   }
 
-  async #playCheck(tests: readonly string[], options: GuestExecOptions): Promise<GuestResult> {
+  /** What is added to the file of a check that takes more: a dot is the end. */
+  #added(lines: string): void {
+    this.more.push(lines.trim());
+    this.#toPlay.push(...lines.trim().split('\n'));
+    this.#moreCame.resolve();
+  }
+
+  /** Play check on its tests, and on those that it is given, each time as on so many at the start. */
+  async #checkAll(more: boolean, tests: readonly string[], signal: AbortSignal): Promise<number> {
+    let exitCode = await this.#check(this, tests, signal);
+    while (more) {
+      while (this.#toPlay.length === 0) {
+        this.#moreCame = Promise.withResolvers();
+        await this.#moreCame.promise;
+      }
+      const next = this.#toPlay.splice(0);
+      const given = next.filter((line) => line !== '.');
+      if (given.length > 0) exitCode = Math.max(exitCode, await this.#check(this, given, signal));
+      if (next.includes('.')) break;
+    }
+    return exitCode;
+  }
+
+  async #playCheck(more: boolean, tests: readonly string[], options: GuestExecOptions): Promise<GuestResult> {
     let stdout = '';
     this.#print = (text) => {
       stdout += text;
@@ -155,7 +189,7 @@ export class FakeGuest implements Vm {
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(new Error('the connection was closed')), { once: true });
     });
-    const exitCode = await Promise.race([this.#check(this, tests, signal), aborted]);
+    const exitCode = await Promise.race([this.#checkAll(more, tests, signal), aborted]);
     return { exitCode, stdout, stderr: '' };
   }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts';
 import { findReport } from '../../../xfstests-runner/stored-runs.ts';
 import { ExitCode } from '../../errors.ts';
+import { compareRuns, comparisonText } from '../../test-run/compare.ts';
 import { runWithSettings } from '../run-command.ts';
 
 export function register(program: Command): void {

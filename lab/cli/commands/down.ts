@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { ExitCode } from '../../errors.ts';
+import { described, endRun } from '../../run-lock.ts';
 import { endLab, labsWithPrograms } from '../../vm/running.ts';
 import { labNames, readState, siblingStateDir } from '../../vm/state.ts';
 import { runCommand } from '../run-command.ts';
@@ -21,8 +22,11 @@ export function register(program: Command): void {
         for (const name of names) {
           const stateDir = siblingStateDir(context, name);
           const hadState = (await readState(stateDir).catch(() => undefined)) !== undefined;
+          const run = await endRun(stateDir);
           const ended = await endLab(context, name, stateDir, { keepLogs: options.keepLogs === true });
           if (ended > 0 || hadState || !options.all) labs.push({ name, ended });
+          if (run !== undefined)
+            context.progress.note(`A run has lost the lab '${name}': ${described(run)}.`);
         }
         const lines = labs.map(({ name, ended }) =>
           ended === 0

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { type Command, Option } from 'commander';
-import { compareRuns } from '../../../xfstests-runner/compare.ts';
 import { readNotrunGroups } from '../../../xfstests-runner/notrun-groups.ts';
 import { besideMarkdown } from '../../../xfstests-runner/report/beside.ts';
-import { gatherEvidence } from '../../../xfstests-runner/report/evidence.ts';
-import { htmlPage } from '../../../xfstests-runner/report/html.ts';
-import { junitXml } from '../../../xfstests-runner/report/junit.ts';
-import { markdownSummary, terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import { findReport, findRunDirectory } from '../../../xfstests-runner/stored-runs.ts';
 import { timeUseText, whereTimeGoes } from '../../../xfstests-runner/where-time-goes.ts';
 import { ExitCode, LabError } from '../../errors.ts';
+import { compareRuns } from '../../test-run/compare.ts';
+import { gatherEvidence } from '../../test-run/report/evidence.ts';
+import { htmlPage } from '../../test-run/report/html.ts';
+import { junitXml } from '../../test-run/report/junit.ts';
+import { markdownSummary, terminalSummary } from '../../test-run/report/summary.ts';
 import { runWithSettings } from '../run-command.ts';
 
 interface Options {

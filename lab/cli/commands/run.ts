@@ -2,13 +2,14 @@
 
 import type { Command } from 'commander';
 import { type ReadyLab, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
-import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import { NoTreeError, obtainTree, requireNamedTree } from '../../../xfstests-runner/source.ts';
-import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
 import type { LabContext } from '../../context.ts';
 import { checkMachine } from '../../doctor/checks.ts';
 import { ExitCode, MissingPrerequisiteError } from '../../errors.ts';
 import { ensureMounted, ensureVm, obtainArtefacts } from '../../lifecycle.ts';
+import { withRunLock } from '../../run-lock.ts';
+import { terminalSummary } from '../../test-run/report/summary.ts';
+import { exitCodeOf } from '../../test-run/verdict.ts';
 import { endLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
 import { smokeVerdict } from '../smoke-verdict.ts';
@@ -27,24 +28,28 @@ reach, the lab's smoke run takes their place, and the verdict says so.
 Exit code 0: all passed; 1: a test failed; 2: the lab is broken; 130: interrupted.`,
     )
     .action((options: { down?: true }, command: Command) =>
-      runCommand(command, async (context) => {
-        let exitCode: number | undefined;
-        try {
-          exitCode = await wholeWay(context);
-          return exitCode;
-        } finally {
-          // A lab that failed, or that was interrupted, is of no use to anybody: only a verdict keeps it up.
-          if (options.down || exitCode === undefined || exitCode === ExitCode.labFailed) {
-            await endLab(context, context.name, context.stateDir, { keepLogs: true });
-          } else {
-            const lab = context.name === 'default' ? '' : ` --name ${context.name}`;
-            context.progress.note(
-              `The lab stays up: npx zufs-lab${lab} ssh, and npx zufs-lab${lab} down to end it.`,
-            );
-          }
-        }
-      }),
+      runCommand(command, (context) =>
+        withRunLock([context], () => wholeWayAndEnd(context, options.down === true)),
+      ),
     );
+}
+
+async function wholeWayAndEnd(context: LabContext, down: boolean): Promise<number> {
+  let exitCode: number | undefined;
+  try {
+    exitCode = await wholeWay(context);
+    return exitCode;
+  } finally {
+    // A lab that failed, or that was interrupted, is of no use to anybody: only a verdict keeps it up.
+    if (down || exitCode === undefined || exitCode === ExitCode.labFailed) {
+      await endLab(context, context.name, context.stateDir, { keepLogs: true });
+    } else {
+      const lab = context.name === 'default' ? '' : ` --name ${context.name}`;
+      context.progress.note(
+        `The lab stays up: npx zufs-lab${lab} ssh, and npx zufs-lab${lab} down to end it.`,
+      );
+    }
+  }
 }
 
 async function wholeWay(context: LabContext): Promise<number> {

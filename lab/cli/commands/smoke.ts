@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Command } from 'commander';
+import { withRunLock } from '../../run-lock.ts';
 import { requireLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
 import { smokeVerdict } from '../smoke-verdict.ts';
@@ -14,9 +15,11 @@ export function register(program: Command): void {
     .addHelpText('after', '\nExit code 1 when a step fails, 2 when the lab is broken.')
     .action((_options: unknown, command: Command) =>
       runCommand(command, async (context) => {
-        const lab = await requireLab(context);
-        await using _ = lab.vm;
-        return await smokeVerdict(context, lab);
+        return await withRunLock([context], async () => {
+          const lab = await requireLab(context);
+          await using _ = lab.vm;
+          return await smokeVerdict(context, lab);
+        });
       }),
     );
 }

@@ -74,6 +74,7 @@ function describe(status: LabStatus): string {
     `  since      ${vm.startedAt}, ${vm.accelerator === 'kvm' ? 'KVM' : 'TCG'}, ${vm.cpus} vCPU(s), ${memory}, in ${vm.runtime === 'docker' ? `container ${vm.id.slice(0, 12)}` : `process ${vm.id}`}`,
     `  SSH        127.0.0.1:${vm.sshPort}; by hand: ssh -F ${files.sshConfig} guest`,
     `  console    ${files.console}`,
+    ...(vm.distrusted === undefined ? [] : [`  given up   by a run of tests: ${vm.distrusted}`]),
     ...mounts.map(({ target, type, source }) => `  mount      ${target}  ${type}  ${source}`),
   ];
   if (consoleTail !== undefined) {

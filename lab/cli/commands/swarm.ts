@@ -6,15 +6,16 @@ import prettyMilliseconds from 'pretty-ms';
 import type { SettingsContext } from '../../context.ts';
 import { ExitCode, LabError } from '../../errors.ts';
 import { taskLines } from '../../swarm/logs.ts';
-import { connectEngine, findManager } from '../../swarm/manager.ts';
+import { findManager, reachableEngines } from '../../swarm/manager.ts';
 import { removeThings, requireAllRemoved, type Thing } from '../../swarm/removal.ts';
 import { findRun, listRuns, type RunTask, type SwarmRun } from '../../swarm/runs.ts';
+import { removeTaskImages } from '../../swarm/task-images.ts';
 import { runWithSettings } from '../run-command.ts';
 
 export function register(program: Command): void {
   const swarm = program
     .command('swarm')
-    .description('the runs whose tasks are in the Docker Swarm of this machine (xfstests --engine swarm)');
+    .description('the runs whose tasks are in the Docker Swarm of this machine (--engine swarm)');
 
   swarm
     .command('status')
@@ -45,6 +46,15 @@ export function register(program: Command): void {
     .action((run: string | undefined, options: { all?: true; orphans?: true }, command: Command) =>
       runWithSettings(command, (context) => stop(context, run, options)),
     );
+
+  swarm
+    .command('clean')
+    .description('remove the images of tasks from the engines of the swarm')
+    .addHelpText(
+      'after',
+      '\nThe next run makes them again, and copies them. Exit code 2 while a run is in the swarm.',
+    )
+    .action((_options: unknown, command: Command) => runWithSettings(command, clean));
 }
 
 async function showStatus(context: SettingsContext): Promise<number> {
@@ -87,19 +97,8 @@ function asData({ things, ...run }: SwarmRun): unknown {
   return { ...run, things: things.map(({ kind, id }) => ({ kind, id })) };
 }
 
-/** Those of swarm.engines that answer: what a node that is gone still has can wait. */
 async function otherEngines({ config, progress }: SettingsContext): Promise<readonly Docker[]> {
-  const engines = await Promise.all(
-    config.swarm.engines.map(async (address) => {
-      try {
-        return [await connectEngine(address)];
-      } catch (error) {
-        progress.note(error instanceof Error ? error.message : String(error));
-        return [];
-      }
-    }),
-  );
-  return engines.flat();
+  return await reachableEngines(config.swarm.engines, progress.note);
 }
 
 async function showLogs(
@@ -162,6 +161,25 @@ async function stop(
     : 'No run is in the swarm.';
   context.print({ runs: data }, text.length === 0 ? none : text.join('\n'));
   for (const { run, removal } of stopped) requireAllRemoved(run, removal);
+  return ExitCode.ok;
+}
+
+async function clean(context: SettingsContext): Promise<number> {
+  const { manager } = await findManager();
+  const others = await otherEngines(context);
+  const [run] = await listRuns(manager, others);
+  if (run !== undefined) {
+    throw new LabError(`The run ${run.run} is in the swarm: ${owners[run.owner]}.`, {
+      hint: `zufs-lab swarm stop ${run.run}`,
+    });
+  }
+  const engines = [];
+  for (const engine of [manager, ...others]) engines.push(await removeTaskImages(engine));
+  const text = engines.map(({ node, removed, kept }) => {
+    const still = kept.length === 0 ? '' : `; in use: ${kept.join(', ')}`;
+    return `${node}: removed ${removed.length} images${still}.`;
+  });
+  context.print({ engines }, text.join('\n'));
   return ExitCode.ok;
 }
 

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { readFile } from 'node:fs/promises';
-import { type Command, InvalidArgumentError } from 'commander';
-import { runTask } from '../../../xfstests-runner/task.ts';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ExitCode } from '../../errors.ts';
 import { readArtefacts } from '../../remote/artefacts-file.ts';
+import { runTask } from '../../remote/task.ts';
+import { type Deployment, deployments } from '../../remote/task-engine.ts';
 import { runCommand } from '../run-command.ts';
 
 interface Options {
   readonly run: { readonly host: string; readonly port: number };
   readonly tokenFile: string;
   readonly artefacts: string;
-  readonly fs: string;
+  readonly deploy: Deployment;
   readonly node?: string;
 }
 
@@ -22,16 +23,20 @@ export function register(program: Command): void {
     .requiredOption('--run <host:port>', 'where the run listens', addressOf)
     .requiredOption('--token-file <file>', "the run's token")
     .requiredOption('--artefacts <file>', 'kernel and image, as the run wrote it')
-    .requiredOption('--fs <name>', 'the file system under test')
+    .addOption(
+      new Option('--deploy <what>', 'what the VM has when the run gets it')
+        .choices(deployments)
+        .default('nothing'),
+    )
     .option('--node <name>', 'the machine (default: its host name)')
-    .action(({ run, tokenFile, artefacts, fs, node }: Options, command: Command) =>
+    .action(({ run, tokenFile, artefacts, deploy, node }: Options, command: Command) =>
       runCommand(command, async (context) => {
         const token = (await readFile(tokenFile, 'utf8')).trim();
         await runTask(context, {
           run,
           token,
           task: context.name,
-          fileSystem: fs,
+          deploy,
           artefacts: await readArtefacts(artefacts),
           ...(node === undefined ? {} : { node }),
         });

@@ -5,6 +5,7 @@ import type { LabContext } from '../../context.ts';
 import type { MountedFileSystem } from '../../deploy/mounts.ts';
 import { ExitCode } from '../../errors.ts';
 import { type BootedLab, ensureMounted, ensureVm, obtainArtefacts } from '../../lifecycle.ts';
+import { requireNoRun } from '../../run-lock.ts';
 import { endLab } from '../../vm/running.ts';
 import { runCommand } from '../run-command.ts';
 
@@ -15,6 +16,8 @@ export function register(program: Command): void {
     .option('--no-server', 'stop when the guest answers on SSH: no zus, no mounts')
     .action((options: { server: boolean }, command: Command) =>
       runCommand(command, async (context) => {
+        // It would make and mount the file systems that a run has unmounted.
+        await requireNoRun(context);
         const artefacts = await obtainArtefacts(context);
         const lab = await ensureVm(context, artefacts);
         await using _ = lab.vm;

@@ -3,17 +3,11 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { readWorkloads, secondsOf, selectWorkloads, type Workload } from '../../../workloads/definition.ts';
-import { runWorkloads } from '../../../workloads/run.ts';
-import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
-import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
-import type { LabConfig } from '../../config/schema.ts';
-import type { LabContext } from '../../context.ts';
-import { ExitCode } from '../../errors.ts';
-import { packageNames } from '../../image/packages.ts';
-import { obtainArtefacts } from '../../lifecycle.ts';
-import { endLab } from '../../vm/running.ts';
-import { siblingStateDir } from '../../vm/state.ts';
-import { commaList, duration } from '../option-values.ts';
+import { runWorkloadsInLab, runWorkloadsOnSwarm } from '../../../workloads/in-lab.ts';
+import { ExitCode, LabError } from '../../errors.ts';
+import { terminalSummary } from '../../test-run/report/summary.ts';
+import { exitCodeOf } from '../../test-run/verdict.ts';
+import { commaList, count, duration, type Engine, engineOption } from '../option-values.ts';
 import { runCommand } from '../run-command.ts';
 
 interface Options {
@@ -21,6 +15,8 @@ interface Options {
   readonly time?: number;
   readonly short: boolean;
   readonly fs?: string;
+  readonly engine: Engine;
+  readonly shards?: number;
   readonly list?: true;
   readonly keep?: true;
 }
@@ -35,15 +31,23 @@ export function register(program: Command): void {
     .option('--time <time>', 'how long those run that know no end: 90s, 30m, 2h', duration)
     .option('--short', 'the short form of each, minutes in all', false)
     .option('--fs <type>', 'the file system: zpmfs, ext4 or xfs (default: mount.filesystem)')
+    .addOption(engineOption())
+    .option(
+      '--shards <n>',
+      'with --engine swarm: VMs, each of which takes one workload after the other',
+      count,
+    )
     .option('--list', 'what there is, and what makes it pass')
     .option('--keep', 'the lab stays up afterwards, to be looked at')
     .addHelpText(
       'after',
       `
 They run in a lab of their own, named after yours (default-workloads), whose image has more packages and whose NVDIMMs are larger.
+With --engine swarm they run in tasks of a Docker Swarm (docs/scale.md), those that took long the last time first.
 Exit code 1 when one failed, 2 when the lab failed or nothing ran.
 
   npx zufs-lab workloads --short
+  npx zufs-lab workloads --short --engine swarm --shards 4
   npx zufs-lab workloads --only sqlite,postgresql --time 10m`,
     )
     .action((options: Options, command: Command) =>
@@ -54,24 +58,23 @@ Exit code 1 when one failed, 2 when the lab failed or nothing ran.
           context.print(workloads, workloads.map(described).join('\n'));
           return ExitCode.ok;
         }
-        const lab = await workloadContext(context, options.fs);
-        const length = {
-          short: options.short,
-          ...(options.time === undefined ? {} : { time: options.time }),
+        requirePossible(options);
+        const request = {
+          workloads,
+          length: {
+            short: options.short,
+            ...(options.time === undefined ? {} : { time: options.time }),
+          },
+          // Not beside those of xfstests, of which the latest is gone on with.
+          resultsRoot: join(context.packageRoot, 'build', 'workloads'),
+          ...(options.fs === undefined ? {} : { fileSystem: options.fs }),
         };
-        try {
-          const artefacts = await obtainArtefacts(lab);
-          const { report, directory } = await runWorkloads(lab, artefacts, {
-            workloads,
-            length,
-            // Not beside those of xfstests, of which the latest is gone on with.
-            resultsRoot: join(context.packageRoot, 'build', 'workloads'),
-          });
-          context.print(report, terminalSummary(report, directory));
-          return exitCodeOf(report.verdict);
-        } finally {
-          if (!options.keep) await endLab(lab, lab.name, lab.stateDir, { keepLogs: true });
-        }
+        const { report, directory } =
+          options.engine === 'swarm'
+            ? await runWorkloadsOnSwarm(context, request, options.shards ?? 1)
+            : await runWorkloadsInLab(context, request, { keep: options.keep === true });
+        context.print(report, terminalSummary(report, directory));
+        return exitCodeOf(report.verdict);
       }),
     );
 }
@@ -82,17 +85,11 @@ function described(workload: Workload): string {
   return `${workload.name} (${long}): ${workload.about}\n    passes when: ${workload.checks}`;
 }
 
-/** The user's lab with what workloads need besides, as a lab beside it. */
-async function workloadContext(context: LabContext, fs: string | undefined): Promise<LabContext> {
-  const name = `${context.name}-workloads`;
-  const more = await packageNames(join(context.packageRoot, 'workloads', 'packages.yaml'));
-  const { config } = context;
-  const wanted: LabConfig = {
-    ...config,
-    image: { ...config.image, size: '4G', packages: [...config.image.packages, ...more] },
-    // A kernel tree, its repository and its objects.
-    vm: { ...config.vm, pmemSize: '3G', pmemPerNode: 1 },
-    ...(fs === undefined ? {} : { mount: { ...config.mount, filesystem: fs } }),
-  };
-  return { ...context, name, stateDir: siblingStateDir(context, name), config: wanted };
+function requirePossible({ engine, shards, keep }: Options): void {
+  if (engine === 'swarm' && keep) throw new LabError('--keep: the VMs of tasks end with their run.');
+  if (engine === 'local' && shards !== undefined) {
+    throw new LabError(
+      '--shards goes with --engine swarm: on this machine one VM runs one workload after the other.',
+    );
+  }
 }

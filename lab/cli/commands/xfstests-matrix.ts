@@ -2,6 +2,7 @@
 
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { runXfstestsOnSwarm } from '../../../xfstests-runner/elsewhere.ts';
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
 import {
   type MatrixAxes,
@@ -11,12 +12,11 @@ import {
   type RunCell,
   runMatrix,
 } from '../../../xfstests-runner/matrix.ts';
-import { runXfstestsOnSwarm } from '../../../xfstests-runner/on-swarm.ts';
 import { matrixText } from '../../../xfstests-runner/report/matrix-summary.ts';
-import { exitCodeOf } from '../../../xfstests-runner/verdict.ts';
 import { withTestsNamed } from '../../../xfstests-runner/xfstests.ts';
 import type { LabContext } from '../../context.ts';
 import { withLock } from '../../lock.ts';
+import { exitCodeOf } from '../../test-run/verdict.ts';
 import { endLab } from '../../vm/running.ts';
 import { siblingStateDir } from '../../vm/state.ts';
 

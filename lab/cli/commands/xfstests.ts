@@ -2,20 +2,20 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { changedAreas } from '../../../xfstests-runner/changed.ts';
-import { compareRuns, comparisonText } from '../../../xfstests-runner/compare.ts';
+import { runXfstestsOnSwarm } from '../../../xfstests-runner/elsewhere.ts';
 import { fileSystemProfile } from '../../../xfstests-runner/filesystems.ts';
 import { type InLabRequest, runXfstestsInLab } from '../../../xfstests-runner/in-lab.ts';
 import { findMatrix, matrixCells } from '../../../xfstests-runner/matrix.ts';
-import { runXfstestsOnSwarm } from '../../../xfstests-runner/on-swarm.ts';
-import { mergeRepeats, repeatText } from '../../../xfstests-runner/repeat.ts';
-import { terminalSummary } from '../../../xfstests-runner/report/summary.ts';
 import { readTestList, type Selection, testLists } from '../../../xfstests-runner/selection.ts';
 import { findReport, findRunDirectory, saveBaseline } from '../../../xfstests-runner/stored-runs.ts';
-import { exitCodeOf, type RunReport } from '../../../xfstests-runner/verdict.ts';
 import { absoluteSource } from '../../config/layer.ts';
 import type { LabContext } from '../../context.ts';
 import { LabError } from '../../errors.ts';
-import { commaList, duration } from '../option-values.ts';
+import { compareRuns, comparisonText } from '../../test-run/compare.ts';
+import { mergeRepeats, repeatText } from '../../test-run/repeat.ts';
+import { terminalSummary } from '../../test-run/report/summary.ts';
+import { exitCodeOf, type RunReport } from '../../test-run/verdict.ts';
+import { commaList, count, duration, type Engine, engineOption } from '../option-values.ts';
 import { runCommand } from '../run-command.ts';
 import { type Flavour, type MatrixWork, runMatrixCommand, withKernel } from './xfstests-matrix.ts';
 
@@ -33,7 +33,7 @@ interface Options {
   readonly timeout?: number;
   readonly build?: true;
   readonly shards: number;
-  readonly engine: 'local' | 'swarm';
+  readonly engine: Engine;
   readonly repeat: number;
   readonly soak?: number;
   readonly resume?: string | true;
@@ -70,11 +70,7 @@ export function register(program: Command): void {
       'take the lab that runs only if it has the kernel and image of the settings, built if need be',
     )
     .option('--shards <n>', 'VMs beside each other, tests handed out by recorded times', count, 1)
-    .addOption(
-      new Option('--engine <kind>', 'where the VMs are: on this machine, or in tasks of a Docker Swarm')
-        .choices(['local', 'swarm'])
-        .default('local'),
-    )
+    .addOption(engineOption())
     .option('--repeat <n>', 'runs one after the other; tests whose verdicts differ are listed', count, 1)
     .option('--soak <time>', 'how long tests that are made for it run: 90s, 30m, 2h', duration)
     .option('--resume [run]', 'go on with a run that was ended (default: the latest)')
@@ -215,12 +211,6 @@ function selectionOf({ tests, group, exclude, shortest, part }: Options): Partia
     ...(shortest === undefined ? {} : { shortest }),
     ...(part === undefined ? {} : { part }),
   };
-}
-
-function count(value: string): number {
-  const number = Number(value);
-  if (Number.isInteger(number) && number > 0) return number;
-  throw new InvalidArgumentError('A whole number, 1 or more.');
 }
 
 function flavourList(value: string, previous: readonly Flavour[] = []): Flavour[] {

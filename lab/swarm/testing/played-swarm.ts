@@ -26,8 +26,12 @@ interface Filters {
 }
 
 /** `exited` is the container of a task. */
-type Kind = 'services' | 'exited' | 'containers' | 'secrets' | 'networks';
-const kinds: readonly Kind[] = ['services', 'exited', 'containers', 'secrets', 'networks'];
+type Kind = 'services' | 'gateways' | 'exited' | 'secrets' | 'networks';
+const kinds: readonly Kind[] = ['services', 'gateways', 'exited', 'secrets', 'networks'];
+
+/** What the engine calls a thing of a run: the name of the run, with this behind it. */
+const endings: Readonly<Partial<Record<Kind, string>>> = { gateways: '-gateway', exited: '-exited' };
+const ending = /-(gateway|exited)$/;
 
 export const created = '2026-01-02T03:04:05.000000000Z';
 
@@ -39,6 +43,9 @@ export class PlayedSwarm {
   readonly socket: string;
   /** `networks NAME`, in the order in which they went. */
   readonly removed: string[] = [];
+  /** Of tasks, each made from the one before; a container has those in `usedImages`. */
+  images: readonly string[] = [];
+  usedImages: readonly string[] = [];
   readonly #runs: Readonly<Record<string, PlayedRun>>;
   readonly #there: Map<string, Set<Kind>>;
   readonly #askedFor = new Set<string>();
@@ -66,7 +73,8 @@ export class PlayedSwarm {
   #answer({ method, url = '' }: IncomingMessage, response: ServerResponse): void {
     const { pathname, searchParams } = new URL(url, 'http://engine');
     const [path, id, what] = pathname.slice(1).split('/');
-    const kind = path === 'containers' && id.endsWith('exited') ? 'exited' : path;
+    const kind =
+      path === 'containers' ? 'exited' : path === 'services' && ending.test(id ?? '') ? 'gateways' : path;
     if (what === 'logs') {
       response.end(this.#logs(id));
       return;
@@ -74,7 +82,9 @@ export class PlayedSwarm {
     const filters = JSON.parse(searchParams.get('filters') ?? '{}') as Filters;
     const [status, body] =
       method === 'DELETE'
-        ? this.#remove(kind as Kind, id.replace('exited', ''))
+        ? path === 'images'
+          ? this.#removeImage(decodeURIComponent(id))
+          : this.#remove(kind as Kind, id.replace(ending, ''))
         : what === 'json'
           ? [this.#has(id, kind as Kind) ? 200 : 404, {}]
           : [200, this.#tell(kind, filters)];
@@ -87,7 +97,15 @@ export class PlayedSwarm {
       case 'version':
         return { Version: '20.10' };
       case 'info':
-        return { Swarm: { LocalNodeState: 'active', ControlAvailable: true } };
+        return { Name: 'node-a', Swarm: { LocalNodeState: 'active', ControlAvailable: true } };
+      case 'images':
+        return label.includes('zufs-lab.image=task')
+          ? this.images.map((name) =>
+              name.startsWith('sha256:')
+                ? { Id: name, RepoTags: null }
+                : { Id: `id of ${name}`, RepoTags: [name] },
+            )
+          : [];
       case 'nodes':
         return [
           {
@@ -103,8 +121,8 @@ export class PlayedSwarm {
         ];
       case 'tasks':
         return this.#tasks(service[0] ?? '');
-      case 'containers':
-        return [...this.#list('containers', label), ...this.#list('exited', label)];
+      case 'services':
+        return [...this.#list('services', label), ...this.#list('gateways', label)];
       default:
         return this.#list(kind as Kind, label);
     }
@@ -117,12 +135,15 @@ export class PlayedSwarm {
   #list(kind: Kind, wanted: readonly string[]): readonly unknown[] {
     return Object.entries(this.#runs)
       .filter(([name, { labels }]) => this.#has(name, kind) && wanted.every((label) => label in labels))
-      .map(([name, { labels }]) => ({
-        ...{ ID: name, CreatedAt: created, Spec: { Labels: labels } },
-        Id: kind === 'exited' ? `${name}exited` : name,
-        Created: kind === 'networks' ? created : Date.parse(created) / 1000,
-        Labels: kind === 'exited' ? { ...labels, 'com.docker.swarm.task.id': `${name}task0` } : labels,
-      }));
+      .map(([name, { labels: ofRun }]) => {
+        const id = `${name}${endings[kind] ?? ''}`;
+        const labels = kind === 'gateways' ? { ...ofRun, 'zufs-lab.role': 'gateway' } : ofRun;
+        return {
+          ...{ ID: id, CreatedAt: created, Spec: { Labels: labels } },
+          ...{ Id: id, Labels: labels },
+          Created: kind === 'networks' ? created : Date.parse(created) / 1000,
+        };
+      });
   }
 
   #tasks(run: string): unknown {
@@ -148,12 +169,21 @@ export class PlayedSwarm {
     return Buffer.concat(frames);
   }
 
+  #removeImage(name: string): [number, unknown] {
+    const at = this.images.indexOf(name);
+    if (at === -1) return [404, { message: 'no such image' }];
+    if (at < this.images.length - 1 || this.usedImages.includes(name)) return [409, { message: 'in use' }];
+    this.images = this.images.slice(0, at);
+    this.removed.push(`images ${name}`);
+    return [200, []];
+  }
+
   #remove(kind: Kind, id: string): [number, unknown] {
     if (!this.#has(id, kind)) return [404, { message: 'not found' }];
     if (this.#runs[id]?.forgotten) return [500, { message: `network ${id} not found` }];
     const users: Readonly<Record<Kind, readonly Kind[]>> = {
-      ...{ services: [], exited: ['services'], containers: [], secrets: ['services'] },
-      networks: ['services', 'exited', 'containers'],
+      ...{ services: [], gateways: [], exited: ['services'], secrets: ['services'] },
+      networks: ['services', 'exited', 'gateways'],
     };
     if (users[kind].some((user) => this.#has(id, user))) return [409, { message: 'in use' }];
     if (kind === 'networks' && !this.#askedFor.has(id)) {
