@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { accessSync, existsSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -112,7 +112,8 @@ export class DockerRuntime implements Runtime {
     if (image === undefined) throw new Error('prepare() has to come before start().');
     const labels = { [labelOfLab]: this.#options.lab, ...options.labels };
     // Output has to reach the file also when no zufs-lab is there to carry it, so a shell in the container puts it there.
-    // The command itself is passed as arguments.
+    // The command itself is passed as arguments. That shell comes to its first line some time after start() returned.
+    await appendFile(options.logFile, '');
     const redirect = ['sh', '-c', 'log=$1; shift; exec "$@" >>"$log" 2>&1', 'sh', options.logFile];
     const container = await this.#create([...redirect, ...command], {
       cwd: options.cwd,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import { existsSync } from 'node:fs';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -115,6 +116,7 @@ while True:
 `;
     await writeFile(join(directory, 'server.py'), program);
     const started = await launch(['python3', join(directory, 'server.py')], [port]);
+    expect(existsSync(join(directory, 'log'))).toBe(true);
     await vi.waitUntil(
       async () => (await readFile(join(directory, 'log'), 'utf8')) === 'listening\n',
       20_000,

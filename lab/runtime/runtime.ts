@@ -92,7 +92,7 @@ export interface StartOptions {
   readonly labels: Labels;
   readonly mounts?: readonly Mount[];
   readonly tools: ToolSet;
-  /** stdout and stderr go here. */
+  /** stdout and stderr go here. The file is there once start() has returned. */
   readonly logFile: string;
   /** Pass /dev/kvm through. */
   readonly kvm?: boolean;
