@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { LabError } from './errors.ts';
 import { ensureVm } from './lifecycle.ts';
-import { endRun, LabTakenError, requireNoRun, runHolder, withRunLock } from './run-lock.ts';
+import { endRun, LabTakenError, requireNoRun, runHolder, takeRun, withRunLock } from './run-lock.ts';
 import { HostRuntime } from './runtime/host.ts';
 import { labelOfLab, labelOfRole } from './runtime/labels.ts';
 import { quietContext } from './runtime/testing/context.ts';
@@ -25,6 +25,18 @@ const noArtefacts: BootArtefacts = {
 };
 
 const wasEnded = "The lab 'default' was ended (zufs-lab down).";
+
+const runLock = JSON.stringify(join(import.meta.dirname, 'run-lock.ts'));
+
+/** One that runs this module, and has said something. */
+async function anotherProcess(module: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '--eval', module], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  return child;
+}
 
 function labIn(root: string, name = 'default') {
   return { ...quietContext(), name, stateDir: join(root, name) };
@@ -66,19 +78,15 @@ test('a run takes all of its labs, or none', async () => {
 test('a run that was killed outright lets in the next one once its lock has lapsed', async () => {
   const root = await scratchDirectory();
   const lab = labIn(root);
-  const program = `
-    import { withRunLock } from ${JSON.stringify(join(import.meta.dirname, 'run-lock.ts'))};
+  const killed = await anotherProcess(`
+    import { withRunLock } from ${runLock};
     const progress = { note: () => undefined };
     const lab = { name: 'default', stateDir: ${JSON.stringify(lab.stateDir)}, signal: new AbortController().signal, progress };
     await withRunLock([lab], async () => {
       console.log('has it');
       await new Promise((resolve) => setTimeout(resolve, 600_000));
     });
-  `;
-  const killed = spawn(process.execPath, ['--input-type=module-typescript', '--eval', program], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(killed.stdout, 'data');
+  `);
   expect(await runHolder(lab.stateDir)).toMatchObject({ pid: killed.pid });
   killed.kill('SIGKILL');
   await once(killed, 'close');
@@ -91,6 +99,22 @@ test('a run that was killed outright lets in the next one once its lock has laps
   const longAgo = new Date(Date.now() - 60_000);
   await utimes(join(lab.stateDir, 'run.lock'), longAgo, longAgo);
   expect(await next).toBe('ran');
+});
+
+test('the directory of a run is with the process that is at work on it, until that one ends', async () => {
+  const directory = await scratchDirectory();
+  const other = await anotherProcess(`
+    import { takeRun } from ${runLock};
+    await takeRun(${JSON.stringify(directory)});
+    console.log('has it');
+    setTimeout(() => undefined, 600_000);
+  `);
+  expect(await takeRun(directory)).toMatchObject({ pid: other.pid });
+  other.kill('SIGKILL');
+  await once(other, 'close');
+  expect(await takeRun(directory)).toBeUndefined();
+  // Nor is it in its own way.
+  expect(await takeRun(directory)).toBeUndefined();
 });
 
 test('down ends the lab under a run, says so, and the run does not boot another VM', async () => {

@@ -9,6 +9,7 @@ import { LabError } from '../errors.ts';
 import type { StartedTasks, TaskEngine, TaskEvents, TaskOrder } from '../remote/task-engine.ts';
 import { obtainPmem } from '../vm/boot.ts';
 import { obtainTaskImage } from './image.ts';
+import { answeringEngines } from './manager.ts';
 import { DownNodes, listNodes, nodesForTasks } from './nodes.ts';
 import { reapLater, reapRuns } from './reap.ts';
 import { removeThings, saysGone, type Thing, thingOf, whatIsLeft } from './removal.ts';
@@ -21,10 +22,8 @@ export interface SwarmEngineOptions {
   /** The engine of this machine, a manager of its swarm. */
   readonly manager: Docker;
   readonly address: string;
-  /** Engines of the swarm's other nodes, which get the image from this one. */
-  readonly others: readonly Docker[];
-  /** Their addresses, for the process that removes what is left of the run when this one is killed. */
-  readonly addresses: readonly string[];
+  /** Addresses of engines of the swarm's other nodes, which get the image from this one. */
+  readonly others: readonly string[];
   /** The lab's builder image in the manager's engine. */
   readonly base: string;
   readonly settings: SwarmSettings;
@@ -44,21 +43,24 @@ export class SwarmEngine implements TaskEngine {
   }
 
   async start(context: LabContext, order: TaskOrder, events: TaskEvents = {}): Promise<StartedTasks> {
-    const { manager, address, others, addresses, settings } = this.#options;
+    const { manager, address, settings } = this.#options;
+    const { note } = context.progress;
     requireManager(address, (await manager.info()) as Parameters<typeof requireManager>[1]);
+    // Those that answered before a kernel was built need not now.
+    const others = (await answeringEngines(this.#options.others, note)).map(({ docker }) => docker);
     const reaped = await reapRuns(manager, others);
-    if (reaped > 0)
-      context.progress.note(`Removed ${reaped} things that a killed run had left in the swarm.`);
-    const usable = await nodesForTasks(manager, others, settings);
-    context.progress.note(`Nodes that can take tasks: ${usable.map(({ name }) => name).join(', ')}.`);
+    if (reaped > 0) note(`Removed ${reaped} things that a killed run had left in the swarm.`);
+    const { usable, leftOut } = await nodesForTasks(manager, others, settings);
+    note(`Nodes that can take tasks: ${usable.map(({ name }) => name).join(', ')}.`);
+    if (leftOut.length > 0) note(`Nodes that cannot: ${leftOut.join(', ')}.`);
     const { artefacts } = order;
     const image = await context.step('Task image', async (step) => {
       const pmem = await obtainPmem(step, artefacts);
       return await obtainTaskImage([manager, ...others], this.#options.base, { ...artefacts, pmem }, step);
     });
     const perNode = order.alone ? 1 : tasksPerNode(usable, settings);
-    reapLater(addresses);
-    const job = new SwarmJob(manager, others, events, context.progress.note);
+    reapLater(this.#options.others);
+    const job = new SwarmJob(manager, others, events, note);
     try {
       await job.create(context, order, { image, perNode, settings });
       return job;

@@ -38,6 +38,8 @@ class PlayedEngine {
   readonly built: Files[] = [];
   readonly loaded: Files[] = [];
   refuses: (files: Files) => boolean = () => false;
+  /** What it says of the archives that it refuses. */
+  complaint = 'a layer is not there';
   /** Another one, whose images this one has too. */
   has: PlayedEngine | undefined;
   saved: Files = {};
@@ -45,6 +47,7 @@ class PlayedEngine {
 
   get docker(): Docker {
     return {
+      info: async () => ({ Name: 'node-b' }),
       getImage: (name: string) => ({
         inspect: async () => this.#inspect(name.replace(/^id of /, '')),
         get: async () => {
@@ -60,7 +63,7 @@ class PlayedEngine {
       },
       loadImage: async (tar: Readable) => {
         const files = await untar(tar);
-        if (this.refuses(files)) throw new Error('a layer is not there');
+        if (this.refuses(files)) throw new Error(this.complaint);
         this.loaded.push(files);
         const [{ RepoTags = [] }] = JSON.parse(files['manifest.json']) as [{ RepoTags?: string[] }];
         for (const name of RepoTags) this.images.set(name, []);
@@ -215,6 +218,22 @@ test('an engine that wants every layer gets them all', async () => {
   to.refuses = (files) => !('a/layer.tar' in files);
   await copyImage(from.docker, [to.docker], 'id', context);
   expect(to.loaded).toEqual([saved]);
+});
+
+test.each<[string, readonly string[]]>([
+  ['nothing of it', []],
+  ['what is below', ['base']],
+])('an engine that has %s and no room is named, with what it says', async (_, has) => {
+  const { context } = await small();
+  const [from, to] = [new PlayedEngine(), new PlayedEngine()];
+  from.images.set('id', ['base', 'disk', 'package']);
+  from.saved = saved;
+  to.images.set('what is there', has);
+  to.refuses = () => true;
+  to.complaint = 'write /layer.tar: no space left on device';
+  await expect(copyImage(from.docker, [to.docker], 'id', context)).rejects.toThrow(
+    'node-b did not take the image of the tasks: write /layer.tar: no space left on device.',
+  );
 });
 
 test('several engines: the image is put together once, and each gets what it lacks', async () => {

@@ -59,16 +59,22 @@ export async function connectEngine(
   }
 }
 
+/** An engine of `swarm.engines`. */
+export interface OtherEngine {
+  readonly address: string;
+  readonly docker: Docker;
+}
+
 /** Those of `swarm.engines` that answer; each other one is noted. What is wrong in other ways is thrown. */
 export async function answeringEngines(
   addresses: readonly string[],
   note: (line: string) => void,
   connect: (address: string) => Promise<Docker> = connectEngine,
-): Promise<readonly Docker[]> {
+): Promise<readonly OtherEngine[]> {
   const engines = await Promise.all(
     addresses.map(async (address) => {
       try {
-        return [await connect(address)];
+        return [{ address, docker: await connect(address) }];
       } catch (error) {
         if (!(error instanceof SilentEngineError)) throw error;
         note(`The engine at ${address} (swarm.engines) is left out, as it does not answer: ${error.reason}.`);

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type Docker from 'dockerode';
-import { type EngineInfo, requireReached, requireRoomForGateway, usableNodes } from './requirements.ts';
+import {
+  type EngineInfo,
+  requireReached,
+  requireRoomForGateway,
+  type UsableNodes,
+  usableNodes,
+} from './requirements.ts';
 import type { SwarmNode, SwarmSettings } from './types.ts';
 
 /**
@@ -12,15 +18,15 @@ export async function nodesForTasks(
   manager: Docker,
   others: readonly Docker[],
   settings: SwarmSettings,
-): Promise<readonly SwarmNode[]> {
+): Promise<UsableNodes> {
   const nodes = await listNodes(manager);
-  const usable = usableNodes(nodes, settings);
+  const found = usableNodes(nodes, settings);
   const infos = (await Promise.all(
     [manager, ...others].map((engine) => engine.info()),
   )) as readonly EngineInfo[];
   requireRoomForGateway(nodes, infos[0]);
-  requireReached(usable, infos);
-  return usable;
+  requireReached(found.usable, infos);
+  return found;
 }
 
 /** All nodes of the swarm, whether they can be used or not. */

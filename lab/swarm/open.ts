@@ -22,12 +22,16 @@ export async function openSwarm(context: LabContext): Promise<SwarmEngine> {
   const { manager, address } = await findManager();
   const others = await answeringEngines(config.swarm.engines, (line) => context.progress.note(line));
   const settings = swarmSettings(config);
-  await nodesForTasks(manager, others, settings);
+  await nodesForTasks(
+    manager,
+    others.map(({ docker }) => docker),
+    settings,
+  );
   await using host = new HostRuntime(context.name, stateRoot(process.env));
   const base = await context.step('Builder image', (step) =>
     obtainBuilderImage(manager, host, cacheRoot, step),
   );
-  return new SwarmEngine({ manager, address, others, addresses: config.swarm.engines, base, settings });
+  return new SwarmEngine({ manager, address, others: others.map((other) => other.address), base, settings });
 }
 
 /** Swarm gives the containers of its services no devices. */

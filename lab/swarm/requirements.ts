@@ -38,47 +38,43 @@ const architectures: Readonly<Record<string, readonly string[]>> = {
   arm64: ['aarch64', 'arm64'],
 };
 
+/** Which nodes of a swarm tasks can be placed on. */
+export interface UsableNodes {
+  readonly usable: readonly SwarmNode[];
+  /** Of each other one, why not. */
+  readonly leftOut: readonly string[];
+}
+
 /**
  * The nodes that a task can be placed on: ready, of this architecture, as large as what it asks for, with the labels that are
- * asked for. Throws a `LabError` that says what the last of these left none of.
+ * asked for. Throws a `LabError` that says of each why not, when there is none.
  */
 export function usableNodes(
   nodes: readonly SwarmNode[],
   settings: SwarmSettings,
   architecture: string = process.arch,
-): readonly SwarmNode[] {
-  const narrow = (
-    left: readonly SwarmNode[],
-    fits: (node: SwarmNode) => boolean,
-    why: (node: SwarmNode) => string,
-  ): readonly SwarmNode[] => {
-    const fitting = left.filter(fits);
-    if (fitting.length > 0) return fitting;
-    throw new LabError(`No node of the swarm can take a task: ${left.map(why).join(', ')}.`);
-  };
-  const ready = narrow(
-    nodes,
-    ({ state, availability }) => state === 'ready' && availability === 'active',
-    ({ name, state, availability }) => `${name} is ${state === 'ready' ? availability : state}`,
-  );
-  const wanted = architectures[architecture] ?? [architecture];
-  const same = narrow(
-    ready,
-    (node) => wanted.includes(node.architecture),
-    ({ name, architecture: other }) => `${name} is ${other}, and the image ${wanted[0]}`,
-  );
-  const labelled = narrow(
-    same,
-    ({ labels }) => Object.entries(settings.labels).every(([key, value]) => labels[key] === value),
-    ({ name }) => `${name} has not the labels of swarm.labels`,
-  );
-  const { cpus, memory } = settings;
-  return narrow(
-    labelled,
-    (node) => node.cpus >= cpus && node.memory >= memory,
-    (node) =>
-      `${node.name} has ${node.cpus} CPUs and ${bytes(node.memory)}, and a task asks for ${cpus} and ${bytes(memory)}`,
-  );
+): UsableNodes {
+  const judged = nodes.map((node) => ({ node, why: whyNotUsable(node, settings, architecture) }));
+  const usable = judged.filter(({ why }) => why === undefined).map(({ node }) => node);
+  const leftOut = judged.flatMap(({ why }) => why ?? []);
+  if (usable.length > 0) return { usable, leftOut };
+  throw new LabError(`No node of the swarm can take a task: ${leftOut.join(', ')}.`);
+}
+
+function whyNotUsable(
+  { name, state, availability, architecture, labels, cpus, memory }: SwarmNode,
+  asked: SwarmSettings,
+  wanted: string,
+): string | undefined {
+  if (state !== 'ready') return `${name} is ${state}`;
+  if (availability !== 'active') return `${name} is ${availability}`;
+  const names = architectures[wanted] ?? [wanted];
+  if (!names.includes(architecture)) return `${name} is ${architecture}, and the image ${names[0]}`;
+  if (Object.entries(asked.labels).some(([key, value]) => labels[key] !== value))
+    return `${name} has not the labels of swarm.labels`;
+  if (cpus < asked.cpus || memory < asked.memory)
+    return `${name} has ${cpus} CPUs and ${bytes(memory)}, and a task asks for ${asked.cpus} and ${bytes(asked.memory)}`;
+  return undefined;
 }
 
 /** The gateway of a run is a task on its own node. Throws a `LabError` when that one takes none. */

@@ -50,10 +50,16 @@ test('nodes that a task can be placed on', () => {
     { ...node, name: 'small', cpus: 1 },
     { ...node, name: 'unlabelled', labels: {} },
   ];
-  const names = (more: Partial<SwarmSettings>) =>
-    usableNodes(nodes, { ...settings, ...more }, 'x64').map(({ name }) => name);
+  const found = (more: Partial<SwarmSettings>) => usableNodes(nodes, { ...settings, ...more }, 'x64');
+  const names = (more: Partial<SwarmSettings>) => found(more).usable.map(({ name }) => name);
   expect(names({})).toEqual(['a', 'unlabelled']);
   expect(names({ labels: { kvm: 'true' } })).toEqual(['a']);
+  expect(found({}).leftOut).toEqual([
+    'down is down',
+    'drained is drain',
+    'arm is aarch64, and the image x86_64',
+    'small has 1 CPUs and 8 GiB, and a task asks for 2 and 4 GiB',
+  ]);
 });
 
 test.each<[Partial<SwarmNode>, Partial<SwarmSettings>, string]>([
