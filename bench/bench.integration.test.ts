@@ -12,6 +12,7 @@ import { type BenchReport, benchReportSchema } from './report/results.ts';
 let labs: TestLabs;
 beforeAll(async () => {
   labs = await TestLabs.create();
+  await labs.build();
 });
 afterAll(() => labs[Symbol.asyncDispose]());
 

@@ -2,7 +2,6 @@
 
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { ArtefactDirectory, artefactKey } from './cache-directory.ts';
 import { CommandFailedError, InterruptedError, LabError } from './errors.ts';
@@ -70,18 +69,18 @@ test('what a killed build left is removed, what is under way is not', async () =
 
 test('two builds of one artefact: the second waits and finds it', async () => {
   const root = await scratchDirectory();
-  let builds = 0;
-  const slow = async (directory: string): Promise<void> => {
-    builds += 1;
-    await sleep(300);
-    await write('one')(directory);
-  };
   const waiting = quietContext();
-  const [first, second] = await Promise.all([
-    new ArtefactDirectory(root).obtain('thing', ['a'], quietContext(), slow),
-    sleep(50).then(() => new ArtefactDirectory(root).obtain('thing', ['a'], waiting, slow)),
-  ]);
-  expect([first.hit, second.hit, builds]).toEqual([false, true, 1]);
+  const obtain = (context: typeof waiting, build: (directory: string) => Promise<void>) =>
+    new ArtefactDirectory(root).obtain('thing', ['a'], context, build);
+  const building = Promise.withResolvers<void>();
+  const first = obtain(quietContext(), async (directory) => {
+    building.resolve();
+    await expect.poll(() => waiting.notes.length).toBe(1);
+    await write('one')(directory);
+  });
+  await building.promise;
+  const second = obtain(waiting, () => expect.fail('built twice'));
+  expect([(await first).hit, (await second).hit]).toEqual([false, true]);
   expect(waiting.notes).toEqual(['Waiting for another zufs-lab to finish this thing.']);
 });
 

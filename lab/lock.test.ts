@@ -14,7 +14,7 @@ async function takeOver(path: string, notes: readonly string[]): Promise<void> {
   await mkdir(path);
   // The holder looks at its lock every few seconds.
   await vi.advanceTimersByTimeAsync(10_000);
-  await vi.waitUntil(() => notes.some((note) => note.startsWith(`The lock ${path} was lost`)));
+  await vi.waitUntil(() => notes.some((note) => note.startsWith(`The lock ${path} was lost`)), 20_000);
 }
 
 async function heldLock() {

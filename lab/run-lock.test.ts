@@ -92,7 +92,7 @@ test('a run that was killed outright lets in the next one once its lock has laps
   await once(killed, 'close');
   await requireNoRun(lab);
   const next = withRunLock([lab], async () => 'ran');
-  await vi.waitUntil(() => lab.notes.length > 0);
+  await vi.waitUntil(() => lab.notes.length > 0, 20_000);
   expect(lab.notes).toEqual([
     expect.stringMatching(`^The run that had the lab 'default' was killed, process ${killed.pid} `),
   ]);

@@ -116,12 +116,14 @@ describe('with four CPUs and two file systems mounted, idle', () => {
   it('serves on while a CPU goes and comes', async () => {
     const cpu = '/sys/devices/system/cpu/cpu3/online';
     const status = 'node /opt/zus/zus.mjs status | grep threads';
+    const until = (words: string) =>
+      `for n in $(seq 60); do ${status} | grep -q '${words}' && break; sleep 1; done`;
     const output = await must(
       [
         'zus-service status >/dev/null || zus-service start',
         `mkfs.zpmfs -q -f ${SET.join(' ')}; mount -t zpmfs ${SET[0]} /mnt/scratch; echo before >/mnt/scratch/file`,
-        `echo 0 >${cpu}; sleep 2; ${status}; echo while >>/mnt/scratch/file; cat /mnt/scratch/file`,
-        `echo 1 >${cpu}; for n in $(seq 60); do ${status} | grep -q '4 serving' && break; sleep 1; done`,
+        `echo 0 >${cpu}; ${until('3 serving')}; ${status}; echo while >>/mnt/scratch/file; cat /mnt/scratch/file`,
+        `echo 1 >${cpu}; ${until('4 serving')}`,
         `${status}; taskset -c 3 sh -c 'echo after >>/mnt/scratch/file'`,
         'cat /mnt/scratch/file; umount /mnt/scratch',
       ].join('\n'),

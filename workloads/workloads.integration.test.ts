@@ -9,6 +9,7 @@ import { TestLabs } from '../lab/testing/test-lab.ts';
 let labs: TestLabs;
 beforeAll(async () => {
   labs = await TestLabs.create();
+  await labs.build();
 });
 afterAll(() => labs[Symbol.asyncDispose]());
 

@@ -31,6 +31,7 @@ let noTree: string | undefined;
 beforeAll(async () => {
   labs = await TestLabs.create();
   noTree = await whyNoTree(labs);
+  if (noTree === undefined) await labs.build();
 });
 beforeEach((context) => {
   if (noTree !== undefined) context.skip(noTree);

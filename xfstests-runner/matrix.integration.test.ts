@@ -13,6 +13,7 @@ test('two file systems on two kernels, one of which is not there: a column each,
   await using labs = await TestLabs.create();
   const noTree = await whyNoTree(labs);
   if (noTree !== undefined) return context.skip(noTree);
+  await labs.build();
   const nowhere = join(await scratchDirectory(), 'nowhere');
   const { code, stdout, stderr } = await labs.run(
     ...['--json', 'xfstests', '--tests', 'runner/001'],
@@ -35,4 +36,4 @@ test('two file systems on two kernels, one of which is not there: a column each,
   // Both cells of one kernel ran in the same VM.
   expect(stderr.toString().match(/Guest ready/g)).toHaveLength(1);
   expect(labs.runningPrograms()).toEqual([]);
-}, 600_000);
+}, 3_600_000);

@@ -61,7 +61,7 @@ beforeEach((context) => {
 afterAll(() => labs[Symbol.asyncDispose]());
 
 test('a run in which goes wrong what can: each test has the verdict it deserves, and the others run; exit 1', async () => {
-  const running = run({ shards: 2, limit: 30 }, [
+  const running = run({ shards: 2, limit: 60 }, [
     ...['runner/001', 'runner/002', 'runner/003', 'runner/004', 'runner/005'],
     ...['runner/006', 'runner/007', 'runner/009', 'runner/010', 'runner/012'],
   ]);
@@ -81,7 +81,7 @@ test('a run in which goes wrong what can: each test has the verdict it deserves,
     'runner/012': 'passed',
   });
   expect(reasonOf(report, 'runner/002')).toContain('not the expected one');
-  expect(reasonOf(report, 'runner/004')).toContain('did not end within 30 s');
+  expect(reasonOf(report, 'runner/004')).toContain('did not end within 60 s');
   expect(reasonOf(report, 'runner/005')).toContain('panic');
   expect(reasonOf(report, 'runner/007')).toContain('BUG: kernel NULL pointer dereference');
   expect(reasonOf(report, 'runner/009')).toContain('root disk is full');

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { InterruptedError, LabError } from '../lab/errors.ts';
 import { packageRoot } from '../lab/paths.ts';
 import { TaskListener } from '../lab/remote/join.ts';
@@ -275,7 +275,7 @@ test('a spare whose connection is reset is none any more', async () => {
   const { end } = await task(port, 'node-a', guest);
   const reset = await task(port, 'node-b', await FakeGuest.create(mostlyPasses));
   reset.socket.resetAndDestroy();
-  await vi.waitFor(() => expect(shards.spares).toBe(0));
+  await expect.poll(() => shards.spares).toBe(0);
   await task(port, 'node-c', await FakeGuest.create(mostlyPasses));
   void inTest.then(end);
   const report = await run();
@@ -285,7 +285,6 @@ test('a spare whose connection is reset is none any more', async () => {
 
 test('when none takes the place of the last one in time, the run ends with the reason; resumed, it is completed', async () => {
   const { port, run, shards, directory } = await played(1);
-  shards.limit(0.2);
   const inTest = Promise.withResolvers<void>();
   const guest = await FakeGuest.create(async (dying) => {
     dying.fail('generic/002');
@@ -294,6 +293,7 @@ test('when none takes the place of the last one in time, the run ends with the r
     return never;
   });
   const { end } = await task(port, 'node-a', guest);
+  shards.limit(0.2);
   void inTest.promise.then(end);
   const report = await run();
   expect(report).toMatchObject({ verdict: 'incomplete', counts: { failed: 1 } });

@@ -34,7 +34,9 @@ let noTree: string | undefined;
 beforeAll(async () => {
   labs = await TestLabs.create();
   noTree = await whyNoTree(labs);
-  if (noTree === undefined) started = await RealSwarm.start();
+  if (noTree !== undefined) return;
+  await labs.build();
+  started = await RealSwarm.start();
 });
 beforeEach((context) => {
   if (noTree !== undefined) context.skip(noTree);

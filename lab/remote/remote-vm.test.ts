@@ -18,6 +18,8 @@ import { NodeLostError, RemoteVm } from './remote-vm.ts';
 import { endOf, type RevivedVm, type ServedVm, serveVm } from './serve-vm.ts';
 
 const host = '127.0.0.1';
+/** What goes through a task's connection comes when both sides have had their turns. */
+const aWhile = { timeout: 20_000 };
 const hello: Hello = {
   protocol: protocolVersion,
   token: 'of this run',
@@ -158,9 +160,9 @@ test('the console is copied while it grows', async () => {
   const { played, vm } = await connected();
   await appendFile(played.consoleLog, 'Linux version 6.12\n');
   const copied = () => readFile(vm.consoleLog, 'utf8');
-  await vi.waitFor(async () => expect(await copied()).toBe('Linux version 6.12\n'));
+  await vi.waitFor(async () => expect(await copied()).toBe('Linux version 6.12\n'), aWhile);
   await appendFile(played.consoleLog, 'run fstests generic/001\n');
-  await vi.waitFor(async () => expect(await copied()).toMatch(/6\.12\nrun fstests generic\/001\n$/));
+  await vi.waitFor(async () => expect(await copied()).toMatch(/6\.12\nrun fstests generic\/001\n$/), aWhile);
 });
 
 test('when a VM is told to have died, its last words are here', async () => {
@@ -237,7 +239,7 @@ test('a task that cannot tell how its VM is has not gone', async () => {
   played.health = async () => {
     throw new Error('QEMU answers nonsense');
   };
-  await vi.waitFor(async () => expect(await readFile(vm.consoleLog, 'utf8')).toContain('Linux'));
+  await vi.waitFor(async () => expect(await readFile(vm.consoleLog, 'utf8')).toContain('Linux'), aWhile);
   expect(await vm.health()).toEqual({ state: 'unreachable', consoleTail: 'Linux version 6.12' });
 });
 

@@ -212,7 +212,7 @@ export class DockerRuntime implements Runtime {
       });
       const drained = this.#drain(stream, output);
       // Before the start: a container that removes itself may be gone by the time one asks.
-      const ended = container.wait({ condition: 'next-exit' }) as Promise<{ StatusCode: number }>;
+      const ended = container.wait({ condition: 'removed' }) as Promise<{ StatusCode: number }>;
       ended.catch(() => undefined);
       options.signal.addEventListener('abort', abort, { once: true });
       if (options.signal.aborted) abort();

@@ -22,8 +22,8 @@ export interface Attempt {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** An engine that takes longer to answer is as good as none. */
-const answerMs = 2000;
+/** An engine that takes longer to answer is as good as none; one that is busy with layers takes seconds. */
+const answerMs = 10_000;
 
 /** The first engine that answers: DOCKER_HOST alone where that is set, else the usual sockets of Docker, then of Podman. */
 export async function findEngine(

@@ -151,7 +151,11 @@ test.each<[Partial<SshMachineOptions>, RegExp]>([
   [{ hangsUp: true }, /: the SSH connection was closed\.$/],
 ])('why a machine has no engine that answers is said: %j', async (options, sentence) => {
   const machine = await machineWithEngine(options);
-  const error = await refusal(machine.address, await userKnowing(machine), 1000);
+  const error = await refusal(
+    machine.address,
+    await userKnowing(machine),
+    options.program === 'silent' ? 1000 : 20_000,
+  );
   expect(error).toBeInstanceOf(SilentEngineError);
   expect(error.message).toMatch(sentence);
   expect(error.hint).toContain('docker version');

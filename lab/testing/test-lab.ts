@@ -39,6 +39,12 @@ export class TestLabs implements AsyncDisposable {
     return stdout.toString();
   }
 
+  /** Make kernel and image, which takes longer than a test may where the cache has none. */
+  async build(): Promise<void> {
+    await this.must('kernel', 'build');
+    await this.must('image', 'build');
+  }
+
   start(...args: string[]): Cli {
     return new Cli(args, { env: this.env });
   }

@@ -13,20 +13,24 @@ import { TestLabs } from '../testing/test-lab.ts';
 const fileEngine = useTestEngine();
 let engine: TestEngine;
 let labs: TestLabs;
+let ready = false;
 let imageDirectory: string | undefined;
 
 beforeEach(async (context) => {
   engine = fileEngine.orSkip(context);
-  labs ??= await TestLabs.create({
+  if (ready) return;
+  ready = true;
+  labs = await TestLabs.create({
     DOCKER_HOST: engine.address,
     ZUFS_LAB_RUNTIME: 'docker',
     // No other's, so that it is made here.
     ZUFS_LAB_IMAGE_SIZE: '1920M',
   });
+  await labs.must('kernel', 'build');
 });
 
 afterAll(async () => {
-  await labs?.[Symbol.asyncDispose]();
+  if (ready) await labs[Symbol.asyncDispose]();
   if (imageDirectory !== undefined) await rm(imageDirectory, { recursive: true });
 });
 

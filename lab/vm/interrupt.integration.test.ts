@@ -16,8 +16,7 @@ let labs: TestLabs;
 beforeAll(async () => {
   labs = await TestLabs.create();
   // What the phases below need from the cache, so that each test meets the phase it is about.
-  await labs.must('kernel', 'build');
-  await labs.must('image', 'build');
+  await labs.build();
 });
 afterAll(() => labs[Symbol.asyncDispose]());
 

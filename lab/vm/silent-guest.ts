@@ -8,7 +8,8 @@ import { ConsoleLog, lastLines } from './console.ts';
 import { connectUnix, monitorCommand } from './monitor.ts';
 import { vmPaths } from './state.ts';
 
-const answerMs = 10_000;
+/** What a shell and its programs, or a QEMU, may take on a busy host. */
+const answerMs = 30_000;
 const pollMs = 100;
 /** Made of two words by the shell, so that the echo of what was typed is not taken for its answer. */
 const answered = 'lab-has-answered';
@@ -19,6 +20,12 @@ const questions = [
   'ps -eo pid,stat,wchan:20,args | grep -v "\\]$"',
   'head -n 3 /proc/loadavg /proc/uptime',
 ];
+
+/** What each CPU does, and which tasks are blocked, with the kernel's title of each. */
+const sysrqs = [
+  { key: 'l', mark: 'Show backtrace of all active CPUs' },
+  { key: 'w', mark: 'Show Blocked State' },
+] as const;
 
 /**
  * What is to be seen of a guest that runs but does not answer on SSH: whether its vCPUs run, and what a shell on the serial line
@@ -81,9 +88,11 @@ async function askShell(stateDir: string): Promise<string> {
       return `A shell on the serial line answers:\n${lastLines(log.text.slice(before), 40)}`;
     }
     const silent = log.text.length;
-    for (const key of ['l', 'w']) {
+    for (const { key, mark } of sysrqs) {
       await askMonitor(stateDir, 'chardev-send-break', { id: 'console' });
       socket.write(key);
+      await appears(log, silent, mark);
+      // Behind its title comes the list.
       await sleep(1000);
     }
     await log.read();

@@ -58,8 +58,8 @@ const keepaliveMs = 15_000;
 const keepaliveCount = 12;
 /** Names the mark that a program of the lab carries in its environment. */
 const markVariable = 'ZUFS_LAB_EXEC';
-/** What ending a program may take. */
-const killMs = 10_000;
+/** What ending a program may take: several programs of the guest run for that. */
+const killMs = 30_000;
 /** A program whose output goes to a callback as well keeps this much of it for the result. */
 const keptCharacters = 2 ** 20;
 

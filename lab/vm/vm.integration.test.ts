@@ -18,8 +18,7 @@ const runningPrograms = () => labs.runningPrograms();
 describe('a lab that is up', () => {
   let secondsToMount: number;
   beforeAll(async () => {
-    await labs.must('kernel', 'build');
-    await labs.must('image', 'build');
+    await labs.build();
     const started = performance.now();
     await labs.must('up');
     secondsToMount = (performance.now() - started) / 1000;

@@ -26,7 +26,7 @@ async function run(data: Omit<ZtThreadData, 'addon'>): Promise<ZtThreadResult> {
 }
 
 describe('the loop of a ZT', () => {
-  it('finds the garbage that a wasteful handler makes', async () => {
+  it('finds the garbage that a wasteful handler makes', { timeout: 300_000 }, async () => {
     const result = await run({ fileSystem: 'nullfs', operations: 500_000, wasteful: true });
     expect(result.collections.length).toBeGreaterThan(0);
   });
