@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
-import ssh2, { type Connection } from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import { scratchDirectory } from '../testing/scratch.ts';
+import { SshServer } from '../testing/ssh-server.ts';
 import { GuestVm } from './guest.ts';
 import { SshClosedError } from './ssh.ts';
 import { makeKeyPair } from './ssh-key.ts';
@@ -14,28 +12,18 @@ import { vmPaths } from './state.ts';
 
 /** A guest whose sshd is played: every program succeeds, after `delay` ms. */
 async function guest({ delay = 0 }: { readonly delay?: number } = {}) {
-  const connections: Connection[] = [];
   const hostKey = makeKeyPair('host');
-  const server = new ssh2.Server({ hostKeys: [hostKey.privateKey] }, (connection) => {
-    connections.push(connection);
-    connection.on('error', () => undefined);
-    connection.on('authentication', (attempt) => attempt.accept());
-    connection.on('session', (accept) => {
-      accept().on('exec', (acceptExec) => {
-        const channel = acceptExec();
-        setTimeout(() => {
-          channel.exit(0);
-          channel.end();
-        }, delay);
-      });
-    });
+  const server = await SshServer.listen({
+    hostKeys: [hostKey.privateKey],
+    exec: (_command, accept) => {
+      const channel = accept();
+      setTimeout(() => {
+        channel.exit(0);
+        channel.end();
+      }, delay);
+    },
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => {
-    for (const connection of connections) connection.end();
-    server.close();
-  });
+  onTestFinished(() => server[Symbol.dispose]());
   const stateDir = await scratchDirectory();
   const { consoleLog } = vmPaths(stateDir);
   await mkdir(dirname(consoleLog), { recursive: true });
@@ -47,12 +35,12 @@ async function guest({ delay = 0 }: { readonly delay?: number } = {}) {
     background: { ...background, stop: async () => undefined },
     address: {
       host: '127.0.0.1',
-      port: (server.address() as AddressInfo).port,
+      port: server.port,
       privateKey: makeKeyPair('client').privateKey,
       hostKey: hostKey.publicKey,
     },
   });
-  return { vm, connections };
+  return { vm, connections: server.connections };
 }
 
 test('two who use it at once share one connection', async () => {

@@ -5,65 +5,43 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import ssh2, { type Connection } from 'ssh2';
+import type { ServerChannel } from 'ssh2';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { scratchDirectory } from '../testing/scratch.ts';
+import { SshServer } from '../testing/ssh-server.ts';
 import { HostKeyError, type SshAddress, SshClosedError, SshConnection } from './ssh.ts';
 import { makeKeyPair } from './ssh-key.ts';
 import { download, upload } from './transfer.ts';
 
-/** An SSH server in this process that runs commands as sshd does: through a shell, with its streams connected. */
-class TestServer {
-  readonly connections = new Set<Connection>();
-  readonly #server: InstanceType<typeof ssh2.Server>;
-
-  constructor(hostKey: string) {
-    this.#server = new ssh2.Server({ hostKeys: [hostKey] }, (connection) => {
-      this.connections.add(connection);
-      connection.on('error', () => undefined);
-      connection.on('authentication', (attempt) => attempt.accept());
-      connection.on('session', (accept) => {
-        accept().on('exec', (acceptExec, _reject, { command }) => {
-          const channel = acceptExec();
-          const child = spawn('/bin/sh', ['-c', command]);
-          channel.pipe(child.stdin.on('error', () => undefined));
-          child.stdout.pipe(channel, { end: false });
-          child.stderr.pipe(channel.stderr, { end: false });
-          child.on('close', (code, signal) => {
-            if (signal === null) channel.exit(code ?? 0);
-            else channel.exit(signal.replace('SIG', ''), false, '');
-            channel.end();
-          });
-        });
-      });
-    });
-  }
-
-  async listen(): Promise<number> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  close(): void {
-    for (const connection of this.connections) connection.end();
-    this.#server.close();
-  }
+/** As sshd does it: through a shell, with its streams connected. */
+function run(command: string, channel: ServerChannel): void {
+  const child = spawn('/bin/sh', ['-c', command]);
+  channel.pipe(child.stdin.on('error', () => undefined));
+  child.stdout.pipe(channel, { end: false });
+  child.stderr.pipe(channel.stderr, { end: false });
+  child.on('close', (code, signal) => {
+    if (signal === null) channel.exit(code ?? 0);
+    else channel.exit(signal.replace('SIG', ''), false, '');
+    channel.end();
+  });
 }
 
 const hostKey = makeKeyPair('host');
-const server = new TestServer(hostKey.privateKey);
+let server: SshServer;
 let address: SshAddress;
 let ssh: SshConnection;
 
 beforeAll(async () => {
+  server = await SshServer.listen({
+    hostKeys: [hostKey.privateKey],
+    exec: (command, accept) => run(command, accept()),
+  });
   address = {
     host: '127.0.0.1',
-    port: await server.listen(),
+    port: server.port,
     privateKey: makeKeyPair('client').privateKey,
     hostKey: hostKey.publicKey,
   };
@@ -71,7 +49,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await ssh[Symbol.asyncDispose]();
-  server.close();
+  server[Symbol.dispose]();
 });
 
 test.each([
@@ -153,7 +131,7 @@ test('a connection that breaks rejects what runs on it, and all that comes after
   const full = new PassThrough();
   const copying = other.stream(['yes'], { stdout: full, stderr: full });
   await once(full, 'readable');
-  const [connection] = [...server.connections].slice(-1);
+  const [connection] = server.connections.slice(-1);
   setTimeout(() => connection.end(), 100);
   await expect(running).rejects.toThrow(SshClosedError);
   await expect(copying).rejects.toThrow(SshClosedError);

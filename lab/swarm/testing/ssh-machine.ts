@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import ssh2, { type AuthContext, type Connection, type ServerChannel } from 'ssh2';
+import ssh2, { type AuthContext, type ServerChannel } from 'ssh2';
 import { onTestFinished } from 'vitest';
 import { scratchDirectory } from '../../testing/scratch.ts';
+import { SshServer } from '../../testing/ssh-server.ts';
 import { makeKeyPair } from '../../vm/ssh-key.ts';
 import type { Environment } from '../ssh-login.ts';
 
@@ -25,34 +25,40 @@ export interface SshMachineOptions {
 
 /** Another machine as `docker -H ssh://…` sees it: an SSH server that passes connections on to an engine. */
 export class SshMachine {
-  /** How many logins were accepted. */
-  logins = 0;
-  port = 0;
   /** Public host key lines. */
   readonly hostKeys: readonly string[];
-  readonly #options: SshMachineOptions;
+  readonly #server: SshServer;
 
-  private constructor(options: SshMachineOptions, hostKeys: readonly string[]) {
-    this.#options = options;
+  private constructor(server: SshServer, hostKeys: readonly string[]) {
+    this.#server = server;
     this.hostKeys = hostKeys.map(publicLine);
   }
 
   static async start(options: SshMachineOptions): Promise<SshMachine> {
-    const hostKeys = options.hostKeys ?? [makeKeyPair('host').privateKey];
-    const machine = new SshMachine(options, hostKeys);
-    const connections = new Set<Connection>();
-    const server = new ssh2.Server({ hostKeys: [...hostKeys] }, (connection) => {
-      connections.add(connection);
-      machine.#serve(connection);
+    const { authorized, hangsUp, program, hostKeys = [makeKeyPair('host').privateKey] } = options;
+    const server = await SshServer.listen({
+      hostKeys,
+      authenticate: (attempt, connection) => {
+        if (hangsUp) connection.end();
+        else if (mayLogIn(attempt, authorized)) attempt.accept();
+        else attempt.reject(['publickey']);
+      },
+      exec: (command, accept, reject) => {
+        if (command !== 'docker system dial-stdio' || program === 'refused') reject();
+        else run(accept(), options);
+      },
     });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    machine.port = (server.address() as AddressInfo).port;
-    onTestFinished(() => {
-      for (const connection of connections) connection.end();
-      server.close();
-    });
-    return machine;
+    onTestFinished(() => server[Symbol.dispose]());
+    return new SshMachine(server, hostKeys);
+  }
+
+  /** How many logins were accepted. */
+  get logins(): number {
+    return this.#server.logins;
+  }
+
+  get port(): number {
+    return this.#server.port;
   }
 
   get address(): string {
@@ -61,50 +67,31 @@ export class SshMachine {
 
   /** Of known_hosts. */
   get knownAs(): string {
-    return `[127.0.0.1]:${this.port}`;
+    return `[127.0.0.1]:${this.#server.port}`;
   }
+}
 
-  #serve(connection: Connection): void {
-    connection.on('error', () => undefined);
-    connection.on('authentication', (attempt) => {
-      if (this.#options.hangsUp) connection.end();
-      else if (this.#mayLogIn(attempt)) attempt.accept();
-      else attempt.reject(['publickey']);
-    });
-    connection.on('ready', () => {
-      this.logins += 1;
-    });
-    connection.on('session', (accept) => {
-      accept().on('exec', (acceptExec, reject, { command }) => {
-        if (command !== 'docker system dial-stdio' || this.#options.program === 'refused') reject();
-        else this.#run(acceptExec());
-      });
-    });
-  }
+function mayLogIn(attempt: AuthContext, authorized: readonly string[]): boolean {
+  if (attempt.method !== 'publickey' || attempt.username !== 'tester') return false;
+  return authorized.some((line) => {
+    const key = ssh2.utils.parseKey(line);
+    if (key instanceof Error || !key.getPublicSSH().equals(attempt.key.data)) return false;
+    const { blob, signature, hashAlgo } = attempt;
+    return blob === undefined || signature === undefined || key.verify(blob, signature, hashAlgo) === true;
+  });
+}
 
-  #mayLogIn(attempt: AuthContext): boolean {
-    if (attempt.method !== 'publickey' || attempt.username !== 'tester') return false;
-    return this.#options.authorized.some((line) => {
-      const key = ssh2.utils.parseKey(line);
-      if (key instanceof Error || !key.getPublicSSH().equals(attempt.key.data)) return false;
-      const { blob, signature, hashAlgo } = attempt;
-      return blob === undefined || signature === undefined || key.verify(blob, signature, hashAlgo) === true;
-    });
+function run(channel: ServerChannel, { program, engine = '' }: SshMachineOptions): void {
+  if (program === 'silent') return;
+  if (typeof program === 'object') {
+    channel.stderr.write(program.complains);
+    channel.exit(127);
+    channel.end();
+    return;
   }
-
-  #run(channel: ServerChannel): void {
-    const { program, engine } = this.#options;
-    if (program === 'silent') return;
-    if (typeof program === 'object') {
-      channel.stderr.write(program.complains);
-      channel.exit(127);
-      channel.end();
-      return;
-    }
-    const socket = connect(engine ?? '').on('error', () => channel.close());
-    channel.pipe(socket);
-    socket.pipe(channel);
-  }
+  const socket = connect(engine).on('error', () => channel.close());
+  channel.pipe(socket);
+  socket.pipe(channel);
 }
 
 function publicLine(privateKey: string): string {
