@@ -11,12 +11,11 @@ import { osRelease } from '../os-release.ts';
 import { aptSourceFiles } from './apt.ts';
 import { removeContainer } from './docker-background.ts';
 import type { HostRuntime } from './host.ts';
-import { buildLabels } from './labels.ts';
+import { buildLabels, labelOfImage } from './labels.ts';
 import type { TaskContext } from './runtime.ts';
 import { allPackages } from './tools.ts';
 
 const repository = 'zufs-lab-builder';
-const imageLabel = 'zufs-lab.image';
 /** To be raised when the steps below change what the image holds. */
 const recipe = '1';
 /** The tar of the root and the image made from it. */
@@ -102,7 +101,7 @@ async function importRoot(
     const stream = await docker.importImage(createReadStream(tarball), {
       repo: repository,
       tag: recipe.tag,
-      changes: `LABEL ${imageLabel}=builder`,
+      changes: `LABEL ${labelOfImage}=builder`,
       abortSignal: context.signal,
     });
     await followToEnd(docker, stream);
@@ -147,7 +146,7 @@ async function installInPulledImage(
     context.signal.throwIfAborted();
     if (code !== 0)
       throw new LabError(`The builder image cannot be made: apt-get failed in ${base} (exit code ${code}).`);
-    await container.commit({ repo: repository, tag: recipe.tag, changes: `LABEL ${imageLabel}=builder` });
+    await container.commit({ repo: repository, tag: recipe.tag, changes: `LABEL ${labelOfImage}=builder` });
   } finally {
     context.signal.removeEventListener('abort', abort);
     await removeContainer(container);

@@ -10,6 +10,9 @@ export const labelOfState = 'zufs-lab.state';
 /** Identity of the zufs-lab that a program belongs to and must not outlive. */
 export const labelOfOwner = 'zufs-lab.owner';
 
+/** Of an image that the lab has made: `builder` or `task`. */
+export const labelOfImage = 'zufs-lab.image';
+
 /** Labels of a program that this process runs to its end. */
 export function buildLabels(lab: string): Labels {
   const self = identify(process.pid);

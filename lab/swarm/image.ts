@@ -11,6 +11,7 @@ import { artefactKey } from '../cache-directory.ts';
 import type { LabContext } from '../context.ts';
 import { packPmem, writeArtefacts } from '../remote/artefacts-file.ts';
 import { followToEnd, imageExists } from '../runtime/builder-image.ts';
+import { labelOfImage } from '../runtime/labels.ts';
 import type { BootArtefacts } from '../vm/boot.ts';
 import type { PreparedPmem } from '../vm/pmem.ts';
 import { makeWorkDirectory } from '../work-directory.ts';
@@ -31,9 +32,8 @@ const files = {
 } as const;
 
 const readBytes = 2 ** 20;
-const imageLabel = 'zufs-lab.image';
 /** Of each of the images, as engines filter by. */
-export const taskImageLabel = `${imageLabel}=task`;
+export const taskImageLabel = `${labelOfImage}=task`;
 const entrypoint = `${inImage.package}/node_modules/.bin/node`;
 const reproducible = [
   ...['--sort=name', '--mtime=@0', '--owner=0', '--group=0'],
@@ -123,7 +123,7 @@ async function loadTop(
   });
   // Copied by its ID, it has no name there.
   const { Id } = await engines[0].getImage(below).inspect();
-  const order = { name, below: Id, file, entrypoint: [entrypoint], labels: { [imageLabel]: 'task' } };
+  const order = { name, below: Id, file, entrypoint: [entrypoint], labels: { [labelOfImage]: 'task' } };
   try {
     await Promise.all(engines.map((engine) => loadLayer(engine, order)));
     return true;

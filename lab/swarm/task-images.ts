@@ -18,7 +18,7 @@ export async function removeTaskImages(engine: Docker): Promise<RemovedImages> {
   const { Name: node = '' } = (await engine.info()) as EngineInfo;
   const removed: string[] = [];
   for (;;) {
-    const names = await taskImages(engine);
+    const names = await imageNames(engine, { label: [taskImageLabel] });
     const gone = await Promise.all(names.map((name) => removeImage(engine, name)));
     const done = names.filter((_, at) => gone[at]);
     removed.push(...done);
@@ -27,9 +27,11 @@ export async function removeTaskImages(engine: Docker): Promise<RemovedImages> {
 }
 
 /** By their tags; by its ID one that has none, as images have that came from another engine. */
-async function taskImages(engine: Docker): Promise<readonly string[]> {
-  const images = await engine.listImages({ filters: { label: [taskImageLabel] } });
-  return images.flatMap(({ Id, RepoTags: tags }) => {
+export async function imageNames(
+  engine: Docker,
+  filters: { readonly label?: string[] } = {},
+): Promise<readonly string[]> {
+  return (await engine.listImages({ filters })).flatMap(({ Id, RepoTags: tags }) => {
     const named = (tags ?? []).filter((tag) => !tag.startsWith('<none>'));
     return named.length === 0 ? [Id] : named;
   });

@@ -4,6 +4,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import type Docker from 'dockerode';
 import { execa } from 'execa';
 import { Daemon } from '../../runtime/testing/daemon.ts';
+import { imageNames } from '../task-images.ts';
 import { Machine } from './machine.ts';
 
 export interface MachineEngineOptions {
@@ -61,13 +62,13 @@ export class MachineEngine implements AsyncDisposable {
     // Of one that was killed.
     for (const { Id } of await engine.docker.listContainers({ all: true }))
       await engine.docker.getContainer(Id).remove({ force: true });
-    return new MachineEngine(machine, daemon, engine.docker, await imagesIn(engine.docker));
+    return new MachineEngine(machine, daemon, engine.docker, await imageNames(engine.docker));
   }
 
   /** What another has come in the place of since the start: the next test needs the latest alone. */
   async removeOldImages(): Promise<void> {
     const repository = (image: string) => image.split(':')[0];
-    const images = await imagesIn(this.docker);
+    const images = await imageNames(this.docker);
     const renewed = new Set(images.filter((image) => !this.#images.includes(image)).map(repository));
     const old = this.#images.filter((image) => images.includes(image) && renewed.has(repository(image)));
     // One that others are made from stays with them.
@@ -82,12 +83,4 @@ export class MachineEngine implements AsyncDisposable {
     await this.#daemon[Symbol.asyncDispose]();
     await this.machine[Symbol.asyncDispose]();
   }
-}
-
-/** `repository:tag`, or `sha256:…` of one that has none, as images have that came from another engine. */
-async function imagesIn(docker: Docker): Promise<readonly string[]> {
-  return (await docker.listImages()).flatMap(({ Id, RepoTags: tags }) => {
-    const named = (tags ?? []).filter((tag) => !tag.startsWith('<none>'));
-    return named.length === 0 ? [Id] : named;
-  });
 }
