@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { SettingsContext } from './context.ts';
@@ -79,14 +79,15 @@ export async function requireNotEnded({ name, stateDir }: Pick<RunLab, 'name' | 
 }
 
 /**
- * Write down that this process is at work on the run in that directory, wherever its VMs are. Gives whose it is when another process is
- * at it. Without a lock: two that come in the same moment, to go on with one run, are nobody's habit.
+ * Write down that this process is at work on the run in that directory, wherever its VMs are. Throws when another one is at it.
+ * Without a lock: two that come in the same moment, to go on with one run, are nobody's habit.
  */
-export async function takeRun(directory: string): Promise<RunHolder | undefined> {
+export async function takeRun(directory: string): Promise<void> {
   const holder = await runHolder(directory);
-  if (holder !== undefined && holder.pid !== process.pid) return holder;
+  if (holder !== undefined && holder.pid !== process.pid) {
+    throw new LabError(`${basename(directory)} is still under way in ${described(holder)}.`);
+  }
   await writeHolder(directory, thisProcess());
-  return undefined;
 }
 
 /** For a sentence. */

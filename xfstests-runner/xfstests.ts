@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import type { LabContext } from '../lab/context.ts';
 import { type GuestFacts, guestFacts } from '../lab/deploy/guest-facts.ts';
 import { LabError } from '../lab/errors.ts';
-import { described, takeRun } from '../lab/run-lock.ts';
+import { takeRun } from '../lab/run-lock.ts';
 import { makeRunDirectory } from '../lab/test-run/run-directory.ts';
 import { RecordedTimes, seriesOf } from '../lab/test-run/times.ts';
 import type { RunReport, TestOutcome } from '../lab/test-run/verdict.ts';
@@ -205,10 +205,7 @@ async function resumedRun(
   profile: FileSystemProfile,
   request: Pick<XfstestsRequest, 'runExpunged'>,
 ): Promise<RunToDo> {
-  const holder = await takeRun(directory);
-  if (holder !== undefined) {
-    throw new LabError(`${basename(directory)} is still under way in ${described(holder)}.`);
-  }
+  await takeRun(directory);
   const { plan, outcomes, problems, events } = await readJournal(directory);
   if (plan.fileSystem !== profile.name) {
     throw new LabError(`${basename(directory)} is a run on ${plan.fileSystem}, not on ${profile.name}.`, {

@@ -45,7 +45,7 @@ export class SwarmEngine implements TaskEngine {
   async start(context: LabContext, order: TaskOrder, events: TaskEvents = {}): Promise<StartedTasks> {
     const { manager, address, settings } = this.#options;
     const { note } = context.progress;
-    requireManager(address, (await manager.info()) as Parameters<typeof requireManager>[1]);
+    requireManager(address, (await manager.info()) as EngineInfo);
     // Those that answered before a kernel was built need not now.
     const others = (await answeringEngines(this.#options.others, note)).map(({ docker }) => docker);
     const reaped = await reapRuns(manager, others);

@@ -71,18 +71,10 @@ export async function answeringEngines(
   note: (line: string) => void,
   connect: (address: string) => Promise<Docker> = connectEngine,
 ): Promise<readonly OtherEngine[]> {
-  const engines = await Promise.all(
-    addresses.map(async (address) => {
-      try {
-        return [{ address, docker: await connect(address) }];
-      } catch (error) {
-        if (!(error instanceof SilentEngineError)) throw error;
-        note(`The engine at ${address} (swarm.engines) is left out, as it does not answer: ${error.reason}.`);
-        return [];
-      }
-    }),
-  );
-  return engines.flat();
+  return await connectEach(addresses, connect, (address, error) => {
+    if (!(error instanceof SilentEngineError)) throw error;
+    note(`The engine at ${address} (swarm.engines) is left out, as it does not answer: ${error.reason}.`);
+  });
 }
 
 /** Those that can be reached, whatever is wrong with others: to tidy up, where what a node that is gone still has can wait. */
@@ -90,12 +82,24 @@ export async function reachableEngines(
   addresses: readonly string[],
   note: (line: string) => void = () => undefined,
 ): Promise<readonly Docker[]> {
+  const engines = await connectEach(addresses, connectEngine, (_address, error) =>
+    note(error instanceof Error ? error.message : String(error)),
+  );
+  return engines.map(({ docker }) => docker);
+}
+
+/** Without those for which `onError` has returned. */
+async function connectEach(
+  addresses: readonly string[],
+  connect: (address: string) => Promise<Docker>,
+  onError: (address: string, error: unknown) => void,
+): Promise<readonly OtherEngine[]> {
   const engines = await Promise.all(
     addresses.map(async (address) => {
       try {
-        return [await connectEngine(address)];
+        return [{ address, docker: await connect(address) }];
       } catch (error) {
-        note(error instanceof Error ? error.message : String(error));
+        onError(address, error);
         return [];
       }
     }),
