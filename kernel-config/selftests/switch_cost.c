@@ -19,6 +19,7 @@
 
 #define LOCAL_CPU	"/sys/module/zuf/parameters/local_cpu"
 #define NOOP		ZUF_DEBUG "/noop"
+#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
 #define ROUNDS		9
 #define IO_BYTES	16384
 
@@ -297,7 +298,7 @@ static int ipis_for_reads(bool local, int reads, struct ipis *more)
 	return fixture_stop();
 }
 
-static int test_interrupts(void)
+static int compare_interrupts(void)
 {
 	int reads = count(10000, 100000);
 	struct ipis local, plain;
@@ -309,6 +310,20 @@ static int test_interrupts(void)
 	CHECK(local.reschedule < (uint64_t)reads / 100);
 	CHECK(plain.tlb > (uint64_t)reads / 100);
 	return PASS;
+}
+
+/*
+ * NUMA balancing looks through a task's memory time and again, whatever the task
+ * does, and each time is a shootdown: some, where the kernel is slow.
+ */
+static int test_interrupts(void)
+{
+	int ret;
+
+	CHECK(!write_text(NUMA_BALANCING, "0"));
+	ret = compare_interrupts();
+	CHECK(!write_text(NUMA_BALANCING, "1"));
+	return ret;
 }
 
 static int measure_throughput(bool local, int tasks, int reads,
