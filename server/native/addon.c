@@ -15,9 +15,12 @@ static const struct {
 } functions[] = {
 	{ "ioctl", addon_ioctl },
 	{ "copy", addon_copy },
+	{ "copyPadded", addon_copy_padded },
 	{ "copyNonTemporal", addon_copy_non_temporal },
 	{ "zeroNonTemporal", addon_zero_non_temporal },
+	{ "writeLog", addon_write_log },
 	{ "storeRecords", addon_store_records },
+	{ "commitLog", addon_commit_log },
 	{ "zero", addon_zero },
 	{ "writeBack", addon_write_back },
 	{ "fence", addon_fence },

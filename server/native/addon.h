@@ -39,8 +39,14 @@ napi_value number(napi_env env, double value);
 bool arguments(napi_env env, napi_callback_info info, size_t count,
 	       double *numbers);
 
-/* operations.c: chooses the instruction of write_back(); its name */
+#define CACHE_LINE 64
+
+/* operations.c: pmem; detect_write_back() chooses write_back()'s instruction and returns its name */
 const char *detect_write_back(void);
+void write_back(const void *address, size_t length);
+void copy_non_temporal(char *to, const char *from, size_t length);
+void zero_non_temporal(char *to, size_t length);
+void fence(void);
 
 #define FUNCTION(name) \
 	napi_value name(napi_env env, napi_callback_info info)
@@ -48,9 +54,9 @@ const char *detect_write_back(void);
 /* operations.c */
 FUNCTION(addon_ioctl);
 FUNCTION(addon_copy);
+FUNCTION(addon_copy_padded);
 FUNCTION(addon_copy_non_temporal);
 FUNCTION(addon_zero_non_temporal);
-FUNCTION(addon_store_records);
 FUNCTION(addon_zero);
 FUNCTION(addon_write_back);
 FUNCTION(addon_fence);
@@ -59,6 +65,11 @@ FUNCTION(addon_monotonic);
 FUNCTION(addon_equal);
 FUNCTION(addon_first_non_zero);
 FUNCTION(addon_yield_cpu);
+
+/* journal.c */
+FUNCTION(addon_write_log);
+FUNCTION(addon_store_records);
+FUNCTION(addon_commit_log);
 
 /* files.c */
 FUNCTION(addon_open);

@@ -13,15 +13,24 @@ export interface Addon {
   ioctl(fd: number, command: number, argument: number): number;
   /** memcpy between any two ranges that do not overlap. */
   copy(destination: number, source: number, length: number): void;
+  /** memcpy of `length` bytes, and zeroes up to `whole`. */
+  copyPadded(destination: number, source: number, length: number, whole: number): void;
   /** Copy to persistent memory past the caches (movnt); ordered by the next `fence`. Any alignment. */
   copyNonTemporal(destination: number, source: number, length: number): void;
   /** Zero persistent memory past the caches; ordered by the next `fence`. Any alignment. */
   zeroNonTemporal(destination: number, length: number): void;
   /**
+   * Write a transaction's log from the `count` groups of staged words at `groups` (StagedWords): records, length and check; magic and
+   * sequence are there already. `log` is the address of `room` words. Returns the log's length in words, 0 when there is no room.
+   */
+  writeLog(groups: number, count: number, log: number, room: number): number;
+  /**
    * Store records of 32-bit words to persistent memory at `base` and write them back. A record: block of 4096 bytes,
    * (first word << 16 | count), the words; `records` is the address of `words` words of them.
    */
   storeRecords(base: number, records: number, words: number): void;
+  /** Make the log at `log` durable at `slot`, store its records at `base` and make these durable, and empty the slot. */
+  commitLog(base: number, slot: number, log: number): void;
   /** Zero ordinary memory (a window, a buffer). */
   zero(destination: number, length: number): void;
   /** Write back every cache line of the range (clwb, clflushopt or clflush, what the CPU has). */

@@ -10,9 +10,12 @@ interface Exports {
   readonly writeBackInstruction: string;
   ioctl(): number;
   copy(): void;
+  copyPadded(): void;
   copyNonTemporal(): void;
   zeroNonTemporal(): void;
+  writeLog(): void;
   storeRecords(): void;
+  commitLog(): void;
   zero(): void;
   writeBack(): void;
   fence(): void;
@@ -54,7 +57,8 @@ class NativeAddon implements Addon {
   readonly writeBackInstruction: string;
 
   constructor(native: Exports) {
-    this.#native = native;
+    // V8 keeps an object fast that is a prototype, and takes its functions for constants; `exports` was filled by name and is slow.
+    this.#native = Object.create(native);
     this.#registers = new Float64Array(native.registers);
     this.writeBackInstruction = native.writeBackInstruction;
   }
@@ -75,6 +79,15 @@ class NativeAddon implements Addon {
     this.#native.copy();
   }
 
+  copyPadded(destination: number, source: number, length: number, whole: number): void {
+    const registers = this.#registers;
+    registers[0] = destination;
+    registers[1] = source;
+    registers[2] = length;
+    registers[3] = whole;
+    this.#native.copyPadded();
+  }
+
   copyNonTemporal(destination: number, source: number, length: number): void {
     const registers = this.#registers;
     registers[0] = destination;
@@ -90,12 +103,31 @@ class NativeAddon implements Addon {
     this.#native.zeroNonTemporal();
   }
 
+  writeLog(groups: number, count: number, log: number, room: number): number {
+    const registers = this.#registers;
+    registers[0] = groups;
+    registers[1] = count;
+    registers[2] = log;
+    registers[3] = room;
+    this.#native.writeLog();
+    // As an integer: a double would be an object on the heap wherever it is handed on.
+    return registers[0] | 0;
+  }
+
   storeRecords(base: number, records: number, words: number): void {
     const registers = this.#registers;
     registers[0] = base;
     registers[1] = records;
     registers[2] = words;
     this.#native.storeRecords();
+  }
+
+  commitLog(base: number, slot: number, log: number): void {
+    const registers = this.#registers;
+    registers[0] = base;
+    registers[1] = slot;
+    registers[2] = log;
+    this.#native.commitLog();
   }
 
   zero(destination: number, length: number): void {

@@ -16,8 +16,6 @@
 
 #include "addon.h"
 
-#define CACHE_LINE 64
-
 /* --- Cache lines --- */
 
 static void write_back_clflush(uintptr_t line, uintptr_t end)
@@ -61,12 +59,17 @@ const char *detect_write_back(void)
 	return "clflush";
 }
 
-static void write_back(const void *address, size_t length)
+void write_back(const void *address, size_t length)
 {
 	uintptr_t start = (uintptr_t)address;
 
 	if (length)
 		write_back_lines(start & ~(uintptr_t)(CACHE_LINE - 1), start + length);
+}
+
+void fence(void)
+{
+	_mm_sfence();
 }
 
 /* --- Copies past the caches --- */
@@ -80,7 +83,7 @@ static size_t minimum(size_t a, size_t b)
  * The stores that go past the caches are aligned 16 bytes; what lies before and
  * behind goes through the cache and is written back.
  */
-static void copy_non_temporal(char *to, const char *from, size_t length)
+void copy_non_temporal(char *to, const char *from, size_t length)
 {
 	size_t head = minimum(-(uintptr_t)to & 15, length);
 
@@ -111,7 +114,7 @@ static void copy_non_temporal(char *to, const char *from, size_t length)
 	}
 }
 
-static void zero_non_temporal(char *to, size_t length)
+void zero_non_temporal(char *to, size_t length)
 {
 	size_t head = minimum(-(uintptr_t)to & 15, length);
 	const __m128i zero = _mm_setzero_si128();
@@ -127,27 +130,6 @@ static void zero_non_temporal(char *to, size_t length)
 	if (length) {
 		memset(to, 0, length);
 		write_back(to, length);
-	}
-}
-
-/* --- Records of words --- */
-
-#define BLOCK_WORDS 1024
-
-/* Each word as a whole, since the kernel may read it meanwhile. */
-static void store_records(uint32_t *base, const uint32_t *at, size_t words)
-{
-	const uint32_t *end = at + words;
-
-	while (at < end) {
-		volatile uint32_t *to = base + (size_t)at[0] * BLOCK_WORDS + (at[1] >> 16);
-		uint32_t count = at[1] & 0xffff;
-
-		at += 2;
-		for (uint32_t i = 0; i < count; i++)
-			to[i] = at[i];
-		write_back((const void *)to, count * sizeof(*at));
-		at += count;
 	}
 }
 
@@ -172,6 +154,18 @@ napi_value addon_copy(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+napi_value addon_copy_padded(napi_env env, napi_callback_info info)
+{
+	double *r = registers(env, info);
+	size_t length = (size_t)r[2];
+	char *to = pointer(r[0]);
+
+	if (length)
+		memcpy(to, pointer(r[1]), length);
+	memset(to + length, 0, (size_t)r[3] - length);
+	return NULL;
+}
+
 napi_value addon_copy_non_temporal(napi_env env, napi_callback_info info)
 {
 	double *r = registers(env, info);
@@ -185,14 +179,6 @@ napi_value addon_zero_non_temporal(napi_env env, napi_callback_info info)
 	double *r = registers(env, info);
 
 	zero_non_temporal(pointer(r[0]), (size_t)r[1]);
-	return NULL;
-}
-
-napi_value addon_store_records(napi_env env, napi_callback_info info)
-{
-	double *r = registers(env, info);
-
-	store_records(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
 	return NULL;
 }
 
@@ -216,7 +202,7 @@ napi_value addon_fence(napi_env env, napi_callback_info info)
 {
 	(void)env;
 	(void)info;
-	_mm_sfence();
+	fence();
 	return NULL;
 }
 

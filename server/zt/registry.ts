@@ -25,8 +25,9 @@ export class MountRegistry {
     this.#generations = new Int32Array(buffer);
   }
 
+  /** A plain read, as each operation has one, and Atomics.load is a call: an aligned word is read whole, and from memory each time. */
   generation(slot: number): number {
-    return Atomics.load(this.#generations, slot);
+    return this.#generations[slot];
   }
 
   /** A slot that nobody uses, or null when all are taken. Only the mount worker asks. */
@@ -52,7 +53,7 @@ export class MountRegistry {
   /** Main thread: keep the mount from going away until `release`. False when it is not there. */
   claim(slot: number, generation: number): boolean {
     Atomics.store(this.#generations, CLAIMS + slot, 1);
-    if (this.generation(slot) === generation) return true;
+    if (Atomics.load(this.#generations, slot) === generation) return true;
     this.release(slot);
     return false;
   }

@@ -43,7 +43,8 @@ export class Core {
     const { addon, memory } = request;
     this.shared = new SharedState(request.shared, addon);
     this.pmem = new Pmem(addon, memory.address, this.shared.header[H_TOTAL_BLOCKS] * BLOCK_SIZE);
-    this.journal = new Journal(this.pmem, this.shared, request.zt);
+    const zts = request.server?.zts.length ?? Number.POSITIVE_INFINITY;
+    this.journal = new Journal(this.pmem, this.shared, request.zt, zts);
     this.allocator = new Allocator(this.shared, arenaOf(request, this.shared.chunks), request.log);
     this.mapping = new Mapping(this.pmem, this.journal, this.allocator);
     this.inodes = new Inodes(
@@ -67,7 +68,7 @@ export class Core {
 
   /** -EIO after a shutdown, -EROFS for a change on a read-only mount, else 0. */
   refuse(change: boolean): number {
-    const flags = Atomics.load(this.shared.header, H_FLAGS);
+    const flags = this.shared.header[H_FLAGS];
     if (flags === 0) return 0;
     if ((flags & FLAG_SHUTDOWN) !== 0) return -EIO;
     return change && (flags & FLAG_READ_ONLY) !== 0 ? -EROFS : 0;

@@ -267,11 +267,6 @@ export const SUPER_CHECK_SEED = 0x5355_5045;
 export const JOURNAL_CHECK_SEED_LOW = 0x4a4f_5552;
 export const JOURNAL_CHECK_SEED_HIGH = 0x4e41_4c21;
 
-/** Set the check of a journal's log of `words` words. */
-export function checkLog(log: Uint32Array, words: number): void {
-  putChecks(log, J_SEQUENCE, words, JOURNAL_CHECK_SEED_LOW, JOURNAL_CHECK_SEED_HIGH, J_CHECK_LOW);
-}
-
 /** Put both lanes of `checkWords` over [from, to) at `at`, in one go over the words. */
 export function putChecks(
   content: Uint32Array,

@@ -66,12 +66,12 @@ export class Inodes {
   /** Block that holds inode `index`; -ESTALE when there is no such inode, -EUCLEAN when it is damaged. */
   blockOf(index: number): number {
     const table = index >>> 4;
-    if (table >= Atomics.load(this.shared.header, H_INODE_BLOCKS)) return -ESTALE;
-    const block = this.shared.inodeBlocks[table];
+    const { header, inodeBlocks, inodeChecked, inodeBits } = this.shared;
+    if (table >= header[H_INODE_BLOCKS]) return -ESTALE;
+    const block = inodeBlocks[table];
     if (this.pmem.load(block, slotWord(index) + X_STATE) !== INODE_IN_USE) return -ESTALE;
-    if (((Atomics.load(this.shared.inodeChecked, table) >>> (index & 15)) & 1) === 0)
-      this.check(index, block);
-    if ((Atomics.load(this.shared.inodeBits, table) >>> (16 + (index & 15))) & 1) return -EUCLEAN;
+    if (((inodeChecked[table] >>> (index & 15)) & 1) === 0) this.check(index, block);
+    if ((inodeBits[table] >>> (16 + (index & 15))) & 1) return -EUCLEAN;
     return block;
   }
 
@@ -93,7 +93,7 @@ export class Inodes {
     const shared = this.shared;
     const header = shared.header;
     for (;;) {
-      const free = Atomics.load(header, H_FREE_INODES);
+      const free = header[H_FREE_INODES];
       if (free === 0) {
         const error = this.grow();
         if (error < 0) return error;
@@ -103,9 +103,9 @@ export class Inodes {
     }
     // One is promised to us: it will be found.
     for (;;) {
-      const blocks = Atomics.load(header, H_INODE_BLOCKS);
+      const blocks = header[H_INODE_BLOCKS];
       if (this.cursor >= blocks) this.cursor = 0;
-      const bits = Atomics.load(shared.inodeBits, this.cursor);
+      const bits = shared.inodeBits[this.cursor];
       const low = ~bits & 0xffff & -(~bits & 0xffff);
       if (low !== 0) {
         if ((Atomics.or(shared.inodeBits, this.cursor, low) & low) === 0) {

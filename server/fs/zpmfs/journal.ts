@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
+import type { Operation } from '../filesystem.ts';
 import {
   BLOCK_WORDS,
-  checkLog,
   checkWords,
+  INODE_WORDS,
   J_CHECK_HIGH,
   J_CHECK_LOW,
   J_MAGIC,
@@ -17,11 +18,10 @@ import {
   JOURNAL_SLOT_WORDS,
 } from './format.ts';
 import type { Pmem } from './pmem.ts';
-import { H_JOURNAL_FIRST, H_JOURNAL_SLOTS, H_SEQUENCE, type SharedState } from './shared.ts';
+import { H_JOURNAL_FIRST, H_JOURNAL_SLOTS, type SharedState } from './shared.ts';
 import { StagedWords } from './staged-words.ts';
 
-const LINE_BYTES = 64;
-const LINE_WORDS = LINE_BYTES / 4;
+const INODE_BYTES = INODE_WORDS * 4;
 /** Log words of a transaction of one word. */
 const ONE_WORD = J_RECORDS + 3;
 
@@ -36,17 +36,24 @@ export class Journal {
   private readonly pmem: Pmem;
   private readonly shared: SharedState;
   private readonly slot: number;
+  private readonly slotIsShared: boolean;
   private readonly staged = new StagedWords();
   private readonly log = new Uint32Array(JOURNAL_SLOT_WORDS);
   private readonly logAddress: number;
+  private readonly groupsAddress: number;
   /** For the crash tests only: apply without logging first. */
   bypass = false;
 
-  constructor(pmem: Pmem, shared: SharedState, zt: number) {
+  /** Of the ZT with number `zt` of `zts`. */
+  constructor(pmem: Pmem, shared: SharedState, zt: number, zts: number) {
     this.pmem = pmem;
     this.shared = shared;
-    this.slot = zt % shared.header[H_JOURNAL_SLOTS];
+    const slots = shared.header[H_JOURNAL_SLOTS];
+    this.slot = zt % slots;
+    this.slotIsShared = zts > slots;
+    this.log[J_MAGIC] = JOURNAL_MAGIC;
     this.logAddress = pmem.addon.addressOf(this.log.buffer);
+    this.groupsAddress = pmem.addon.addressOf(this.staged.groups.buffer);
   }
 
   isEmpty(): boolean {
@@ -65,7 +72,7 @@ export class Journal {
   get(block: number, word: number): number {
     if (this.staged.count !== 0) {
       const place = this.staged.find(block, word);
-      if (place >= 0) return this.staged.valueAt(place);
+      if (place >= 0) return this.staged.groups[place];
     }
     return this.pmem.u32[block * BLOCK_WORDS + word];
   }
@@ -74,7 +81,7 @@ export class Journal {
   getBits(block: number, word: number): number {
     if (this.staged.count !== 0) {
       const place = this.staged.find(block, word);
-      if (place >= 0) return this.staged.valueAt(place) | 0;
+      if (place >= 0) return this.staged.groups[place] | 0;
     }
     return this.pmem.u32[block * BLOCK_WORDS + word] | 0;
   }
@@ -84,9 +91,30 @@ export class Journal {
     this.staged.set(block, word, value);
   }
 
-  /** Stage a whole inode: `count` words of `source` from `from` on, then zeroes. */
-  setInode(ib: number, iw: number, source: Int32Array, from: number, count: number): void {
-    this.staged.setGroup(ib, iw, source, from, count);
+  /**
+   * Stage a whole inode: `bytes` that lie in a command from `offset` on, then zeroes; without a command zeroes alone. Returns its place, for
+   * `put`.
+   */
+  stageInode(ib: number, iw: number, op: Operation | null, offset: number, bytes: number): number {
+    const place = this.staged.stageGroup(ib, iw);
+    const source = op === null ? 0 : op.address + offset;
+    this.pmem.addon.copyPadded(this.groupsAddress + place * 4, source, bytes, INODE_BYTES);
+    return place;
+  }
+
+  /** A word of an inode that was staged as a whole. */
+  put(place: number, word: number, value: number): void {
+    this.staged.groups[place + word] = value;
+  }
+
+  put64(place: number, word: number, value: number): void {
+    this.put(place, word, value >>> 0);
+    this.put(place, word + 1, Math.floor(value / 4294967296));
+  }
+
+  /** Bits of such a word to set. */
+  putBits(place: number, word: number, bits: number): void {
+    this.staged.bits[place + word] |= bits;
   }
 
   /** Add to a staged 64-bit counter; `delta` may be negative, the result must not be. */
@@ -102,36 +130,23 @@ export class Journal {
 
   /** Make everything staged durable, all or nothing, and everything stored before durable with it. */
   commit(): void {
-    const { pmem, log, staged } = this;
+    const { pmem, log, logAddress, staged, shared } = this;
     if (pmem.pending) pmem.fence();
     if (staged.count === 0) return;
-    const used = staged.write(log, J_RECORDS);
+    log[J_SEQUENCE]++;
+    const used = pmem.addon.writeLog(this.groupsAddress, staged.count, logAddress, JOURNAL_SLOT_WORDS);
+    if (used === 0) throw new RangeError('a transaction is too large');
     // A single word reaches the media whole or not at all.
     if (this.bypass || used === ONE_WORD) {
-      pmem.storeRecords(log, this.logAddress, J_RECORDS, used);
+      pmem.storeRecords(log, logAddress, J_RECORDS, used);
       pmem.fence();
     } else {
-      this.commitLog(used);
+      const first = shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
+      if (this.slotIsShared) shared.lockJournal(this.slot);
+      pmem.commitLog(first, log, logAddress, used);
+      if (this.slotIsShared) shared.unlockJournal(this.slot);
     }
     staged.clear();
-  }
-
-  private commitLog(used: number): void {
-    const { pmem, log, shared } = this;
-    const first = shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
-    shared.lockJournal(this.slot);
-    log[J_MAGIC] = JOURNAL_MAGIC;
-    log[J_WORDS] = used;
-    log[J_SEQUENCE] = Atomics.add(shared.header, H_SEQUENCE, 1);
-    checkLog(log, used);
-    // In whole cache lines, which go past the caches without being read first; what lies behind `used` means nothing.
-    pmem.copyIn(first, 0, this.logAddress, Math.ceil(used / LINE_WORDS) * LINE_BYTES);
-    pmem.fence();
-    pmem.storeRecords(log, this.logAddress, J_RECORDS, used);
-    pmem.fence();
-    pmem.zero(first, 0, LINE_BYTES);
-    pmem.fence();
-    shared.unlockJournal(this.slot);
   }
 }
 

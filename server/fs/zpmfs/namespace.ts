@@ -56,7 +56,7 @@ import { Links } from './links.ts';
 const DOT = 46;
 const LOOKUP_STR = zufs_ioc_lookup.str;
 /** What the kernel shares of an inode. */
-const ZUS_INODE_WORDS = 32;
+const ZUS_INODE_BYTES = 128;
 
 /** Look-up, and what makes and removes names: one transaction each, durable when it returns. */
 export class Namespace {
@@ -149,27 +149,27 @@ export class Namespace {
     const generation = (pmem.load(ib, iw + I_GENERATION) + 1) >>> 0;
     core.readClock();
     journal.begin();
-    journal.setInode(ib, iw, op.i32, template, ZUS_INODE_WORDS);
-    journal.set(ib, iw + I_NLINK, isTmpfile ? 0 : isDirectory ? 2 : 1);
-    if (!isSymlink) journal.set64(ib, iw + I_SIZE, 0);
-    for (let word = 4; word < 8; word++) journal.set(ib, iw + word, 0);
-    journal.set64(ib, iw + I_BLOCKS, symlinkBlocks);
-    journal.set64(ib, iw + I_INO, index);
-    journal.set64(ib, iw + I_XATTR, 0);
-    journal.set64(ib, iw + I_GENERATION, generation);
+    const place = journal.stageInode(ib, iw, op, template * 4, ZUS_INODE_BYTES);
+    journal.put(place, I_NLINK, isTmpfile ? 0 : isDirectory ? 2 : 1);
+    if (!isSymlink) journal.put64(place, I_SIZE, 0);
+    for (let word = 4; word < 8; word++) journal.put(place, word, 0);
+    journal.put64(place, I_BLOCKS, symlinkBlocks);
+    journal.put64(place, I_INO, index);
+    journal.put64(place, I_XATTR, 0);
+    journal.put64(place, I_GENERATION, generation);
     if (isDirectory) {
-      journal.set64(ib, iw + I_DIR_ROOT, 0);
-      journal.set64(ib, iw + I_PARENT, dirIndex);
+      journal.put64(place, I_DIR_ROOT, 0);
+      journal.put64(place, I_PARENT, dirIndex);
     }
     if (target > 0) {
       pmem.copyIn(target, 0, op.windowAddress + core.windowOffset(op), size);
       pmem.zero(target, size, BLOCK_SIZE - size);
-      journal.set64(ib, iw + I_SYMLINK_DPP, target * BLOCK_SIZE);
+      journal.put64(place, I_SYMLINK_DPP, target * BLOCK_SIZE);
     }
-    journal.set(ib, iw + X_BIRTH, op.i32[template + I_CTIME]);
-    journal.set(ib, iw + X_BIRTH + 1, op.i32[template + I_CTIME + 1]);
-    this.stageInherited(ib, iw, db, dw, mode);
-    journal.set(ib, iw + X_STATE, INODE_IN_USE);
+    journal.put(place, X_BIRTH, op.i32[template + I_CTIME]);
+    journal.put(place, X_BIRTH + 1, op.i32[template + I_CTIME + 1]);
+    this.stageInherited(place, db, dw, mode);
+    journal.put(place, X_STATE, INODE_IN_USE);
     if (!isTmpfile) {
       directory.insert(op.u8, start, length, index, mode >>> 12);
       journal.set(db, dw + X_ENTRIES, journal.get(db, dw + X_ENTRIES) + 1);
@@ -202,16 +202,15 @@ export class Namespace {
   }
 
   /** What a new inode has from its directory: with FS_PROJINHERIT the project, no dump, the hint for extents. */
-  private stageInherited(ib: number, iw: number, db: number, dw: number, mode: number): void {
+  private stageInherited(place: number, db: number, dw: number, mode: number): void {
     const { journal, pmem } = this.core;
     const type = mode & S_IFMT;
     const flags = pmem.load(db, dw + X_XFLAGS);
-    journal.set(ib, iw + X_PROJECT, this.links.projectIn(db, dw));
+    journal.put(place, X_PROJECT, this.links.projectIn(db, dw));
     if (type !== S_IFDIR && type !== S_IFREG) return;
-    const noDump = pmem.load(db, dw + I_FLAGS_MODE) & FLAG.ZUFS_S_NODUMP;
-    journal.set(ib, iw + I_FLAGS_MODE, journal.getBits(ib, iw + I_FLAGS_MODE) | noDump);
-    journal.set(ib, iw + X_XFLAGS, type === S_IFDIR ? flags & FS_PROJINHERIT : 0);
-    journal.set(ib, iw + X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
+    journal.putBits(place, I_FLAGS_MODE, pmem.load(db, dw + I_FLAGS_MODE) & FLAG.ZUFS_S_NODUMP);
+    journal.put(place, X_XFLAGS, type === S_IFDIR ? flags & FS_PROJINHERIT : 0);
+    journal.put(place, X_EXTENT_HINT, pmem.load(db, dw + X_EXTENT_HINT) | 0);
   }
 
   /** Whether a name may be added to a directory: it is one, has links left for a subdirectory, and lacks the name. */

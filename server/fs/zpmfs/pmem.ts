@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Addon } from '../../native/addon.ts';
-import { BLOCK_SIZE, BLOCK_WORDS } from './format.ts';
+import { BLOCK_SIZE, BLOCK_WORDS, J_RECORDS } from './format.ts';
+
+const LINE_BYTES = 64;
+const LINE_WORDS = LINE_BYTES / 4;
 
 /**
  * Sees everything that is done to the media, in program order, after it was done. The crash tests rebuild from it
@@ -89,6 +92,26 @@ export class Pmem {
       this.recorder.writeBack(start, count * 4);
       at += 2 + count;
     }
+  }
+
+  /**
+   * Make a log of `used` words, which lies in `log` at `logAddress`, durable in the journal's slot that starts at `block`; then its records,
+   * in place; then empty the slot.
+   */
+  commitLog(block: number, log: Uint32Array, logAddress: number, used: number): void {
+    if (this.recorder === null)
+      this.addon.commitLog(this.address, this.address + block * BLOCK_SIZE, logAddress);
+    else this.commitLogInSteps(block, log, logAddress, used);
+  }
+
+  /** The same, for who looks at each step. */
+  private commitLogInSteps(block: number, log: Uint32Array, logAddress: number, used: number): void {
+    this.copyIn(block, 0, logAddress, Math.ceil(used / LINE_WORDS) * LINE_BYTES);
+    this.fence();
+    this.storeRecords(log, logAddress, J_RECORDS, used);
+    this.fence();
+    this.zero(block, 0, LINE_BYTES);
+    this.fence();
   }
 
   copyOut(destination: number, block: number, offset: number, length: number): void {

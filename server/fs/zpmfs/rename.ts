@@ -29,7 +29,6 @@ const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
 const RENAME_WHITEOUT = 4;
 const DT_CHR = 2;
-const NO_WORDS = new Int32Array(0);
 
 /** RENAME in all its kinds: one transaction, durable when it returns. */
 export class Rename {
@@ -196,16 +195,16 @@ export class Rename {
     const ib = core.inodes.slotBlock(index);
     const iw = slotWord(index);
     const generation = (core.pmem.load(ib, iw + I_GENERATION) + 1) >>> 0;
-    journal.setInode(ib, iw, NO_WORDS, 0, 0);
-    journal.set(ib, iw + I_FLAGS_MODE, S_IFCHR * 65536);
-    journal.set(ib, iw + I_NLINK, 1);
-    journal.set(ib, iw + I_INO, index);
-    journal.set(ib, iw + I_GENERATION, generation);
-    journal.set(ib, iw + X_PROJECT, project);
+    const place = journal.stageInode(ib, iw, null, 0, 0);
+    journal.put(place, I_FLAGS_MODE, S_IFCHR * 65536);
+    journal.put(place, I_NLINK, 1);
+    journal.put64(place, I_INO, index);
+    journal.put64(place, I_GENERATION, generation);
+    journal.put(place, X_PROJECT, project);
+    journal.put(place, X_STATE, INODE_IN_USE);
     core.stampTime(ib, iw + I_MTIME);
     core.stampTime(ib, iw + I_CTIME);
     core.stampTime(ib, iw + I_ATIME);
     core.stampTime(ib, iw + X_BIRTH);
-    journal.set(ib, iw + X_STATE, INODE_IN_USE);
   }
 }

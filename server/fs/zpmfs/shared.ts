@@ -6,6 +6,10 @@ import { INODES_PER_BLOCK } from './format.ts';
 /**
  * The state of a mount that all its ZTs share, in one SharedArrayBuffer. It holds nothing that the media don't:
  * a mount builds it from the inodes.
+ *
+ * What each operation looks at is read plainly, since Atomics.load is a call, and five of them are a tenth of an operation: aligned words
+ * are read whole, from memory each time, and in the order of the program on the CPUs that the addon is for. Whatever depends on
+ * nobody having come between is done by an atomic operation that expects what was read.
  */
 
 /** Blocks of one allocation chunk: 2 MiB, what a huge page covers. */
@@ -41,7 +45,6 @@ export const H_JOURNAL_SLOTS = 9;
 export const H_HASH_SEED = 10;
 export const H_OPTIONS_LENGTH = 11;
 export const H_FSID = 14; // 2 words
-export const H_SEQUENCE = 16;
 /** Held by a ZT that looks at an inode for the first time. */
 export const H_CHECK_LOCK = 17;
 /** Inodes known to be damaged. */

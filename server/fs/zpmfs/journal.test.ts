@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+import { describe, expect, it } from 'vitest';
+import { buildAddon } from '../../native/build.ts';
+import { loadAddon } from '../../native/load.ts';
+
+import {
+  BLOCK_SIZE,
+  BLOCK_WORDS,
+  checkWords,
+  J_CHECK_HIGH,
+  J_CHECK_LOW,
+  J_RECORDS,
+  J_SEQUENCE,
+  J_WORDS,
+  JOURNAL_CHECK_SEED_HIGH,
+  JOURNAL_CHECK_SEED_LOW,
+} from './format.ts';
+import { Pmem, type Recorder } from './pmem.ts';
+import { StagedWords } from './staged-words.ts';
+import { Random } from './test-model.ts';
+
+const addon = loadAddon(buildAddon());
+const ROOM = 4096;
+const log = new Uint32Array(ROOM);
+const logAddress = addon.addressOf(log.buffer);
+
+function writeLog(staged: StagedWords, room = ROOM): number {
+  return addon.writeLog(addon.addressOf(staged.groups.buffer), staged.count, logAddress, room);
+}
+
+/** The records of the log: block, first word, words. */
+function records(used: number): { block: number; word: number; values: number[] }[] {
+  const found = [];
+  for (let at = J_RECORDS; at < used; ) {
+    const count = log[at + 1] & 0xffff;
+    const values = [...log.subarray(at + 2, at + 2 + count)];
+    found.push({ block: log[at], word: log[at + 1] >>> 16, values });
+    at += 2 + count;
+  }
+  return found;
+}
+
+describe('the log of a transaction', () => {
+  it('has a record for neighbouring words, also across groups, and none across blocks', () => {
+    const staged = new StagedWords();
+    for (const word of [3, 4, 31, 32, 63, 64, 65]) staged.set(7, word, word * 10);
+    for (const word of [1022, 1023]) staged.set(7, word, word);
+    staged.set(8, 0, 0xffffffff);
+    const used = writeLog(staged);
+    expect(records(used)).toEqual([
+      { block: 7, word: 3, values: [30, 40] },
+      { block: 7, word: 31, values: [310, 320] },
+      { block: 7, word: 63, values: [630, 640, 650] },
+      { block: 7, word: 1022, values: [1022, 1023] },
+      { block: 8, word: 0, values: [0xffffffff] },
+    ]);
+    expect(log[J_WORDS]).toBe(used);
+  });
+
+  it('has whole groups, with what was put into them', () => {
+    const staged = new StagedWords();
+    const place = staged.stageGroup(5, 64);
+    addon.copyPadded(addon.addressOf(staged.groups.buffer) + place * 4, 0, 0, 256);
+    staged.groups[place + 63] = 9;
+    staged.set(5, 65, 1);
+    staged.set(5, 128, 2);
+    const [{ word, values }, ...others] = records(writeLog(staged));
+    expect([word, values.length, values[1], values[63], values[64]]).toEqual([64, 65, 1, 9, 2]);
+    expect(others).toEqual([]);
+  });
+
+  it('has every word once, as it was set last, and the check that a mount expects', () => {
+    const random = new Random(1);
+    const staged = new StagedWords();
+    for (let round = 0; round < 200; round++) {
+      staged.clear();
+      const set = new Map<string, number>();
+      for (let count = random.next(200); count >= 0; count--) {
+        const [block, word] = [1 + random.next(4), random.next(BLOCK_WORDS)];
+        const value = random.next(2 ** 32);
+        staged.set(block, word, value);
+        set.set(`${block}:${word}`, value);
+      }
+      log[J_SEQUENCE] = round;
+      const used = writeLog(staged);
+      const found = records(used).flatMap(({ block, word, values }) =>
+        values.map((value, index) => [`${block}:${word + index}`, value] as const),
+      );
+      expect(found.length).toBe(set.size);
+      expect(new Map(found)).toEqual(set);
+      expect(log[J_CHECK_LOW]).toBe(checkWords(log, J_SEQUENCE, used, JOURNAL_CHECK_SEED_LOW) >>> 0);
+      expect(log[J_CHECK_HIGH]).toBe(checkWords(log, J_SEQUENCE, used, JOURNAL_CHECK_SEED_HIGH) >>> 0);
+    }
+  });
+
+  it('is refused where it does not fit, to the word', () => {
+    const staged = new StagedWords();
+    for (let word = 0; word < 100; word++) staged.set(1, word, word);
+    log.fill(0xabababab);
+    expect(writeLog(staged, J_RECORDS + 101)).toBe(0);
+    expect(log[J_RECORDS + 101]).toBe(0xabababab);
+    expect(writeLog(staged, J_RECORDS + 102)).toBe(J_RECORDS + 102);
+  });
+});
+
+describe('a commit', () => {
+  it('leaves the same on the media in one call as in steps, and the slot empty', () => {
+    const blocks = 32;
+    const staged = new StagedWords();
+    const random = new Random(2);
+    for (let count = 0; count < 300; count++)
+      staged.set(20 + random.next(8), random.next(BLOCK_WORDS), random.next(2 ** 32));
+    const used = writeLog(staged);
+    const steps: string[] = [];
+    const recorder: Recorder = {
+      store: () => {},
+      nonTemporal: (offset, length) => void steps.push(`past the caches ${offset} ${length}`),
+      writeBack: () => void (steps.at(-1) === 'write back' || steps.push('write back')),
+      fence: () => void steps.push('fence'),
+    };
+    const media = [null, recorder].map((observer) => {
+      const pmem = new Pmem(addon, addon.mmapAnonymous(blocks * BLOCK_SIZE), blocks * BLOCK_SIZE);
+      pmem.u32.fill(0x11111111);
+      pmem.recorder = observer;
+      pmem.commitLog(3, log, logAddress, used);
+      return pmem;
+    });
+    expect(media[0].u8).toEqual(media[1].u8);
+    expect(media[0].load(3, 0)).toBe(0);
+    for (const { block, word, values } of records(used)) expect(media[0].load(block, word)).toBe(values[0]);
+    expect(steps).toEqual([
+      `past the caches ${3 * BLOCK_SIZE} ${Math.ceil((used * 4) / 64) * 64}`,
+      'fence',
+      'write back',
+      'fence',
+      `past the caches ${3 * BLOCK_SIZE} 64`,
+      'fence',
+    ]);
+  });
+});
