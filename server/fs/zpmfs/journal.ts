@@ -143,7 +143,7 @@ export class Journal {
     } else {
       const first = shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
       if (this.slotIsShared) shared.lockJournal(this.slot);
-      pmem.commitLog(first, log, logAddress, used);
+      pmem.commitLog(first, log, logAddress);
       if (this.slotIsShared) shared.unlockJournal(this.slot);
     }
     staged.clear();

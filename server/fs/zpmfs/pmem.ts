@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Addon } from '../../native/addon.ts';
-import { BLOCK_SIZE, BLOCK_WORDS, J_RECORDS } from './format.ts';
+import { BLOCK_SIZE, BLOCK_WORDS, J_RECORDS, J_WORDS } from './format.ts';
 
 const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / 4;
@@ -95,17 +95,18 @@ export class Pmem {
   }
 
   /**
-   * Make a log of `used` words, which lies in `log` at `logAddress`, durable in the journal's slot that starts at `block`; then its records,
-   * in place; then empty the slot.
+   * Make the log that lies in `log`, at `logAddress`, durable in the journal's slot that starts at `block`; then its records, in place;
+   * then empty the slot.
    */
-  commitLog(block: number, log: Uint32Array, logAddress: number, used: number): void {
+  commitLog(block: number, log: Uint32Array, logAddress: number): void {
     if (this.recorder === null)
       this.addon.commitLog(this.address, this.address + block * BLOCK_SIZE, logAddress);
-    else this.commitLogInSteps(block, log, logAddress, used);
+    else this.commitLogInSteps(block, log, logAddress);
   }
 
   /** The same, for who looks at each step. */
-  private commitLogInSteps(block: number, log: Uint32Array, logAddress: number, used: number): void {
+  private commitLogInSteps(block: number, log: Uint32Array, logAddress: number): void {
+    const used = log[J_WORDS];
     this.copyIn(block, 0, logAddress, Math.ceil(used / LINE_WORDS) * LINE_BYTES);
     this.fence();
     this.storeRecords(log, logAddress, J_RECORDS, used);
