@@ -124,7 +124,7 @@ static int read_on(void *cpu)
 
 /*
  * A CPU goes although a task waits there, for a server that does not answer:
- * whoever waits for long is not kept on its CPU.
+ * nobody who waits is kept on its CPU.
  */
 static int test_offline(void)
 {

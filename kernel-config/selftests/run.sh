@@ -3,12 +3,14 @@
 #
 # Boot a kernel under QEMU with nothing but the selftests, and print their KTAP.
 #
-# usage: run.sh BZIMAGE WORKDIR [-t NAME]... [--long] [--seed N] [--only TEST]
+# usage: run.sh BZIMAGE WORKDIR [-t NAME]... [--long] [--seed N] [--only TEST] [--one-socket]
 #
 #   -t NAME      only this program of the file `programs`, may be repeated
 #   --long       the full figures instead of those that CI can afford
 #   --seed N     of all random numbers (1)
 #   --only TEST  only tests whose name contains this
+#   --one-socket both CPUs in one: the scheduler moves tasks to an idle one more
+#                readily there than between nodes
 #
 # Two NUMA nodes with a CPU and a pmem device each: the pmem is memory set
 # aside on the kernel command line, which needs no preparation to have DAX.
@@ -34,6 +36,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 chosen=
 arguments=
 long=
+cpus='-smp 2,sockets=2 -numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1'
 while [ $# -gt 0 ]; do
 	case $1 in
 	-t) grep -qx "$2" "$here/programs" || { echo "no program $2" >&2; exit 2; }
@@ -41,6 +44,7 @@ while [ $# -gt 0 ]; do
 	--long) long=1; arguments="$arguments -l" ;;
 	--seed) arguments="$arguments -s $2"; shift ;;
 	--only) arguments="$arguments -t '$2'"; shift ;;
+	--one-socket) cpus='-smp 2,sockets=1,cores=2 -numa node,nodeid=0,cpus=0,cpus=1,memdev=m0 -numa node,nodeid=1,memdev=m1' ;;
 	*) usage ;;
 	esac
 	shift
@@ -102,10 +106,10 @@ chmod +x "$root/init"
 : >"$work/ktap.raw"
 timeout "$total" qemu-system-x86_64 \
 	-machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max \
-	-smp 2,sockets=2 -m 2G -display none -monitor none -no-reboot \
+	-m 2G -display none -monitor none -no-reboot \
 	-serial "file:$work/console.log" -serial "file:$work/ktap.raw" \
 	-object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
-	-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1 \
+	$cpus \
 	-kernel "$image" -initrd "$work/initramfs.gz" \
 	-append "console=ttyS0 panic=-1 oops=panic norandmaps nokaslr mitigations=off loglevel=6 memmap=128M!512M memmap=128M!1280M ${APPEND:-}" \
 	</dev/null || true

@@ -17,25 +17,29 @@ const mayBeSkipped = [/^this kernel has no kmemleak$/, /^this kernel has no faul
 let labs: TestLabs;
 let missing: string | undefined;
 let work: string;
-let output = '';
-let exitCode: number | null = null;
-let programs: KtapProgram[] = [];
+let all: Run;
+let inOneSocket: Run;
+
+interface Run {
+  readonly output: string;
+  readonly exitCode: number | null;
+  readonly programs: readonly KtapProgram[];
+}
 
 async function bzImage(): Promise<string> {
   return JSON.parse(await labs.must('kernel', 'build', '--json')).bzImage;
 }
 
 /** Boot the kernel with the selftests, in their short form. */
-async function runSelftests(): Promise<void> {
-  const image = await bzImage();
-  await new Promise<void>((resolve) => {
-    const child = execFile(join(here, 'run.sh'), [image, work], { maxBuffer: 2 ** 24 }, (_error, stdout) => {
-      output = stdout;
-      exitCode = child.exitCode;
-      resolve();
-    });
+function runSelftests(image: string, ...options: string[]): Promise<Run> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      join(here, 'run.sh'),
+      [image, work, ...options],
+      { maxBuffer: 2 ** 24 },
+      (_error, output) => resolve({ output, exitCode: child.exitCode, programs: parseKtap(output) }),
+    );
   });
-  programs = parseKtap(output);
 }
 
 beforeAll(async () => {
@@ -51,7 +55,9 @@ beforeAll(async () => {
   );
   if (missing !== undefined) return;
   work = await mkdtemp(join(tmpdir(), 'zufs-selftests-'));
-  await runSelftests();
+  const image = await bzImage();
+  all = await runSelftests(image);
+  inOneSocket = await runSelftests(image, '--one-socket', '-t', 'switch_cost', '--only', 'stays on its CPU');
 });
 beforeEach((context) => {
   if (missing !== undefined) context.skip(missing);
@@ -66,6 +72,7 @@ describe('the selftests of the kernel, in a VM', async () => {
   const names = list.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 
   test.each(names)('%s', (name) => {
+    const { output, programs } = all;
     const program = programs.find((one) => one.name === name);
     expect(program, `no result of ${name} in:\n${output}`).toBeDefined();
     for (const one of program?.tests ?? []) process.stdout.write(`${name}: ${one.name}\n`);
@@ -79,7 +86,16 @@ describe('the selftests of the kernel, in a VM', async () => {
   });
 
   test('the kernel has nothing to complain of', () => {
-    expect(output).not.toMatch(/^# the kernel/m);
+    expect(all.output).not.toMatch(/^# the kernel/m);
+    expect(all.exitCode).toBe(0);
+  });
+
+  test('a task stays on its CPU, though an idle one shares its caches', () => {
+    const { output, exitCode, programs } = inOneSocket;
+    expect(
+      programs.flatMap(({ tests }) => tests.map(({ ok, skipped }) => [ok, skipped])),
+      output,
+    ).toEqual([[true, undefined]]);
     expect(exitCode).toBe(0);
   });
 });

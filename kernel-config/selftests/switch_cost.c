@@ -215,6 +215,37 @@ static int test_round_trip(void)
 	return PASS;
 }
 
+/* ---- who runs where ---- */
+
+/*
+ * The thread of its CPU wakes it, and not on the CPU that is idle, which is
+ * tempting where both are in one socket. The load balancer moves it besides,
+ * some 30 times a second.
+ */
+static int test_stays(void)
+{
+	static char buffer[4096] __attribute__((aligned(4096)));
+	int reads = count(3000, 30000), moves = 0, cpu, now, fd, i;
+	double took;
+
+	CHECK_PASS(serve_with(true));
+	fd = open(MNT "/f", O_RDONLY);
+	cpu = sched_getcpu();
+	took = seconds();
+	for (i = 0; i < reads; i++) {
+		CHECK(pread(fd, buffer, 4096, 0) == 4096);
+		now = sched_getcpu();
+		moves += now != cpu;
+		cpu = now;
+	}
+	took = seconds() - took;
+	close(fd);
+	ktap_note("%d reads by a task that may run on both CPUs: it moved %d times in %.1f s",
+		  reads, moves, took);
+	CHECK(moves < reads / 100 + 40 * took);
+	return PASS;
+}
+
 /* ---- interrupts and throughput ---- */
 
 struct bench {
@@ -372,6 +403,7 @@ static int test_throughput(void)
 
 static const struct test tests[] = {
 	{ "a NOOP costs no more than a pipe's round trip", test_round_trip },
+	{ "a task stays on its CPU, though another is idle", test_stays },
 	{ "no interprocessor interrupts with VM_LOCAL_CPU, many without",
 	  test_interrupts },
 	{ "throughput by tasks, with and without", test_throughput },

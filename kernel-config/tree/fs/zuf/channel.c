@@ -147,7 +147,6 @@ static void check_liveness(struct work_struct *work)
 				fput(file);
 			}
 		}
-		zuf_unpin_waiting(zc);
 	}
 	if (any)
 		queue_delayed_work(system_unbound_wq, &root->liveness,

@@ -86,6 +86,5 @@ bool zuf_wake_one(struct zuf_cpu *zc);
 void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err);
 void zuf_pass_on(struct zuf_cpu *zc, struct zuf_op *op, int err);
 void zuf_requeue_all(struct zuf_cpu *zc);
-void zuf_unpin_waiting(struct zuf_cpu *zc);
 
 #endif /* _FS_ZUF_CHANNEL_H */

@@ -15,8 +15,6 @@
 
 /* What a killed task grants the server to come back with its pages. */
 #define ZUF_KILL_GRACE		(5 * HZ)
-/* How long a task may keep its CPU from going offline, in nanoseconds. */
-#define ZUF_PINNED_MAX		NSEC_PER_SEC
 
 /* ---- queue ---- */
 
@@ -121,7 +119,11 @@ void zuf_finish_op(struct zuf_cpu *zc, struct zuf_op *op, int err)
 	op->err = err;
 	op->channel = NULL;
 	WRITE_ONCE(op->done, true);
-	wake_up_process(op->task);
+	/* An idle CPU would have to be interrupted, and has none of its data. */
+	if (task_cpu(op->task) == smp_processor_id())
+		wake_up_process_on_current_cpu(op->task);
+	else
+		wake_up_process(op->task);
 }
 
 /**
@@ -158,35 +160,6 @@ void zuf_requeue_all(struct zuf_cpu *zc)
 		if (op)
 			zuf_pass_on(zc, op, 0);
 	} while (op);
-}
-
-/* A CPU can not go offline as long as a task is kept on it. */
-static void unpin(struct zuf_op *op, u64 now)
-{
-	if (op->pinned && now - op->at[ZUF_AT_QUEUED] > ZUF_PINNED_MAX) {
-		WRITE_ONCE(op->pinned, false);
-		wake_up_process(op->task);
-	}
-}
-
-/**
- * zuf_unpin_waiting - tasks that have waited for long may leave their CPU
- * @zc: the CPU that serves them
- */
-void zuf_unpin_waiting(struct zuf_cpu *zc)
-{
-	u64 now = cpu_clock(zc->nr);
-	struct zuf_op *op;
-
-	spin_lock(&zc->lock);
-	list_for_each_entry(op, &zc->urgent, queue)
-		unpin(op, now);
-	list_for_each_entry(op, &zc->queue, queue)
-		unpin(op, now);
-	for (unsigned int i = 0; i < ZUFS_MAX_ZT_CHANNELS; i++)
-		if (zc->channels[i] && zc->channels[i]->op)
-			unpin(zc->channels[i]->op, now);
-	spin_unlock(&zc->lock);
 }
 
 /* ---- giving up ---- */
@@ -326,17 +299,12 @@ static unsigned int initial_state(const struct zuf_op *op)
 static void wait_for_op(struct zuf_op *op)
 {
 	unsigned int state = initial_state(op);
-	bool pinned = true;
 
 	for (;;) {
 		set_current_state(state);
 		if (READ_ONCE(op->done))
 			break;
-		if (pinned && !READ_ONCE(op->pinned)) {
-			__set_current_state(TASK_RUNNING);
-			pinned = false;
-			migrate_enable();
-		} else if (state == TASK_UNINTERRUPTIBLE) {
+		if (state == TASK_UNINTERRUPTIBLE) {
 			if (!schedule_timeout(ZUF_KILL_GRACE))
 				give_up(op);
 		} else if (state == TASK_IDLE) {
@@ -350,8 +318,6 @@ static void wait_for_op(struct zuf_op *op)
 		}
 	}
 	__set_current_state(TASK_RUNNING);
-	if (pinned)
-		migrate_enable();
 	/* Whoever finished it has left it alone once the lock is free. */
 	spin_lock(&op->cpu->lock);
 	spin_unlock(&op->cpu->lock);
@@ -406,7 +372,8 @@ static void let_riders_off(struct zuf_op *op)
  * @sbi: the mount
  * @op: the operation
  *
- * Sleeps on the current CPU until the server has replied, or is known not to.
+ * Sleeps until the server has replied, or is known not to, and goes on where
+ * the server's thread was, if that is where it slept.
  * @op->hdr and the bytes from hdr.out_start are then the reply.
  *
  * Return: the error of the server, 0 for none; -EIO when there is no server
@@ -423,19 +390,15 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 	INIT_LIST_HEAD(&op->queue);
 	op->at[ZUF_AT_QUEUED] = local_clock();
 
-	migrate_disable();
-	op->pinned = true;
 	/* A lookup would think that what it found may have left since. */
 	if (!op->must_run && op->hdr->operation != ZUFS_OP_LOOKUP &&
 	    IS_ALIGNED(op->hdr->in_len, 8))
 		zuf_add_parked(op);
 	trace_zuf_dispatch(op->hdr);
-	err = enqueue_op(op, smp_processor_id());
+	err = enqueue_op(op, raw_smp_processor_id());
 	if (!err) {
 		wait_for_op(op);
 		err = op->err;
-	} else {
-		migrate_enable();
 	}
 	zuf_account(op, err);
 out:

@@ -358,7 +358,6 @@ struct zuf_op {
 	bool withdrawn;
 
 	unsigned int nr_sent;	/* riders that the server has got */
-	bool pinned;		/* its task is kept on its CPU */
 	bool at_once;		/* a ZT was waiting for it */
 	bool interrupted;
 	bool done;
