@@ -4,9 +4,6 @@
  * What the server needs of the machine and Node does not offer: ioctl, mmap as
  * ArrayBuffers, CPU binding, copies past the caches and cache-line write-back.
  */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "addon.h"
 
 static const struct {
@@ -20,7 +17,7 @@ static const struct {
 	{ "zeroNonTemporal", addon_zero_non_temporal },
 	{ "writeLog", addon_write_log },
 	{ "storeRecords", addon_store_records },
-	{ "commitLog", addon_commit_log },
+	{ "commit", addon_commit },
 	{ "zero", addon_zero },
 	{ "writeBack", addon_write_back },
 	{ "fence", addon_fence },
@@ -48,31 +45,19 @@ static const struct {
 	{ "sendDatagram", addon_send_datagram },
 };
 
-static void free_instance(napi_env env, void *data, void *hint)
-{
-	(void)env;
-	(void)hint;
-	free(data);
-}
-
 NAPI_MODULE_INIT()
 {
-	struct instance *instance = calloc(1, sizeof(*instance));
 	const char *write_back_name;
 	napi_value value;
 
-	if (!instance)
-		return throw_errno(env, "calloc", ENOMEM);
-	CHECK(napi_set_instance_data(env, instance, free_instance, NULL));
 	/* To the same value by all isolates, before any function can be called. */
 	write_back_name = detect_write_back();
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
 		CHECK(napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH,
-					   functions[i].function, instance, &value));
+					   functions[i].function, NULL, &value));
 		CHECK(napi_set_named_property(env, exports, functions[i].name, value));
 	}
-	CHECK(napi_create_external_arraybuffer(env, instance->registers,
-					       sizeof(instance->registers),
+	CHECK(napi_create_external_arraybuffer(env, registers, sizeof(registers),
 					       NULL, NULL, &value));
 	CHECK(napi_set_named_property(env, exports, "registers", value));
 	CHECK(napi_create_string_utf8(env, write_back_name, NAPI_AUTO_LENGTH, &value));

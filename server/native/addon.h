@@ -12,20 +12,27 @@
 
 #define REGISTERS 8
 
-/* One per isolate. */
-struct instance {
-	double registers[REGISTERS];
-};
+/*
+ * Arguments and answers of the operation path. Each isolate has a thread of its
+ * own, and what is a thread's is there without asking Node for it; nor, with
+ * static TLS, the dynamic linker, which keeps some room for libraries that come later.
+ */
+extern _Thread_local double registers[REGISTERS]
+	__attribute__((tls_model("initial-exec")));
+
+/* A function of the operation path: its registers are `r`. */
+#define OPERATION(name)						\
+	static void name##_with(double *);			\
+	napi_value name(napi_env env, napi_callback_info info)	\
+	{							\
+		(void)env;					\
+		(void)info;					\
+		name##_with(registers);				\
+		return NULL;					\
+	}							\
+	static void name##_with(double *r __attribute__((unused)))
 
 #define CHECK(call) do { if ((call) != napi_ok) return NULL; } while (0)
-
-static inline double *registers(napi_env env, napi_callback_info info)
-{
-	void *data = NULL;
-
-	napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
-	return ((struct instance *)data)->registers;
-}
 
 static inline void *pointer(double value)
 {
@@ -69,7 +76,7 @@ FUNCTION(addon_yield_cpu);
 /* journal.c */
 FUNCTION(addon_write_log);
 FUNCTION(addon_store_records);
-FUNCTION(addon_commit_log);
+FUNCTION(addon_commit);
 
 /* files.c */
 FUNCTION(addon_open);

@@ -29,8 +29,19 @@ export interface Addon {
    * (first word << 16 | count), the words; `records` is the address of `words` words of them.
    */
   storeRecords(base: number, records: number, words: number): void;
-  /** Make the log at `log` durable at `slot`, store its records at `base` and make these durable, and empty the slot. */
-  commitLog(base: number, slot: number, log: number): void;
+  /**
+   * A transaction in one call: a fence, if `fenceFirst`; its log, as `writeLog` writes it, made durable at `slot`; its records stored at
+   * `base` and made durable; the slot emptied. A single word needs no slot. Returns what `writeLog` does.
+   */
+  commit(
+    groups: number,
+    count: number,
+    log: number,
+    room: number,
+    base: number,
+    slot: number,
+    fenceFirst: boolean,
+  ): number;
   /** Zero ordinary memory (a window, a buffer). */
   zero(destination: number, length: number): void;
   /** Write back every cache line of the range (clwb, clflushopt or clflush, what the CPU has). */

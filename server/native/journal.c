@@ -29,6 +29,8 @@ struct log {
 };
 
 #define HEADER_WORDS (sizeof(struct log) / sizeof(uint32_t))
+/* A log of a single word, which reaches the media whole or not at all: it can go there at once. */
+#define ONE_WORD (HEADER_WORDS + 3)
 
 static const uint32_t check_seeds[2] = { 0x4a4f5552, 0x4e414c21 };
 
@@ -104,21 +106,25 @@ static void check_words(const uint32_t *at, const uint32_t *end, uint32_t check[
 	check[1] = finish_check(high, words);
 }
 
-/* The answer is in register 0: the length of the log in words, 0 when it does not fit. */
-napi_value addon_write_log(napi_env env, napi_callback_info info)
+/* Returns whether it fits into so many words. */
+static bool write_log(struct log *log, size_t room, const struct group *groups, size_t count)
 {
-	double *r = registers(env, info);
-	struct log *log = pointer(r[2]);
 	uint32_t *start = (uint32_t *)log;
-	uint32_t *end = write_records(pointer(r[0]), (size_t)r[1], log->records,
-				      start + (size_t)r[3]);
+	uint32_t *end = write_records(groups, count, log->records, start + room);
 
-	if (end) {
-		log->length = end - start;
-		check_words(&log->sequence, end, log->check);
-	}
-	r[0] = end ? end - start : 0;
-	return NULL;
+	if (!end)
+		return false;
+	log->length = end - start;
+	check_words(&log->sequence, end, log->check);
+	return true;
+}
+
+/* The answer is the length of the log in words, 0 when it does not fit. */
+OPERATION(addon_write_log)
+{
+	struct log *log = pointer(r[2]);
+
+	r[0] = write_log(log, (size_t)r[3], pointer(r[0]), (size_t)r[1]) ? log->length : 0;
 }
 
 /* --- From the log to the media --- */
@@ -138,33 +144,47 @@ static void store_records(uint32_t *base, const uint32_t *at, const uint32_t *en
 	}
 }
 
-napi_value addon_store_records(napi_env env, napi_callback_info info)
+OPERATION(addon_store_records)
 {
-	double *r = registers(env, info);
 	const uint32_t *records = pointer(r[1]);
 
 	store_records(pointer(r[0]), records, records + (size_t)r[2]);
-	return NULL;
 }
 
 /*
  * In whole cache lines, which go past the caches without being read first; what lies
  * behind the log's end means nothing. An empty log is one whose first line is zero.
  */
-napi_value addon_commit_log(napi_env env, napi_callback_info info)
+static void commit_log(uint32_t *base, char *slot, const struct log *log)
 {
-	double *r = registers(env, info);
-	const struct log *log = pointer(r[2]);
-	const uint32_t *end = (const uint32_t *)log + log->length;
 	size_t bytes = log->length * sizeof(uint32_t);
-	char *slot = pointer(r[1]);
 
 	copy_non_temporal(slot, (const char *)log,
 			  (bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1));
 	fence();
-	store_records(pointer(r[0]), log->records, end);
+	store_records(base, log->records, (const uint32_t *)log + log->length);
 	fence();
 	zero_non_temporal(slot, CACHE_LINE);
 	fence();
-	return NULL;
+}
+
+/* The answer is that of addon_write_log(). */
+OPERATION(addon_commit)
+{
+	struct log *log = pointer(r[2]);
+	uint32_t *base = pointer(r[4]);
+
+	if (r[6])
+		fence();
+	if (!write_log(log, (size_t)r[3], pointer(r[0]), (size_t)r[1])) {
+		r[0] = 0;
+		return;
+	}
+	if (log->length == ONE_WORD) {
+		store_records(base, log->records, (const uint32_t *)log + ONE_WORD);
+		fence();
+	} else {
+		commit_log(base, pointer(r[5]), log);
+	}
+	r[0] = log->length;
 }

@@ -8,20 +8,20 @@ import type { Addon } from './addon.ts';
 interface Exports {
   readonly registers: ArrayBuffer;
   readonly writeBackInstruction: string;
-  ioctl(): number;
+  ioctl(): void;
   copy(): void;
   copyPadded(): void;
   copyNonTemporal(): void;
   zeroNonTemporal(): void;
   writeLog(): void;
   storeRecords(): void;
-  commitLog(): void;
+  commit(): void;
   zero(): void;
   writeBack(): void;
   fence(): void;
   clockRealtimeCoarse(): void;
   monotonic(): void;
-  equal(): boolean;
+  equal(): void;
   firstNonZero(): void;
   yieldCpu(): void;
   open(path: string, flags: number, mode: number): number;
@@ -68,7 +68,9 @@ class NativeAddon implements Addon {
     registers[0] = fd;
     registers[1] = command;
     registers[2] = argument;
-    return this.#native.ioctl();
+    this.#native.ioctl();
+    // As an integer: a double would be an object on the heap wherever it is handed on.
+    return registers[0] | 0;
   }
 
   copy(destination: number, source: number, length: number): void {
@@ -110,7 +112,6 @@ class NativeAddon implements Addon {
     registers[2] = log;
     registers[3] = room;
     this.#native.writeLog();
-    // As an integer: a double would be an object on the heap wherever it is handed on.
     return registers[0] | 0;
   }
 
@@ -122,12 +123,25 @@ class NativeAddon implements Addon {
     this.#native.storeRecords();
   }
 
-  commitLog(base: number, slot: number, log: number): void {
+  commit(
+    groups: number,
+    count: number,
+    log: number,
+    room: number,
+    base: number,
+    slot: number,
+    fenceFirst: boolean,
+  ): number {
     const registers = this.#registers;
-    registers[0] = base;
-    registers[1] = slot;
+    registers[0] = groups;
+    registers[1] = count;
     registers[2] = log;
-    this.#native.commitLog();
+    registers[3] = room;
+    registers[4] = base;
+    registers[5] = slot;
+    registers[6] = fenceFirst ? 1 : 0;
+    this.#native.commit();
+    return registers[0] | 0;
   }
 
   zero(destination: number, length: number): void {
@@ -163,7 +177,8 @@ class NativeAddon implements Addon {
     registers[0] = a;
     registers[1] = b;
     registers[2] = length;
-    return this.#native.equal();
+    this.#native.equal();
+    return registers[0] !== 0;
   }
 
   firstNonZero(address: number, length: number): number {

@@ -2,8 +2,9 @@
 
 /*
  * The operation path. Functions take their arguments from `registers`, an array
- * of doubles that JavaScript sees as a Float64Array: a number above 2^31 given
- * as an argument would have to be boxed on the JavaScript heap first.
+ * of doubles that JavaScript sees as a Float64Array, and leave their answer, if
+ * they have one, in register 0: a number above 2^31 given as an argument would
+ * have to be boxed on the JavaScript heap first.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -15,6 +16,8 @@
 #include <time.h>
 
 #include "addon.h"
+
+_Thread_local double registers[REGISTERS];
 
 /* --- Cache lines --- */
 
@@ -135,112 +138,76 @@ void zero_non_temporal(char *to, size_t length)
 
 /* --- Functions --- */
 
-napi_value addon_ioctl(napi_env env, napi_callback_info info)
+OPERATION(addon_ioctl)
 {
-	double *r = registers(env, info);
-	napi_value result;
-	int ret;
+	int ret = ioctl((int)r[0], (unsigned long)r[1], pointer(r[2]));
 
-	ret = ioctl((int)r[0], (unsigned long)r[1], pointer(r[2]));
-	CHECK(napi_create_int32(env, ret < 0 ? -errno : ret, &result));
-	return result;
+	r[0] = ret < 0 ? -errno : ret;
 }
 
-napi_value addon_copy(napi_env env, napi_callback_info info)
+OPERATION(addon_copy)
 {
-	double *r = registers(env, info);
-
 	memcpy(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
-	return NULL;
 }
 
-napi_value addon_copy_padded(napi_env env, napi_callback_info info)
+OPERATION(addon_copy_padded)
 {
-	double *r = registers(env, info);
 	size_t length = (size_t)r[2];
 	char *to = pointer(r[0]);
 
 	if (length)
 		memcpy(to, pointer(r[1]), length);
 	memset(to + length, 0, (size_t)r[3] - length);
-	return NULL;
 }
 
-napi_value addon_copy_non_temporal(napi_env env, napi_callback_info info)
+OPERATION(addon_copy_non_temporal)
 {
-	double *r = registers(env, info);
-
 	copy_non_temporal(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
-	return NULL;
 }
 
-napi_value addon_zero_non_temporal(napi_env env, napi_callback_info info)
+OPERATION(addon_zero_non_temporal)
 {
-	double *r = registers(env, info);
-
 	zero_non_temporal(pointer(r[0]), (size_t)r[1]);
-	return NULL;
 }
 
-napi_value addon_zero(napi_env env, napi_callback_info info)
+OPERATION(addon_zero)
 {
-	double *r = registers(env, info);
-
 	memset(pointer(r[0]), 0, (size_t)r[1]);
-	return NULL;
 }
 
-napi_value addon_write_back(napi_env env, napi_callback_info info)
+OPERATION(addon_write_back)
 {
-	double *r = registers(env, info);
-
 	write_back(pointer(r[0]), (size_t)r[1]);
-	return NULL;
 }
 
-napi_value addon_fence(napi_env env, napi_callback_info info)
+OPERATION(addon_fence)
 {
-	(void)env;
-	(void)info;
 	fence();
-	return NULL;
 }
 
-napi_value addon_clock_realtime_coarse(napi_env env, napi_callback_info info)
+OPERATION(addon_clock_realtime_coarse)
 {
-	double *r = registers(env, info);
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	*(uint64_t *)pointer(r[0]) = now.tv_sec * 1000000000ull + now.tv_nsec;
-	return NULL;
 }
 
-/* The answer is a double in register 0: returned, it would be boxed. */
-napi_value addon_monotonic(napi_env env, napi_callback_info info)
+OPERATION(addon_monotonic)
 {
-	double *r = registers(env, info);
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	r[0] = now.tv_sec * 1e9 + now.tv_nsec;
-	return NULL;
 }
 
-napi_value addon_equal(napi_env env, napi_callback_info info)
+OPERATION(addon_equal)
 {
-	double *r = registers(env, info);
-	napi_value result;
-
-	CHECK(napi_get_boolean(env, !memcmp(pointer(r[0]), pointer(r[1]),
-					    (size_t)r[2]), &result));
-	return result;
+	r[0] = !memcmp(pointer(r[0]), pointer(r[1]), (size_t)r[2]);
 }
 
-/* The answer is in register 0, as that of addon_monotonic(). */
-napi_value addon_first_non_zero(napi_env env, napi_callback_info info)
+OPERATION(addon_first_non_zero)
 {
-	double *r = registers(env, info);
 	const char *bytes = pointer(r[0]);
 	size_t length = (size_t)r[1], at = 0;
 	uint64_t word = 0;
@@ -254,13 +221,9 @@ napi_value addon_first_non_zero(napi_env env, napi_callback_info info)
 	while (at < length && !bytes[at])
 		at++;
 	r[0] = at;
-	return NULL;
 }
 
-napi_value addon_yield_cpu(napi_env env, napi_callback_info info)
+OPERATION(addon_yield_cpu)
 {
-	(void)env;
-	(void)info;
 	sched_yield();
-	return NULL;
 }

@@ -5,7 +5,7 @@ import type { AttachRequest, Operation } from '../filesystem.ts';
 import { Allocator, type Arena } from './allocator.ts';
 import { Directory } from './directory.ts';
 import { EIO, EROFS, ESTALE } from './errno.ts';
-import { BLOCK_SHIFT, BLOCK_SIZE, TWO_32 } from './format.ts';
+import { BLOCK_SHIFT, BLOCK_SIZE, I_CTIME, I_MTIME, TWO_32 } from './format.ts';
 import { Inodes } from './inodes.ts';
 import { Journal } from './journal.ts';
 import { Mapping } from './mapping.ts';
@@ -133,8 +133,19 @@ export class Core {
 
   /** Stage the operation's time in a time field. */
   stampTime(ib: number, word: number): void {
-    this.journal.set(ib, word, this.clock[0] | 0);
-    this.journal.set(ib, word + 1, this.clock[1]);
+    this.putTime(this.journal.stageRun(ib, word, 2), 0);
+  }
+
+  /** Stage the operation's time as that of an inode's modification and of its change. */
+  stampModified(ib: number, iw: number): void {
+    const place = this.journal.stageRun(ib, iw + I_MTIME, 4);
+    this.putTime(place, 0);
+    this.putTime(place, I_CTIME - I_MTIME);
+  }
+
+  private putTime(place: number, word: number): void {
+    this.journal.put(place, word, this.clock[0] | 0);
+    this.journal.put(place, word + 1, this.clock[1]);
   }
 
   size(ib: number, iw: number): number {

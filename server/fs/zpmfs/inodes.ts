@@ -109,7 +109,9 @@ export class Inodes {
       const low = ~bits & 0xffff & -(~bits & 0xffff);
       if (low !== 0) {
         if ((Atomics.or(shared.inodeBits, this.cursor, low) & low) === 0) {
-          Atomics.or(shared.inodeChecked, this.cursor, low);
+          // Once set it stays, and an atomic operation is a call.
+          if ((shared.inodeChecked[this.cursor] & low) === 0)
+            Atomics.or(shared.inodeChecked, this.cursor, low);
           return this.cursor * INODES_PER_BLOCK + (31 - Math.clz32(low));
         }
         continue;

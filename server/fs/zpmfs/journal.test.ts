@@ -72,6 +72,16 @@ describe('the log of a transaction', () => {
     expect(others).toEqual([]);
   });
 
+  it('has runs of words, with what was put into them', () => {
+    const staged = new StagedWords();
+    staged.set(5, 96, 1);
+    const place = staged.stageRun(5, 97, 31);
+    for (let word = 0; word < 31; word++) staged.groups[place + word] = 100 + word;
+    staged.set(5, 100, 7);
+    const values = Array.from({ length: 31 }, (_, word) => (word === 3 ? 7 : 100 + word));
+    expect(records(writeLog(staged))).toEqual([{ block: 5, word: 96, values: [1, ...values] }]);
+  });
+
   it('has every word once, as it was set last, and the check that a mount expects', () => {
     const random = new Random(1);
     const staged = new StagedWords();
@@ -106,9 +116,40 @@ describe('the log of a transaction', () => {
   });
 });
 
+/** The steps of what is done to the media, stores left out. */
+class Steps implements Recorder {
+  readonly list: string[] = [];
+  store(): void {}
+  nonTemporal(offset: number, length: number): void {
+    this.list.push(`past the caches ${offset} ${length}`);
+  }
+  writeBack(): void {
+    if (this.list.at(-1) !== 'write back') this.list.push('write back');
+  }
+  fence(): void {
+    this.list.push('fence');
+  }
+}
+
+/** Media that are committed to in one call, and in steps. */
+function commitTwice(staged: StagedWords, room = ROOM) {
+  const length = 32 * BLOCK_SIZE;
+  const steps = new Steps();
+  const words = log.subarray(0, room);
+  const [whole, inSteps] = [null, steps].map((recorder) => {
+    const pmem = new Pmem(addon, addon.mmapAnonymous(length), length);
+    pmem.u32.fill(0x11111111);
+    pmem.recorder = recorder;
+    const fits = pmem.commit(addon.addressOf(staged.groups.buffer), staged.count, words, logAddress, SLOT);
+    return { pmem, fits };
+  });
+  expect(whole.pmem.u8).toEqual(inSteps.pmem.u8);
+  expect(whole.fits).toBe(inSteps.fits);
+  return { ...whole, steps: steps.list };
+}
+
 describe('a commit', () => {
   it('leaves the same on the media in one call as in steps, and the slot empty', () => {
-    const blocks = 32;
     const staged = new StagedWords();
     const random = new Random(2);
     for (let count = 0; count < 300; count++)
@@ -116,25 +157,13 @@ describe('a commit', () => {
     // Two words of the slot itself tell the order: what the log leaves there the records change, and the first line is empty in the end.
     staged.set(SLOT, 40, 0x40404040);
     staged.set(SLOT, 2, 0x02020202);
-    const used = writeLog(staged);
-    const steps: string[] = [];
-    const recorder: Recorder = {
-      store: () => {},
-      nonTemporal: (offset, length) => void steps.push(`past the caches ${offset} ${length}`),
-      writeBack: () => void (steps.at(-1) === 'write back' || steps.push('write back')),
-      fence: () => void steps.push('fence'),
-    };
-    const media = [null, recorder].map((observer) => {
-      const pmem = new Pmem(addon, addon.mmapAnonymous(blocks * BLOCK_SIZE), blocks * BLOCK_SIZE);
-      pmem.u32.fill(0x11111111);
-      pmem.recorder = observer;
-      pmem.commitLog(SLOT, log, logAddress);
-      return pmem;
-    });
-    expect(media[0].u8).toEqual(media[1].u8);
-    expect([0, 2, 40].map((word) => media[0].load(SLOT, word))).toEqual([0, 0, 0x40404040]);
+    const { pmem, fits, steps } = commitTwice(staged);
+    expect(fits).toBe(true);
+    expect([0, 2, 40].map((word) => pmem.load(SLOT, word))).toEqual([0, 0, 0x40404040]);
+    const used = log[J_WORDS];
     const elsewhere = records(used).filter(({ block }) => block !== SLOT);
-    for (const { block, word, values } of elsewhere) expect(media[0].load(block, word)).toBe(values[0]);
+    expect(elsewhere.length).toBeGreaterThan(200);
+    for (const { block, word, values } of elsewhere) expect(pmem.load(block, word)).toBe(values[0]);
     expect(steps).toEqual([
       `past the caches ${SLOT * BLOCK_SIZE} ${Math.ceil((used * 4) / 64) * 64}`,
       'fence',
@@ -143,5 +172,40 @@ describe('a commit', () => {
       `past the caches ${SLOT * BLOCK_SIZE} 64`,
       'fence',
     ]);
+  });
+
+  it('of one word leaves the slot alone', () => {
+    const staged = new StagedWords();
+    staged.set(9, 5, 0x99999999);
+    const { pmem, fits, steps } = commitTwice(staged);
+    expect(fits).toBe(true);
+    expect([pmem.load(9, 4), pmem.load(9, 5), pmem.load(9, 6)]).toEqual([0x11111111, 0x99999999, 0x11111111]);
+    for (let word = 0; word < BLOCK_WORDS; word++) expect(pmem.load(SLOT, word)).toBe(0x11111111);
+    expect(steps).toEqual(['write back', 'fence']);
+  });
+
+  it('that does not fit leaves the media alone', () => {
+    const staged = new StagedWords();
+    for (let word = 0; word < 100; word++) staged.set(9, word, word);
+    const { pmem, fits, steps } = commitTwice(staged, J_RECORDS + 101);
+    expect(fits).toBe(false);
+    expect(pmem.u32.every((word) => word === 0x11111111)).toBe(true);
+    expect(steps).toEqual([]);
+  });
+
+  it('makes durable what was stored before, and nothing is pending then', () => {
+    const length = 32 * BLOCK_SIZE;
+    const pmem = new Pmem(addon, addon.mmapAnonymous(length), length);
+    const staged = new StagedWords();
+    const recorder = new Steps();
+    for (const observer of [null, recorder]) {
+      pmem.recorder = observer;
+      pmem.zero(9, 0, 64);
+      staged.clear();
+      staged.set(9, 5, 1);
+      pmem.commit(addon.addressOf(staged.groups.buffer), staged.count, log, logAddress, SLOT);
+      expect(pmem.pending).toBe(false);
+    }
+    expect(recorder.list).toEqual([`past the caches ${9 * BLOCK_SIZE} 64`, 'fence', 'write back', 'fence']);
   });
 });

@@ -22,8 +22,6 @@ import { H_JOURNAL_FIRST, H_JOURNAL_SLOTS, type SharedState } from './shared.ts'
 import { StagedWords } from './staged-words.ts';
 
 const INODE_BYTES = INODE_WORDS * 4;
-/** Log words of a transaction of one word. */
-const ONE_WORD = J_RECORDS + 3;
 
 /**
  * One transaction at a time of one ZT: a redo log of 32-bit words.
@@ -41,8 +39,6 @@ export class Journal {
   private readonly log = new Uint32Array(JOURNAL_SLOT_WORDS);
   private readonly logAddress: number;
   private readonly groupsAddress: number;
-  /** For the crash tests only: apply without logging first. */
-  bypass = false;
 
   /** Of the ZT with number `zt` of `zts`. */
   constructor(pmem: Pmem, shared: SharedState, zt: number, zts: number) {
@@ -102,7 +98,12 @@ export class Journal {
     return place;
   }
 
-  /** A word of an inode that was staged as a whole. */
+  /** Stage `count` neighbouring words that lie in one half of an inode. Returns the place of the first, for `put`. */
+  stageRun(ib: number, word: number, count: number): number {
+    return this.staged.stageRun(ib, word, count);
+  }
+
+  /** A word of what was staged together. */
   put(place: number, word: number, value: number): void {
     this.staged.groups[place + word] = value;
   }
@@ -112,7 +113,7 @@ export class Journal {
     this.put(place, word + 1, Math.floor(value / 4294967296));
   }
 
-  /** Bits of such a word to set. */
+  /** Bits of a word to set, of an inode that was staged as a whole. */
   putBits(place: number, word: number, bits: number): void {
     this.staged.bits[place + word] |= bits;
   }
@@ -130,22 +131,17 @@ export class Journal {
 
   /** Make everything staged durable, all or nothing, and everything stored before durable with it. */
   commit(): void {
-    const { pmem, log, logAddress, staged, shared } = this;
-    if (pmem.pending) pmem.fence();
-    if (staged.count === 0) return;
-    log[J_SEQUENCE]++;
-    const used = pmem.addon.writeLog(this.groupsAddress, staged.count, logAddress, JOURNAL_SLOT_WORDS);
-    if (used === 0) throw new RangeError('a transaction is too large');
-    // A single word reaches the media whole or not at all.
-    if (this.bypass || used === ONE_WORD) {
-      pmem.storeRecords(log, logAddress, J_RECORDS, used);
-      pmem.fence();
-    } else {
-      const first = shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
-      if (this.slotIsShared) shared.lockJournal(this.slot);
-      pmem.commitLog(first, log, logAddress);
-      if (this.slotIsShared) shared.unlockJournal(this.slot);
+    const { pmem, log, staged, shared } = this;
+    if (staged.count === 0) {
+      if (pmem.pending) pmem.fence();
+      return;
     }
+    log[J_SEQUENCE]++;
+    const block = shared.header[H_JOURNAL_FIRST] + this.slot * JOURNAL_SLOT_BLOCKS;
+    if (this.slotIsShared) shared.lockJournal(this.slot);
+    const fits = pmem.commit(this.groupsAddress, staged.count, log, this.logAddress, block);
+    if (this.slotIsShared) shared.unlockJournal(this.slot);
+    if (!fits) throw new RangeError('a transaction is too large');
     staged.clear();
   }
 }

@@ -26,7 +26,6 @@ import {
   I_GENERATION,
   I_GID,
   I_INO,
-  I_MTIME,
   I_NLINK,
   I_PARENT,
   I_SIZE,
@@ -174,8 +173,7 @@ export class Namespace {
       directory.insert(op.u8, start, length, index, mode >>> 12);
       journal.set(db, dw + X_ENTRIES, journal.get(db, dw + X_ENTRIES) + 1);
       if (isDirectory) journal.set(db, dw + I_NLINK, journal.get(db, dw + I_NLINK) + 1);
-      core.stampTime(db, dw + I_MTIME);
-      core.stampTime(db, dw + I_CTIME);
+      core.stampModified(db, dw);
     }
     journal.commit();
     core.setDpp(op, zufs_ioc_new_inode._zi, ib, iw);
@@ -259,8 +257,7 @@ export class Namespace {
     journal.begin();
     directory.insert(op.u8, start, length, index, mode >>> 12);
     journal.set(db, dw + X_ENTRIES, journal.get(db, dw + X_ENTRIES) + 1);
-    core.stampTime(db, dw + I_MTIME);
-    core.stampTime(db, dw + I_CTIME);
+    core.stampModified(db, dw);
     journal.set(ib, iw + I_NLINK, journal.get(ib, iw + I_NLINK) + 1);
     core.stampTime(ib, iw + I_CTIME);
     journal.commit();
@@ -291,8 +288,7 @@ export class Namespace {
       return cleared;
     }
     this.links.drop(ib, iw, db, dw, isDirectory);
-    core.stampTime(db, dw + I_MTIME);
-    core.stampTime(db, dw + I_CTIME);
+    core.stampModified(db, dw);
     core.stampTime(ib, iw + I_CTIME);
     journal.commit();
     if (cleared === 1) directory.releaseOld(db, dw);

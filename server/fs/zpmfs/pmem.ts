@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 import type { Addon } from '../../native/addon.ts';
-import { BLOCK_SIZE, BLOCK_WORDS, J_RECORDS, J_WORDS } from './format.ts';
+import { BLOCK_SIZE, BLOCK_WORDS, J_RECORDS } from './format.ts';
 
 const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / 4;
+/** Log words of a transaction of one word, which reaches the media whole or not at all: it can go there at once. */
+const ONE_WORD = J_RECORDS + 3;
 
 /**
  * Sees everything that is done to the media, in program order, after it was done. The crash tests rebuild from it
@@ -30,6 +32,8 @@ export class Pmem {
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
   recorder: Recorder | null = null;
+  /** For the crash tests only, beside a recorder: apply without logging first. */
+  bypassLog = false;
   /** Called with every new Pmem, so that a test can record what a mount does too. */
   static onCreate: ((pmem: Pmem) => void) | null = null;
   /** Something was stored past the caches or written back, and no fence followed yet. */
@@ -95,24 +99,41 @@ export class Pmem {
   }
 
   /**
-   * Make the log that lies in `log`, at `logAddress`, durable in the journal's slot that starts at `block`; then its records, in place;
-   * then empty the slot.
+   * Make the words that are staged in `count` groups durable in place, all of them or none, and what was stored before with them. The log
+   * is written into `log`, at `logAddress`, and lies in the journal's slot that starts at `block` meanwhile. Returns false when it
+   * has no room there.
    */
-  commitLog(block: number, log: Uint32Array, logAddress: number): void {
-    if (this.recorder === null)
-      this.addon.commitLog(this.address, this.address + block * BLOCK_SIZE, logAddress);
-    else this.commitLogInSteps(block, log, logAddress);
+  commit(groups: number, count: number, log: Uint32Array, logAddress: number, block: number): boolean {
+    if (this.recorder !== null) return this.commitInSteps(groups, count, log, logAddress, block);
+    const slot = this.address + block * BLOCK_SIZE;
+    const used = this.addon.commit(groups, count, logAddress, log.length, this.address, slot, this.pending);
+    this.pending = false;
+    return used !== 0;
   }
 
   /** The same, for who looks at each step. */
-  private commitLogInSteps(block: number, log: Uint32Array, logAddress: number): void {
-    const used = log[J_WORDS];
-    this.copyIn(block, 0, logAddress, Math.ceil(used / LINE_WORDS) * LINE_BYTES);
-    this.fence();
+  private commitInSteps(
+    groups: number,
+    count: number,
+    log: Uint32Array,
+    logAddress: number,
+    block: number,
+  ): boolean {
+    if (this.pending) this.fence();
+    const used = this.addon.writeLog(groups, count, logAddress, log.length);
+    if (used === 0) return false;
+    const isLogged = used !== ONE_WORD && !this.bypassLog;
+    if (isLogged) {
+      this.copyIn(block, 0, logAddress, Math.ceil(used / LINE_WORDS) * LINE_BYTES);
+      this.fence();
+    }
     this.storeRecords(log, logAddress, J_RECORDS, used);
     this.fence();
-    this.zero(block, 0, LINE_BYTES);
-    this.fence();
+    if (isLogged) {
+      this.zero(block, 0, LINE_BYTES);
+      this.fence();
+    }
+    return true;
   }
 
   copyOut(destination: number, block: number, offset: number, length: number): void {

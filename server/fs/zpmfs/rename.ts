@@ -10,7 +10,6 @@ import {
   I_FLAGS_MODE,
   I_GENERATION,
   I_INO,
-  I_MTIME,
   I_NLINK,
   I_PARENT,
   INODE_IN_USE,
@@ -147,10 +146,8 @@ export class Rename {
       if (isDirectory) this.moveParent(ib, iw, ob, ow, nb, nw, newDir);
       if (exchange && targetIsDirectory) this.moveParent(tb, tw, nb, nw, ob, ow, oldDir);
     }
-    core.stampTime(ob, ow + I_MTIME);
-    core.stampTime(ob, ow + I_CTIME);
-    core.stampTime(nb, nw + I_MTIME);
-    core.stampTime(nb, nw + I_CTIME);
+    core.stampModified(ob, ow);
+    core.stampModified(nb, nw);
     core.stampTime(ib, iw + I_CTIME);
     if (hasTarget) core.stampTime(tb, tw + I_CTIME);
     journal.commit();
@@ -202,8 +199,7 @@ export class Rename {
     journal.put64(place, I_GENERATION, generation);
     journal.put(place, X_PROJECT, project);
     journal.put(place, X_STATE, INODE_IN_USE);
-    core.stampTime(ib, iw + I_MTIME);
-    core.stampTime(ib, iw + I_CTIME);
+    core.stampModified(ib, iw);
     core.stampTime(ib, iw + I_ATIME);
     core.stampTime(ib, iw + X_BIRTH);
   }

@@ -62,6 +62,13 @@ export class StagedWords {
     this.bits[group + MASK + ((word >>> 5) & 1)] |= 1 << (word & 31);
   }
 
+  /** Stage neighbouring words of one half of a group. Returns where in `groups` they are, for the caller to fill. */
+  stageRun(block: number, word: number, count: number): number {
+    const group = this.groupFor(block, word >>> GROUP_SHIFT);
+    this.bits[group + MASK + ((word >>> 5) & 1)] |= ((1 << count) - 1) << (word & 31);
+    return group + WORDS + (word & (GROUP_WORDS - 1));
+  }
+
   /** Stage a whole group of words, which begins at `word`. Returns where in `groups` they are, for the caller to fill. */
   stageGroup(block: number, word: number): number {
     const group = this.groupFor(block, word >>> GROUP_SHIFT);

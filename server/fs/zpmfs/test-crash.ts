@@ -98,7 +98,7 @@ export class CrashRun {
       if (when === 'after' || this.looking) return;
       this.recordKernelStores();
       const skip = this.options.bypass?.has(operation) ?? false;
-      for (const thread of this.threads) thread.core.journal.bypass = skip;
+      for (const thread of this.threads) thread.core.pmem.bypassLog = skip;
     };
   }
 
