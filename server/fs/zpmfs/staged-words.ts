@@ -62,7 +62,7 @@ export class StagedWords {
     this.bits[group + MASK + ((word >>> 5) & 1)] |= 1 << (word & 31);
   }
 
-  /** Stage neighbouring words of one half of a group. Returns where in `groups` they are, for the caller to fill. */
+  /** Stage neighbouring words, fewer than 32, of one half of a group. Returns where in `groups` they are, for the caller to fill. */
   stageRun(block: number, word: number, count: number): number {
     const group = this.groupFor(block, word >>> GROUP_SHIFT);
     this.bits[group + MASK + ((word >>> 5) & 1)] |= ((1 << count) - 1) << (word & 31);
