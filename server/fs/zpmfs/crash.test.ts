@@ -78,6 +78,8 @@ const SCRIPT: readonly [name: string, action: (fs: FakeMount) => void][] = [
   ['link a tmpfile', (fs) => fs.link(fs.tmpfile(), '/named')],
   ['unlink', (fs) => fs.unlink('/clone')],
   ['rmdir', (fs) => fs.rmdir('/directory/renamed')],
+  ['unlink without blocks', (fs) => fs.unlink('/named')],
+  ['create in its slot', (fs) => void fs.create('/again')],
 ];
 
 /** Enough names to split leaves, in fewer steps. */
@@ -137,6 +139,22 @@ describe('power failures', () => {
       run.step(`create ${n}`, (fs) => void fs.create(`/f${n}`));
       run.kernel.cpu = (n + 1) % 3;
       run.step(`rename ${n}`, (fs) => fs.rename(`/f${n}`, `/g${n}`));
+    }
+    expect(run.images).toBeGreaterThan(100);
+  });
+
+  it('spare what takes the slot of an inode that another CPU freed', { timeout: 600_000 }, () => {
+    const run = new CrashRun({ samples: 1, cpus: 3 });
+    for (let n = 0; n < (long ? 60 : 6); n++) {
+      // A CPU takes the first slot that is free where it took one last.
+      run.kernel.cpu = n % 3;
+      run.step(`create ${n}`, (fs) => void fs.create(`/f${n}`));
+      const freed = run.fs.inode(`/f${n}`).cookie;
+      run.kernel.cpu = (n + 1) % 3;
+      run.step(`unlink ${n}`, (fs) => fs.unlink(`/f${n}`));
+      run.kernel.cpu = n % 3;
+      run.step(`create again ${n}`, (fs) => void fs.create(`/g${n}`));
+      expect(run.fs.inode(`/g${n}`).cookie).toBe(freed);
     }
     expect(run.images).toBeGreaterThan(100);
   });
