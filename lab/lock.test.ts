@@ -44,3 +44,20 @@ test('a lock that was lost does not hide why the body failed', async () => {
   });
   await expect(failed).rejects.toThrow('It does not build.');
 });
+
+test('who waits for a lock says so, instead of what was done before', async () => {
+  const path = join(await scratchDirectory(), 'lock');
+  const [holder, waiter] = [quietContext(), quietContext()];
+  const order: string[] = [];
+  let waiting: Promise<void> | undefined;
+  await withLock(path, 'nobody', holder, async () => {
+    waiting = withLock(path, 'the holder', waiter, async () => void order.push('waiter'));
+    await vi.waitUntil(() => waiter.notes.length > 0);
+    order.push('holder');
+  });
+  await waiting;
+  expect(waiter.notes).toEqual(['Waiting for the holder.']);
+  expect(waiter.updates).toEqual(['waiting']);
+  expect(holder.updates).toEqual([]);
+  expect(order).toEqual(['holder', 'waiter']);
+});

@@ -27,7 +27,11 @@ async function acquire(path: string, waitingFor: string, context: TaskContext): 
     context.signal.throwIfAborted();
     const held = await tryLock(path, (why) => context.progress.note(`The lock ${path} was lost: ${why}.`));
     if (held !== undefined) return held;
-    if (!waited) context.progress.note(`Waiting for ${waitingFor}.`);
+    if (!waited) {
+      context.progress.note(`Waiting for ${waitingFor}.`);
+      // Nor does the step still do what it said last.
+      context.progress.update('waiting');
+    }
     await sleep(pollMs, undefined, { signal: context.signal });
   }
 }
