@@ -18,20 +18,20 @@ compare() {
 case $1 in
 run)
 	if [ "$SHORT" = 1 ]; then
-		git clone --no-hardlinks --sparse "$SHARED/kernel.git" "$tree"
+		git clone --no-progress --no-hardlinks --sparse "$SHARED/kernel.git" "$tree"
 		git -C "$tree" sparse-checkout set kernel lib
 	else
-		git clone --no-hardlinks "$SHARED/kernel.git" "$tree"
+		git clone --no-progress --no-hardlinks "$SHARED/kernel.git" "$tree"
 		files=$(find "$tree" -path "$tree/.git" -prune -o -type f -print | wc -l)
 		echo "$files files"
 		[ "$files" -ge 20000 ] || { echo "fewer than 20,000 files"; exit 1; }
 		compare
 	fi
-	git -C "$tree" fsck --full --strict
+	git -C "$tree" fsck --no-progress --full --strict
 	[ -z "$(git -C "$tree" status --porcelain)" ]
 	;;
 verify)
-	git -C "$tree" fsck --full --strict
+	git -C "$tree" fsck --no-progress --full --strict
 	[ "$SHORT" = 1 ] || compare
 	[ -z "$(git -C "$tree" status --porcelain)" ]
 	;;
