@@ -395,6 +395,7 @@ int zuf_dispatch(struct zuf_sb_info *sbi, struct zuf_op *op)
 	    IS_ALIGNED(op->hdr->in_len, 8))
 		zuf_add_parked(op);
 	trace_zuf_dispatch(op->hdr);
+	/* Moved from here on, it waits for this CPU's server all the same. */
 	err = enqueue_op(op, raw_smp_processor_id());
 	if (!err) {
 		wait_for_op(op);
