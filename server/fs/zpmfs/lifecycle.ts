@@ -90,9 +90,10 @@ export class Lifecycle {
   }
 
   /**
-   * One word, which needs no journal. Nor does it wait for a fence, as no block comes free with it that somebody could take: as long as it
-   * is not durable there is an inode without links on the media, which a mount after a crash removes. An unmount by another CPU finds it durable:
-   * the inode's number comes free by locked instructions, and these order what was written back as a fence does.
+   * One word, which needs no journal, of an inode that nobody can reach any more, which needs no lock. Nor does it wait for a fence, as no block
+   * comes free with it that somebody could take: as long as it is not durable there is an inode without links on the media, which a mount
+   * after a crash removes. An unmount by another CPU finds it durable: the inode's number comes free by locked instructions, and these order
+   * what was written back as a fence does.
    */
   private releaseSlot(ib: number, iw: number): void {
     const { pmem } = this.core;
